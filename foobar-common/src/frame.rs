@@ -1,0 +1,58 @@
+//! Bounds-checked reads over the bytes of a packet; the only unsafe code in parsing.
+
+use core::marker::PhantomData;
+
+use crate::verdict::Reason;
+
+/// A window onto the bytes of one frame, starting with the Ethernet header.
+///
+/// In the kernel a frame of several buffers (`xdp.frags`) shows only its first one: [`Frame::length`] is the
+/// whole length, and a read between the two fails with [`Reason::NonLinear`].
+#[derive(Clone, Copy)]
+pub struct Frame<'a> {
+    start: *const u8,
+    end: *const u8,
+    length: u32,
+    bytes: PhantomData<&'a [u8]>,
+}
+
+impl<'a> Frame<'a> {
+    /// Wraps the bytes `start..end` of a frame that is `length` bytes long in all buffers together.
+    ///
+    /// # Safety
+    /// `start..end` must be readable for `'a`.
+    #[inline(always)]
+    pub unsafe fn new(start: *const u8, end: *const u8, length: u32) -> Self {
+        Self { start, end, length, bytes: PhantomData }
+    }
+
+    /// Wraps a frame that lies in one piece of memory. More than 4 GiB count as 4 GiB.
+    #[inline(always)]
+    pub fn from_slice(bytes: &'a [u8]) -> Self {
+        let range = bytes.as_ptr_range();
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        Self { start: range.start, end: range.end, length, bytes: PhantomData }
+    }
+
+    /// Length of the frame in bytes, Ethernet header included, checksum (FCS) not.
+    #[inline(always)]
+    pub fn length(&self) -> u32 {
+        self.length
+    }
+
+    /// Copies `N` bytes at `offset`.
+    ///
+    /// # Errors
+    /// `truncated` if the frame ends before, [`Reason::NonLinear`] if the bytes exist but not in this window.
+    #[inline(always)]
+    pub fn read<const N: usize>(&self, offset: usize, truncated: Reason) -> Result<[u8; N], Reason> {
+        let from = self.start.wrapping_add(offset);
+        if from.wrapping_add(N) > self.end {
+            let wanted = offset.saturating_add(N);
+            return Err(if wanted <= self.length as usize { Reason::NonLinear } else { truncated });
+        }
+        // SAFETY: `from..from + N` lies inside `start..end`, which `new` was promised to be readable, and an
+        // array of bytes has no alignment and no invalid values.
+        Ok(unsafe { from.cast::<[u8; N]>().read_unaligned() })
+    }
+}

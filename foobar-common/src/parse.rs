@@ -1,0 +1,337 @@
+//! Frame to [`Flow`], or the reason why there is none.
+//!
+//! Ethernet (IEEE 802.3) with up to two VLAN tags (802.1Q, 802.1ad), IPv4 (RFC 791), IPv6 with its extension
+//! headers (RFC 8200, RFC 4302), TCP, UDP, SCTP, ICMP and ICMPv6. Bytes behind the end that the IP header
+//! gives are padding and are never read.
+
+use crate::{
+    flow::{Family, Flow, Fragment, UNTAGGED, protocol},
+    frame::Frame,
+    verdict::Reason,
+};
+
+/// Deepest VLAN nesting that is read.
+pub const VLAN_TAGS_MAX: usize = 2;
+/// Longest chain of IPv6 extension headers that is read.
+pub const EXTENSION_HEADERS_MAX: usize = 8;
+
+const ETHERNET_HEADER: usize = 14;
+const ETHERTYPE_AT: usize = 12;
+const VLAN_TAG: usize = 4;
+const IPV4_HEADER: usize = 20;
+const IPV6_HEADER: usize = 40;
+/// The largest IPv4 packet, and so the end that no fragment may lie beyond.
+const IPV4_PACKET_MAX: u32 = 65_535;
+
+/// EtherTypes (IANA, IEEE 802 Numbers).
+mod ethertype {
+    pub(super) const IPV4: u16 = 0x0800;
+    pub(super) const ARP: u16 = 0x0806;
+    pub(super) const VLAN: u16 = 0x8100;
+    pub(super) const IPV6: u16 = 0x86dd;
+    pub(super) const SERVICE_VLAN: u16 = 0x88a8;
+    /// Smaller values are the length of an LLC frame.
+    pub(super) const SMALLEST: u16 = 0x0600;
+}
+
+/// IPv6 extension headers that are walked over.
+mod extension {
+    pub(super) const HOP_BY_HOP: u8 = 0;
+    pub(super) const ROUTING: u8 = 43;
+    pub(super) const FRAGMENT: u8 = 44;
+    pub(super) const AUTHENTICATION: u8 = 51;
+    pub(super) const DESTINATION: u8 = 60;
+}
+
+/// Reads the headers of a frame.
+///
+/// # Errors
+/// The [`Reason`] why there is no flow: [`Reason::is_malformed`] tells broken frames from such as are not IP.
+#[inline(always)]
+pub fn parse(frame: &Frame<'_>) -> Result<Flow, Reason> {
+    let link = link(frame)?;
+    match link.ethertype {
+        ethertype::IPV4 => ipv4(frame, &link),
+        ethertype::IPV6 => ipv6(frame, &link),
+        ethertype::ARP => Err(Reason::Arp),
+        ethertype::VLAN | ethertype::SERVICE_VLAN => Err(Reason::VlanDepth),
+        length if length < ethertype::SMALLEST => Err(Reason::Llc),
+        _ => Err(Reason::NotIp),
+    }
+}
+
+/// What the link layer says: what follows, where, and in which VLAN.
+struct Link {
+    ethertype: u16,
+    vlan: u16,
+    network: usize,
+}
+
+#[inline(always)]
+fn link(frame: &Frame<'_>) -> Result<Link, Reason> {
+    // The whole header must be there, though only its last two bytes are of interest.
+    let mut ethertype = u16::from_be_bytes(frame.read(ETHERTYPE_AT, Reason::TruncatedLink)?);
+    let mut vlan = UNTAGGED;
+    let mut network = ETHERNET_HEADER;
+    for _ in 0..VLAN_TAGS_MAX {
+        if !matches!(ethertype, ethertype::VLAN | ethertype::SERVICE_VLAN) {
+            break;
+        }
+        let [high, low, inner @ ..] = frame.read::<VLAN_TAG>(network, Reason::TruncatedLink)?;
+        if vlan == UNTAGGED {
+            // The upper four bits are priority and drop eligibility (802.1Q section 9.6).
+            vlan = u16::from_be_bytes([high, low]) & 0x0fff;
+        }
+        ethertype = u16::from_be_bytes(inner);
+        network = network.wrapping_add(VLAN_TAG);
+    }
+    Ok(Link { ethertype, vlan, network })
+}
+
+#[inline(always)]
+fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
+    let header: [u8; IPV4_HEADER] = frame.read(link.network, Reason::TruncatedNetwork)?;
+    let [
+        version_length,
+        _,
+        t0,
+        t1,
+        _,
+        _,
+        f0,
+        f1,
+        hop_limit,
+        protocol,
+        _,
+        _,
+        s0,
+        s1,
+        s2,
+        s3,
+        d0,
+        d1,
+        d2,
+        d3,
+    ] = header;
+    if version_length >> 4 != 4 {
+        return Err(Reason::IpVersion);
+    }
+    let header_length = u32::from(version_length & 0x0f).wrapping_mul(4);
+    if header_length < 20 {
+        return Err(Reason::IpHeaderLength);
+    }
+    let total_length = u32::from(u16::from_be_bytes([t0, t1]));
+    let in_frame = frame.length().wrapping_sub(offset_u32(link.network));
+    if total_length < header_length || total_length > in_frame {
+        return Err(Reason::IpLength);
+    }
+    let payload = total_length.wrapping_sub(header_length);
+    let fragment_field = u16::from_be_bytes([f0, f1]);
+    let fragment_offset = u32::from(fragment_field & 0x1fff).wrapping_mul(8);
+    let more_fragments = fragment_field & 0x2000 != 0;
+    if fragment_offset.wrapping_add(total_length) > IPV4_PACKET_MAX {
+        return Err(Reason::FragmentOverflow);
+    }
+    let flow = Flow {
+        family: Family::V4,
+        protocol,
+        fragment: fragment(fragment_offset, more_fragments),
+        tcp_flags: 0,
+        icmp_type: 0,
+        icmp_code: 0,
+        hop_limit,
+        source: [s0, s1, s2, s3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        destination: [d0, d1, d2, d3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        source_port: [0; 2],
+        destination_port: [0; 2],
+        vlan: link.vlan,
+        length: clamp_length(total_length),
+    };
+    transport(frame, flow, link.network.wrapping_add(header_length as usize), payload)
+}
+
+#[inline(always)]
+fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
+    let [version, _, _, _, l0, l1, next_header, hop_limit]: [u8; 8] =
+        frame.read(link.network, Reason::TruncatedNetwork)?;
+    let source = frame.read(link.network.wrapping_add(8), Reason::TruncatedNetwork)?;
+    let destination = frame.read(link.network.wrapping_add(24), Reason::TruncatedNetwork)?;
+    if version >> 4 != 6 {
+        return Err(Reason::IpVersion);
+    }
+    let in_frame = frame.length().wrapping_sub(offset_u32(link.network));
+    let payload_length = u32::from(u16::from_be_bytes([l0, l1]));
+    // A jumbogram (RFC 2675) says zero here and the true length in a hop-by-hop option; the frame's own
+    // length bounds it all the same.
+    let total_length = if payload_length == 0 && next_header == extension::HOP_BY_HOP {
+        in_frame
+    } else {
+        payload_length.wrapping_add(40)
+    };
+    if total_length > in_frame {
+        return Err(Reason::IpLength);
+    }
+
+    let mut at = link.network.wrapping_add(IPV6_HEADER);
+    let mut left = total_length.wrapping_sub(40);
+    let mut protocol = next_header;
+    let mut fragment = Fragment::Whole;
+    for _ in 0..EXTENSION_HEADERS_MAX {
+        let length = match protocol {
+            extension::HOP_BY_HOP
+            | extension::ROUTING
+            | extension::DESTINATION
+            | extension::AUTHENTICATION => {
+                let [next, units] = frame.read(at, Reason::TruncatedNetwork)?;
+                let length = if protocol == extension::AUTHENTICATION {
+                    // The only extension header that counts in four bytes, RFC 4302 section 2.2.
+                    u32::from(units).wrapping_add(2).wrapping_mul(4)
+                } else {
+                    u32::from(units).wrapping_add(1).wrapping_mul(8)
+                };
+                protocol = next;
+                length
+            }
+            extension::FRAGMENT => {
+                let [next, _, o0, o1, _, _, _, _]: [u8; 8] = frame.read(at, Reason::TruncatedNetwork)?;
+                let field = u16::from_be_bytes([o0, o1]);
+                let offset = u32::from(field & 0xfff8);
+                fragment = self::fragment(offset, field & 1 != 0);
+                protocol = next;
+                if offset.wrapping_add(left).wrapping_sub(8) > IPV4_PACKET_MAX {
+                    return Err(Reason::FragmentOverflow);
+                }
+                8
+            }
+            _ => break,
+        };
+        if length > left {
+            return Err(short(fragment, Reason::TruncatedNetwork));
+        }
+        left = left.wrapping_sub(length);
+        at = at.wrapping_add(length as usize);
+        if matches!(fragment, Fragment::Later) {
+            // What follows is data, whatever number stands in the fragment header.
+            break;
+        }
+    }
+    if !matches!(fragment, Fragment::Later) && is_extension(protocol) {
+        return Err(Reason::ExtensionHeaders);
+    }
+    let flow = Flow {
+        family: Family::V6,
+        protocol,
+        fragment,
+        tcp_flags: 0,
+        icmp_type: 0,
+        icmp_code: 0,
+        hop_limit,
+        source,
+        destination,
+        source_port: [0; 2],
+        destination_port: [0; 2],
+        vlan: link.vlan,
+        length: clamp_length(total_length),
+    };
+    transport(frame, flow, at, left)
+}
+
+/// Adds to `flow` what the transport header at `at` says, of which `left` bytes belong to the IP packet.
+#[inline(always)]
+fn transport(frame: &Frame<'_>, mut flow: Flow, at: usize, left: u32) -> Result<Flow, Reason> {
+    if matches!(flow.fragment, Fragment::Later) {
+        return Ok(flow);
+    }
+    let truncated = short(flow.fragment, Reason::TruncatedTransport);
+    let whole = matches!(flow.fragment, Fragment::Whole);
+    match flow.protocol {
+        protocol::TCP => {
+            if left < 20 {
+                return Err(truncated);
+            }
+            let [s0, s1, d0, d1]: [u8; 4] = frame.read(at, truncated)?;
+            let [offset, flags]: [u8; 2] = frame.read(at.wrapping_add(12), truncated)?;
+            let header_length = u32::from(offset >> 4).wrapping_mul(4);
+            if header_length < 20 {
+                return Err(Reason::TransportLength);
+            }
+            if header_length > left {
+                return Err(short(flow.fragment, Reason::TransportLength));
+            }
+            flow.source_port = [s0, s1];
+            flow.destination_port = [d0, d1];
+            flow.tcp_flags = flags;
+        }
+        protocol::UDP => {
+            if left < 8 {
+                return Err(truncated);
+            }
+            let [s0, s1, d0, d1, l0, l1]: [u8; 6] = frame.read(at, truncated)?;
+            let length = u32::from(u16::from_be_bytes([l0, l1]));
+            // Zero stands for "more than 65,535" in a jumbogram (RFC 2675 section 4).
+            let jumbo = length == 0 && left > IPV4_PACKET_MAX;
+            if !jumbo && (length < 8 || (whole && length > left)) {
+                return Err(Reason::TransportLength);
+            }
+            flow.source_port = [s0, s1];
+            flow.destination_port = [d0, d1];
+        }
+        protocol::SCTP => {
+            if left < 12 {
+                return Err(truncated);
+            }
+            let [s0, s1, d0, d1]: [u8; 4] = frame.read(at, truncated)?;
+            flow.source_port = [s0, s1];
+            flow.destination_port = [d0, d1];
+        }
+        protocol::ICMP | protocol::ICMPV6 => {
+            if left < 4 {
+                return Err(truncated);
+            }
+            let [kind, code]: [u8; 2] = frame.read(at, truncated)?;
+            flow.icmp_type = kind;
+            flow.icmp_code = code;
+        }
+        _ => {}
+    }
+    Ok(flow)
+}
+
+/// The reason why a header is cut short: a first fragment is made so on purpose (RFC 1858 section 3).
+#[inline(always)]
+fn short(fragment: Fragment, otherwise: Reason) -> Reason {
+    if matches!(fragment, Fragment::First) { Reason::TinyFragment } else { otherwise }
+}
+
+#[inline(always)]
+fn fragment(offset: u32, more_fragments: bool) -> Fragment {
+    match (offset, more_fragments) {
+        (0, false) => Fragment::Whole,
+        (0, true) => Fragment::First,
+        _ => Fragment::Later,
+    }
+}
+
+#[inline(always)]
+fn is_extension(protocol: u8) -> bool {
+    matches!(
+        protocol,
+        extension::HOP_BY_HOP
+            | extension::ROUTING
+            | extension::FRAGMENT
+            | extension::AUTHENTICATION
+            | extension::DESTINATION
+    )
+}
+
+#[inline(always)]
+fn clamp_length(length: u32) -> u16 {
+    if length > 65_535 { 65_535 } else { length as u16 }
+}
+
+/// Offsets are a few hundred bytes at most, so this never truncates.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "an offset into a frame, whose length is a u32")]
+fn offset_u32(offset: usize) -> u32 {
+    offset as u32
+}

@@ -1,0 +1,88 @@
+//! What becomes of a packet, and why: number, label and sentence of each in one list.
+
+/// Declares an enum of numbered words that both sides of the kernel line and every output share.
+macro_rules! words {
+    (
+        $(#[$meta:meta])*
+        $name:ident { $( $variant:ident = $number:literal, $label:literal, $text:literal; )+ }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u32)]
+        pub enum $name {
+            $( #[doc = $text] $variant = $number, )+
+        }
+
+        impl $name {
+            /// Every one, in numeric order, without gaps from zero.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
+            /// How many there are.
+            pub const COUNT: u32 = Self::ALL.len() as u32;
+
+            /// The word for it in metrics, JSON and on the terminal.
+            pub const fn label(self) -> &'static str {
+                match self { $( Self::$variant => $label, )+ }
+            }
+
+            /// A sentence for people.
+            pub const fn describe(self) -> &'static str {
+                match self { $( Self::$variant => $text, )+ }
+            }
+
+            /// The one with this number, if there is one.
+            #[inline(always)]
+            pub const fn from_number(number: u32) -> Option<Self> {
+                match number { $( $number => Some(Self::$variant), )+ _ => None }
+            }
+
+            /// Its number, as records and maps hold it.
+            #[inline(always)]
+            pub const fn number(self) -> u32 {
+                self as u32
+            }
+        }
+    };
+}
+
+words! {
+    /// What becomes of a packet.
+    Verdict {
+        Accept = 0, "accept", "goes its way";
+        Drop = 1, "drop", "ends here, without an answer";
+    }
+}
+
+words! {
+    /// Why a packet got its verdict. Exactly one reason for every packet.
+    Reason {
+        Policy = 0, "policy", "no rule matched, so the policy decided";
+        Rule = 1, "rule", "a rule matched";
+        Infrastructure = 2, "infrastructure", "ARP, IPv6 neighbour discovery or a DHCP reply";
+        Failsafe = 3, "failsafe", "a failsafe port or peer";
+        Fragments = 4, "fragments", "a later fragment, which policy.fragments decided";
+        Arp = 5, "arp", "ARP while policy.infrastructure is off, so the policy decided";
+        NotIp = 6, "not_ip", "neither IPv4 nor IPv6, so no rule can match and the policy decided";
+        Llc = 7, "llc", "an IEEE 802.2 (LLC) frame, so no rule can match and the policy decided";
+        VlanDepth = 8, "vlan_depth", "more than two VLAN tags";
+        TruncatedLink = 9, "truncated_link", "ends inside the Ethernet header or a VLAN tag";
+        TruncatedNetwork = 10, "truncated_network", "ends inside the IP header or an extension header";
+        TruncatedTransport = 11, "truncated_transport", "ends inside the TCP, UDP, SCTP or ICMP header";
+        IpVersion = 12, "ip_version", "the IP version contradicts the EtherType";
+        IpHeaderLength = 13, "ip_header_length", "an IPv4 header of less than 20 bytes";
+        IpLength = 14, "ip_length", "the IP length is less than its header or more than the frame";
+        ExtensionHeaders = 15, "extension_headers", "more than eight IPv6 extension headers";
+        FragmentOverflow = 16, "fragment_overflow", "a fragment that ends beyond 65,535 bytes";
+        TinyFragment = 17, "tiny_fragment", "a first fragment too short for its headers";
+        TransportLength = 18, "transport_length", "a TCP or UDP length that contradicts the packet";
+        NonLinear = 19, "nonlinear", "headers beyond the first buffer of a frame of several";
+        Internal = 20, "internal", "a table of the ruleset could not be read: a defect of foobar";
+    }
+}
+
+impl Reason {
+    /// Whether `policy.malformed` decides such packets: frames that could not be read to the end.
+    #[inline(always)]
+    pub const fn is_malformed(self) -> bool {
+        self.number() >= Self::VlanDepth.number()
+    }
+}

@@ -1,0 +1,9 @@
+//! One file per command, named as it is typed.
+
+pub mod completions;
+pub mod detach;
+pub mod man;
+pub mod replay;
+pub mod rules;
+pub mod run;
+pub mod status;

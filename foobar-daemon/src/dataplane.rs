@@ -1,0 +1,14 @@
+//! Everything that touches the kernel; the only module that names aya.
+//!
+//! [`filter::Filter`] is the whole of it for the daemon: it starts from compiled rules, adopts what an earlier
+//! daemon left pinned, swaps rules, looks after interfaces, and reads counters. [`load::LoadedRuleset`] alone
+//! serves replay and tests.
+
+pub mod attach;
+pub mod counters;
+pub mod features;
+pub mod filter;
+pub mod interfaces;
+pub mod load;
+pub mod object;
+pub mod pins;

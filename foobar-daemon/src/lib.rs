@@ -1,0 +1,21 @@
+//! foobar: firewall and traffic meter on the network card.
+//!
+//! In reading order: the command line, what the rule files say, how that becomes tables, how the tables get
+//! into the kernel, and the daemon that keeps all of it in force.
+
+pub mod cli;
+pub mod commands;
+pub mod env;
+pub mod outcome;
+
+pub mod rules;
+
+pub mod slots;
+
+pub mod dataplane;
+
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod metrics;
+pub mod state;

@@ -1,0 +1,5 @@
+//! What Prometheus is told.
+
+pub mod catalogue;
+pub mod collect;
+pub mod serve;

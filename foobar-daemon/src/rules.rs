@@ -1,0 +1,9 @@
+//! What the rule files say. Text in, values out: nothing here does I/O but [`bundle`], which reads the files.
+
+pub mod bundle;
+pub mod check;
+pub mod compile;
+pub mod evaluate;
+pub mod file;
+pub mod model;
+pub mod packet;

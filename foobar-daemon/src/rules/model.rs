@@ -1,0 +1,180 @@
+//! A ruleset as its author meant it: the rule language of [`super::file`] with every name resolved.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
+
+use foobar_common::{flow::Direction, verdict::Verdict};
+use ipnet::IpNet;
+
+/// Everything that a rule file or a folder of them says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ruleset {
+    /// What happens to packets that no rule decides.
+    pub policy: Policy,
+    /// What is accepted before everything.
+    pub failsafe: Failsafe,
+    /// Named sets of addresses.
+    pub sets: BTreeMap<String, AddressSet>,
+    /// The ports that are counted by themselves.
+    pub services: Vec<Service>,
+    /// The rules; the first that matches decides.
+    pub rules: Vec<Rule>,
+}
+
+/// `[policy]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// No rule matched, ingress.
+    pub inbound: Verdict,
+    /// A frame that cannot be parsed.
+    pub malformed: Verdict,
+    /// Non-first fragments.
+    pub fragments: FragmentPolicy,
+    /// Whether ARP, neighbour discovery and DHCP replies are always accepted.
+    pub infrastructure: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            inbound: Verdict::Accept,
+            malformed: Verdict::Drop,
+            fragments: FragmentPolicy::Rules,
+            infrastructure: true,
+        }
+    }
+}
+
+/// `policy.fragments`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FragmentPolicy {
+    /// They meet the rules; only rules without ports, flags and ICMP types can match.
+    Rules,
+    /// All of them get this verdict.
+    Always(Verdict),
+}
+
+/// `[failsafe]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Failsafe {
+    /// Destination ports that are always accepted.
+    pub ports: Vec<ServicePort>,
+    /// Sources that are always accepted.
+    pub peers: Vec<IpNet>,
+    /// Sources that no ban and no automatic limit reaches, besides the peers.
+    pub never_ban: Vec<IpNet>,
+}
+
+/// `[sets.NAME]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddressSet {
+    /// Where the entries come from, when not from the rule file itself.
+    pub file: Option<String>,
+    /// The entries, in their order.
+    pub entries: Vec<IpNet>,
+}
+
+/// `[[service]]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// The ports it listens on.
+    pub ports: Vec<ServicePort>,
+}
+
+/// A port with its protocol, as `tcp/443`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ServicePort {
+    /// The protocol.
+    pub protocol: PortProtocol,
+    /// The port.
+    pub port: u16,
+}
+
+/// The protocols that have ports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PortProtocol {
+    /// TCP.
+    Tcp,
+    /// UDP.
+    Udp,
+    /// SCTP.
+    Sctp,
+}
+
+/// `[[rule]]`. An absent condition is met by every packet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    /// Its stable name.
+    pub id: String,
+    /// What becomes of a packet that matches.
+    pub action: Verdict,
+    /// Which way the packet goes.
+    pub direction: Direction,
+    /// Source address.
+    pub source: Option<AddressCondition>,
+    /// Destination address.
+    pub destination: Option<AddressCondition>,
+    /// IP protocol numbers, as written; [`Rule::protocols`] also says what ports, flags and types imply.
+    pub protocol: Option<BTreeSet<u8>>,
+    /// Source port.
+    pub source_port: Option<Vec<RangeInclusive<u16>>>,
+    /// Destination port.
+    pub destination_port: Option<Vec<RangeInclusive<u16>>>,
+    /// TCP flags.
+    pub tcp_flags: Option<FlagCondition>,
+    /// ICMP and ICMPv6 messages.
+    pub icmp: Option<Vec<IcmpCondition>>,
+    /// `true`: later fragments only. `false`: anything else.
+    pub fragment: Option<bool>,
+    /// Names of interfaces.
+    pub interface: Option<BTreeSet<String>>,
+    /// Ids of the outermost VLAN tag.
+    pub vlan: Option<BTreeSet<u16>>,
+    /// Bytes of the IP packet.
+    pub length: Option<RangeInclusive<u16>>,
+    /// What its author says of it.
+    pub comment: Option<String>,
+}
+
+/// Which addresses a condition accepts: those in a prefix or set of `include` (all, if it is empty) that are in
+/// none of `exclude`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AddressCondition {
+    /// Accepted.
+    pub include: Vec<AddressMatch>,
+    /// Not accepted, even if included.
+    pub exclude: Vec<AddressMatch>,
+}
+
+/// One entry of an address list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressMatch {
+    /// A prefix, or a single address as one of full length.
+    Prefix(IpNet),
+    /// The name of a set of this ruleset, without the `@`.
+    Set(String),
+}
+
+/// TCP flags that must and must not be set, as bits of the flags byte. Nothing is in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlagCondition {
+    /// All of these are set.
+    pub set: u8,
+    /// None of these is set.
+    pub clear: u8,
+}
+
+/// One ICMP or ICMPv6 message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct IcmpCondition {
+    /// [`foobar_common::flow::protocol::ICMP`] or [`foobar_common::flow::protocol::ICMPV6`].
+    pub protocol: u8,
+    /// Message type.
+    pub kind: u8,
+    /// Message code; `None` is any.
+    pub code: Option<u8>,
+}

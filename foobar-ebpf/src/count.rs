@@ -1,0 +1,54 @@
+//! The single exit: nothing leaves uncounted.
+
+use aya_ebpf::{
+    btf_maps::{Array, PerCpuArray},
+    macros::btf_map,
+};
+use foobar_common::{
+    counters::{Counter, PORT_ENTRIES, RULE_SLOTS, VERDICT_ENTRIES, port_slot, verdict_slot},
+    flow::Direction,
+    rule::{DecisionRecord, InterfaceRecord},
+    verdict::Verdict,
+};
+
+use crate::{decide::Decision, settings};
+
+#[btf_map]
+static RULE_COUNTERS: PerCpuArray<Counter, { RULE_SLOTS as usize }> = PerCpuArray::new();
+#[btf_map]
+static VERDICT_COUNTERS: PerCpuArray<Counter, { VERDICT_ENTRIES as usize }> = PerCpuArray::new();
+#[btf_map]
+static PORT_COUNTERS: PerCpuArray<Counter, { PORT_ENTRIES as usize }> = PerCpuArray::new();
+#[btf_map]
+static DECISION: Array<DecisionRecord, 1> = Array::new();
+
+/// Records rule, reason, port and interface of a packet of `length` bytes, and gives back its verdict.
+#[inline(always)]
+pub(crate) fn decision(
+    decision: &Decision,
+    interface: &InterfaceRecord,
+    direction: Direction,
+    length: u32,
+) -> Verdict {
+    let Decision { verdict, reason, rule, port } = *decision;
+    // `NO_RULE` lies beyond the end of the map, so it counts nothing.
+    add(RULE_COUNTERS.get_ptr_mut(rule), length);
+    add(VERDICT_COUNTERS.get_ptr_mut(verdict_slot(interface.slot, verdict, reason)), length);
+    add(PORT_COUNTERS.get_ptr_mut(port_slot(interface.slot, direction, port)), length);
+    if settings::get().trace != 0 {
+        let record = DecisionRecord { verdict: verdict.number(), reason: reason.number(), rule, port };
+        // Element 0 of an array always exists.
+        let _unused: Result<(), i32> = DECISION.set(0, record, 0);
+    }
+    verdict
+}
+
+#[inline(always)]
+fn add(counter: Option<*mut Counter>, length: u32) {
+    let Some(counter) = counter else { return };
+    // SAFETY: the map gave the pointer, and an entry of a per-CPU array is this CPU's alone while the
+    // program runs.
+    let counter = unsafe { &mut *counter };
+    counter.packets = counter.packets.wrapping_add(1);
+    counter.bytes = counter.bytes.wrapping_add(u64::from(length));
+}
