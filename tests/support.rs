@@ -10,7 +10,7 @@ use foobar_tests::{
     bpffs::PinFolder,
     command::{stdout, succeed},
     frames::{Family, tagged, tcp_syn, udp},
-    metrics::Metrics,
+    metrics::{Highest, Metrics},
     namespace::Namespace,
     network::{CLIENT, Network, SERVER},
     sender::{Flood, PacketSocket},
@@ -135,8 +135,22 @@ fn a_scrape_is_read_with_its_labels() -> Result<()> {
     assert_eq!(before.count("a_total", &[]), 5);
     assert_eq!(before.count("a_total", &[("y", "q\"\\")]), 2);
     assert!((before.value("up", &[])? - 1.0).abs() < f64::EPSILON);
-    let less = Metrics::parse("# TYPE a_total counter\na_total{x=\"1\",y=\"q\\\"\\\\\"} 1\n")?;
-    assert!(less.check_not_less_than(&before).is_err());
-    assert!(before.check_not_less_than(&less).is_ok());
+    Ok(())
+}
+
+#[test]
+fn a_counter_that_goes_back_or_away_is_noticed() -> Result<()> {
+    let of = |values: &str| Metrics::parse(&format!("# TYPE a_total counter\n{values}"));
+    for (then, fine) in [
+        ("a_total{rule=\"x\"} 2\na_total{rule=\"y\"} 3\n", true),
+        ("a_total{rule=\"x\"} 9\n", true),
+        ("a_total{rule=\"x\"} 1\na_total{rule=\"y\"} 3\n", false),
+        ("a_total{rule=\"y\"} 3\n", false),
+    ] {
+        let mut highest = Highest::default();
+        highest.observe(&of("a_total{rule=\"x\"} 2\na_total{rule=\"y\"} 3\n")?, None)?;
+        assert_eq!(highest.observe(&of(then)?, Some("y")).is_ok(), fine, "{then}");
+        assert_eq!(highest.scrapes(), 1 + u64::from(fine));
+    }
     Ok(())
 }

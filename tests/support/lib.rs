@@ -9,6 +9,7 @@ pub mod command;
 pub mod daemon;
 pub mod frames;
 pub mod http;
+pub mod links;
 pub mod metrics;
 pub mod namespace;
 pub mod network;

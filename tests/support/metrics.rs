@@ -104,25 +104,47 @@ impl Metrics {
         self.count("foobar_firewall_rule_hits_total", &[("rule", id)])
     }
 
-    /// Whether no counter is less here than it was `before`, nor gone.
+    /// Series of counters with their values.
+    pub fn counters(&self) -> BTreeMap<String, f64> {
+        self.samples
+            .iter()
+            .filter(|sample| self.types.get(&sample.name).is_some_and(|kind| kind == "counter"))
+            .map(|sample| (sample.series(), sample.value))
+            .collect()
+    }
+}
+
+/// The highest value that each counter ever had.
+#[derive(Clone, Debug, Default)]
+pub struct Highest {
+    counters: BTreeMap<String, f64>,
+    scrapes: u64,
+}
+
+impl Highest {
+    /// Takes the counters of a scrape.
     ///
     /// # Errors
-    /// Names the first counter that went back.
-    pub fn check_not_less_than(&self, before: &Self) -> Result<()> {
-        let values: BTreeMap<String, f64> =
-            self.samples.iter().map(|sample| (sample.series(), sample.value)).collect();
-        let counters = before
-            .samples
-            .iter()
-            .filter(|sample| before.types.get(&sample.name).is_some_and(|kind| kind == "counter"));
-        for sample in counters {
-            match values.get(&sample.series()) {
-                Some(value) if *value >= sample.value => {}
-                Some(value) => bail!("{} went back from {} to {value}", sample.series(), sample.value),
-                None => bail!("{} is gone; it was {}", sample.series(), sample.value),
+    /// Names the first counter that is less than it was, or not there though it was. Only those of a rule
+    /// which is in force in some rulesets may be gone, as long as they return with what they had.
+    pub fn observe(&mut self, metrics: &Metrics, passing_rule: Option<&str>) -> Result<()> {
+        let counters = metrics.counters();
+        for (series, before) in &self.counters {
+            match counters.get(series) {
+                Some(value) if value >= before => {}
+                Some(value) => bail!("{series} went back from {before} to {value}"),
+                None if passing_rule.is_some_and(|rule| series.contains(&format!("{rule:?}"))) => {}
+                None => bail!("{series} is gone; it was {before}"),
             }
         }
+        self.counters.extend(counters);
+        self.scrapes += 1;
         Ok(())
+    }
+
+    /// How many scrapes were taken.
+    pub fn scrapes(&self) -> u64 {
+        self.scrapes
     }
 }
 

@@ -27,8 +27,12 @@ impl WebServer {
     pub fn start(namespace: &Namespace, ports: &[u16]) -> Result<Self> {
         let folder = TempDir::new()?;
         let root = folder.path().display();
-        let listen: String =
-            ports.iter().map(|port| format!("listen {port}; listen [::]:{port};\n")).collect();
+        let listen = ports.iter().fold(String::new(), |lines, port| {
+            format!(
+                "{lines}listen {port}; listen [::]:{port};
+"
+            )
+        });
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {root}/{name};\n"))
             .concat();
