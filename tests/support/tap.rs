@@ -1,6 +1,7 @@
 //! Counting the frames that get through to an interface, or leave it.
 
 use std::{
+    ops::Range,
     os::fd::AsRawFd as _,
     sync::{
         Arc,
@@ -96,12 +97,20 @@ pub fn settle() {
 /// Whether a frame without VLAN tag is a UDP datagram to this port, IPv4 without options or IPv6 without
 /// extension headers.
 pub fn is_udp_to(frame: &[u8], port: u16) -> bool {
-    const UDP: u8 = 17;
-    let at = |range: std::ops::Range<usize>| frame.get(range).unwrap_or_default();
+    is_to(frame, 17, port)
+}
+
+/// Whether a frame is a TCP segment to this port, under the same conditions.
+pub fn is_tcp_to(frame: &[u8], port: u16) -> bool {
+    is_to(frame, 6, port)
+}
+
+fn is_to(frame: &[u8], protocol: u8, port: u16) -> bool {
+    let at = |range: Range<usize>| frame.get(range).unwrap_or_default();
     let port = port.to_be_bytes();
     match at(12..14) {
-        [0x08, 0x00] => at(23..24) == [UDP] && at(36..38) == port,
-        [0x86, 0xdd] => at(20..21) == [UDP] && at(56..58) == port,
+        [0x08, 0x00] => at(23..24) == [protocol] && at(36..38) == port,
+        [0x86, 0xdd] => at(20..21) == [protocol] && at(56..58) == port,
         _ => false,
     }
 }
