@@ -17,10 +17,11 @@ use foobar_common::{
     },
 };
 
-use self::{
-    addresses::{PrefixTable, Side},
+pub use self::{
+    addresses::{PrefixEntry, PrefixTable},
     fields::FieldTable,
 };
+use self::addresses::Side;
 use super::model::{FragmentPolicy, Policy, Rule, Ruleset};
 use crate::slots::Assigned;
 
