@@ -108,7 +108,6 @@ fn folder(variable: &str) -> Result<PathBuf> {
 }
 
 /// Tells cargo something.
-#[expect(clippy::print_stdout, reason = "cargo reads what a build script prints")]
 fn say(instruction: &str) {
     println!("cargo:{instruction}");
 }

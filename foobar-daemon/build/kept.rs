@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use sha2::{Digest as _, Sha256};
 
-use crate::toolchain::Toolchain;
+use crate::{sources::hex, toolchain::Toolchain};
 
 /// An object without DWARF, and its note.
 pub(crate) struct Kept {
@@ -26,7 +26,7 @@ impl Kept {
              object {}\n\
              rustc {}\n\
              bpf-linker {}\n",
-            hex(&object),
+            hex(&Sha256::digest(&object)),
             toolchain.rustc,
             toolchain.linker_version,
         );
@@ -56,7 +56,7 @@ impl Kept {
         let object = fs::read(folder.join(format!("{name}.o"))).ok()?;
         let note = fs::read_to_string(folder.join(format!("{name}.txt"))).ok()?;
         let kept = Self { object, note };
-        (kept.noted("object") == Some(hex(&kept.object).as_str())).then_some(kept)
+        (kept.noted("object") == Some(hex(&Sha256::digest(&kept.object)).as_str())).then_some(kept)
     }
 
     /// Writes both files, each wholly or not at all.
@@ -73,8 +73,4 @@ impl Kept {
     fn noted(&self, key: &str) -> Option<&str> {
         self.note.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '))
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }

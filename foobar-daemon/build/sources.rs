@@ -36,7 +36,13 @@ pub(crate) fn hash(workspace: &Path) -> Result<String> {
     }
     add(&mut hasher, "Cargo.toml", &build_sections(&read(&workspace.join("Cargo.toml"))?));
     add(&mut hasher, "Cargo.lock", &locked(&read(&workspace.join("Cargo.lock"))?, "foobar-ebpf"));
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hasher.finalize()))
+}
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16);
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).flatten().collect()
 }
 
 fn add(hasher: &mut Sha256, name: &str, text: &str) {

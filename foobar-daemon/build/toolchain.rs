@@ -71,6 +71,7 @@ impl Toolchain {
     ///
     /// Paths are taken out (trim-paths), because the line table in BTF would otherwise tell where it was built
     /// and no two machines would build the same bytes.
+    #[expect(clippy::disallowed_methods, reason = "aya-build takes them from the environment alone")]
     pub(crate) fn build(&self) -> Result<()> {
         let path = env::var_os("PATH").unwrap_or_default();
         let path =
