@@ -1,7 +1,7 @@
-//! The BPF object that this binary carries.
+//! The compiled BPF programs, embedded in the binary.
 
-/// The object file.
-pub static BYTES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/foobar"));
+/// An ELF object with BTF and without DWARF.
+pub static BYTES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/foobar.o"));
 
-/// Where it comes from.
-pub const ORIGIN: &str = "built from source";
+/// How it came here: `built from source` or `kept object`.
+pub const ORIGIN: &str = env!("FOOBAR_BPF_ORIGIN");
