@@ -10,6 +10,7 @@ use anyhow::{Result, ensure};
 use foobar_tests::{
     command::stderr,
     daemon::Foobar,
+    figures::say,
     frames::Family,
     network::{Network, SERVER},
     wait,
@@ -166,7 +167,7 @@ impl Admin {
     fn check_back_after(&self, due: Duration) -> Result<()> {
         wait::until("the server is reachable again", Duration::from_secs(20), || Ok(self.reaches()))?;
         let took = self.applied.elapsed();
-        println!("reachable again after {took:?}");
+        say(&format!("reachable again after {took:?}"));
         ensure!(
             took > due.saturating_sub(Duration::from_millis(300)) && took < due + Duration::from_secs(2),
             "reachable again after {took:?}, where {due:?} was asked for"

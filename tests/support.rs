@@ -9,6 +9,7 @@ use anyhow::{Result, ensure};
 use foobar_tests::{
     bpffs::PinFolder,
     command::{stdout, succeed},
+    foreign::ForeignProgram,
     frames::{Family, tagged, tcp_syn, udp},
     metrics::{Highest, Metrics},
     namespace::Namespace,
@@ -120,10 +121,20 @@ fn a_namespace_is_gone_when_it_is_dropped() -> Result<()> {
 fn a_pin_folder_is_gone_when_it_is_dropped() -> Result<()> {
     let folder = PinFolder::new()?;
     let path = folder.path().to_owned();
-    std::fs::create_dir_all(path.join("v1"))?;
+    std::fs::create_dir_all(path.join("links"))?;
     assert!(folder.pins()?.is_empty());
     drop(folder);
     assert!(!path.exists());
+    Ok(())
+}
+
+#[test]
+fn a_foreign_program_stays_with_its_interface() -> Result<()> {
+    let network = Network::new()?;
+    let foreign = ForeignProgram::attach(&network.server, SERVER)?;
+    assert!(network.xdp_program()?.is_some());
+    drop(foreign);
+    assert!(network.xdp_program()?.is_some());
     Ok(())
 }
 

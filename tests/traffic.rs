@@ -276,11 +276,11 @@ fn datagrams(network: &Network, server: IpAddr, port: u16, size: usize) -> Resul
     })?;
     let counter = thread::spawn(move || {
         let mut buffer = vec![0; 1 << 16];
-        let mut received = 0;
+        let mut datagrams = 0;
         while receiver.recv(&mut buffer).is_ok_and(|length| length == size) {
-            received += 1;
+            datagrams += 1;
         }
-        received
+        datagrams
     });
     let payload = vec![0x5a; size];
     for _ in 0..DATAGRAMS {

@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result, ensure};
 use foobar_tests::{
     command::stderr,
     daemon::Foobar,
+    figures::say,
     frames::{Family, udp},
     links,
     metrics::Highest,
@@ -90,7 +91,7 @@ fn nothing_gets_through_while_rules_are_reloaded() -> Result<()> {
         }
         test.observe()?;
     }
-    println!("{reloads} reloads in {:?}", start.elapsed());
+    say(&format!("{reloads} reloads in {:?}", start.elapsed()));
     test.finish()
 }
 
@@ -112,7 +113,7 @@ fn nothing_gets_through_while_the_daemon_is_killed_and_started() -> Result<()> {
         assert_ne!(adopted, program, "the program on it is the new daemon's");
         test.observe()?;
     }
-    println!("{kills} kills");
+    say(&format!("{kills} kills"));
     test.finish()
 }
 
@@ -228,10 +229,10 @@ impl UnderFlood {
         self.highest.observe(&metrics, Some("friends"))?;
         let by_rule = metrics.rule("flood");
         let dropped = metrics.packets(&[("iface", SERVER), ("action", "drop")]);
-        println!(
+        say(&format!(
             "sent {sent}, dropped {dropped}, of them by the rule {by_rule}, got through {got_through}, {} scrapes",
             self.highest.scrapes()
-        );
+        ));
         ensure!(sent > 1_000, "a flood of only {sent} packets");
         assert_eq!(got_through, 0, "packets that got through, of {sent}");
         assert_eq!(dropped, sent, "dropped packets");

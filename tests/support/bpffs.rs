@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use foobar_common::LAYOUT_VERSION;
 use nix::{
     mount::{MsFlags, mount},
     sys::statfs::{BPF_FS_MAGIC, statfs},
@@ -19,6 +20,7 @@ const PREFIX: &str = "foobar-test-";
 /// A folder on bpffs; it goes, with all pins in it, when this is dropped.
 #[derive(Debug)]
 pub struct PinFolder {
+    root: PathBuf,
     path: PathBuf,
 }
 
@@ -30,18 +32,25 @@ impl PinFolder {
         mount_bpffs()?;
         sweep().context("remove what killed tests left on the bpffs")?;
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { path: Path::new(ROOT).join(format!("{PREFIX}{}-{count}", process::id())) })
+        let root = Path::new(ROOT).join(format!("{PREFIX}{}-{count}", process::id()));
+        let path = root.join(format!("v{LAYOUT_VERSION}"));
+        Ok(Self { root, path })
     }
 
-    /// Where it is.
+    /// The folder for this layout version, to be named with `--pins`.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Every pin in it, by path.
+    /// A folder beside it, for pins of another layout version.
+    pub fn of_layout(&self, version: u32) -> PathBuf {
+        self.root.join(format!("v{version}"))
+    }
+
+    /// Every pin in it, and in those of other versions, by path.
     pub fn pins(&self) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
-        collect(&self.path, &mut found)?;
+        collect(&self.root, &mut found)?;
         found.sort();
         Ok(found)
     }
@@ -50,7 +59,7 @@ impl PinFolder {
 impl Drop for PinFolder {
     fn drop(&mut self) {
         // A test that failed has more to say than this.
-        drop(fs::remove_dir_all(&self.path));
+        drop(fs::remove_dir_all(&self.root));
     }
 }
 

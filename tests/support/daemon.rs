@@ -37,6 +37,10 @@ pub struct Foobar {
     namespace: Arc<Namespace>,
     interfaces: Vec<String>,
     options: Vec<String>,
+    wrapper: Vec<String>,
+    listen: SocketAddr,
+    pin_path: PathBuf,
+    state_path: PathBuf,
     child: Option<Child>,
     // Removed after the daemon has ended, in this order.
     pins: PinFolder,
@@ -46,13 +50,19 @@ pub struct Foobar {
 impl Foobar {
     /// An installation with these rules, to filter these interfaces; nothing runs yet.
     pub fn new(namespace: &Arc<Namespace>, interfaces: &[&str], rules: &str) -> Result<Self> {
+        let pins = PinFolder::new()?;
+        let folder = TempDir::new()?;
         let foobar = Self {
             namespace: Arc::clone(namespace),
             interfaces: interfaces.iter().map(|&name| name.to_owned()).collect(),
             options: Vec::new(),
+            wrapper: Vec::new(),
+            listen: LISTEN,
+            pin_path: pins.path().to_owned(),
+            state_path: folder.path().join("state"),
             child: None,
-            pins: PinFolder::new()?,
-            folder: TempDir::new()?,
+            pins,
+            folder,
         };
         foobar.write_rules(rules)?;
         Ok(foobar)
@@ -65,14 +75,42 @@ impl Foobar {
         self
     }
 
+    /// The same, started through another command, which runs the one that its arguments end in.
+    #[must_use]
+    pub fn with_wrapper(mut self, wrapper: &[&str]) -> Self {
+        self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// The same with another address for its metrics than [`LISTEN`].
+    #[must_use]
+    pub fn with_listen(mut self, listen: SocketAddr) -> Self {
+        self.listen = listen;
+        self
+    }
+
+    /// The same with a state folder that is not its own.
+    #[must_use]
+    pub fn with_state(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.state_path);
+        self
+    }
+
+    /// The same with another folder for its pins.
+    #[must_use]
+    pub fn with_pins(mut self, path: &Path) -> Self {
+        path.clone_into(&mut self.pin_path);
+        self
+    }
+
     /// The rule file that the daemon reads at start and at SIGHUP.
     pub fn rules_path(&self) -> PathBuf {
         self.folder.path().join("rules.toml")
     }
 
     /// The folder of applied rulesets and counter slots.
-    pub fn state_path(&self) -> PathBuf {
-        self.folder.path().join("state")
+    pub fn state_path(&self) -> &Path {
+        &self.state_path
     }
 
     /// The control socket.
@@ -105,7 +143,7 @@ impl Foobar {
     /// `foobar run` as this installation would start it, to be run or changed.
     pub fn run_command(&self) -> Result<Command> {
         let mut command = self.namespace.command("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).arg(binary::foobar()?).arg("run");
+        command.args(["--pdeathsig", "KILL", "--"]).args(&self.wrapper).arg(binary::foobar()?).arg("run");
         command.args(self.run_arguments());
         Ok(command)
     }
@@ -118,10 +156,10 @@ impl Foobar {
         }
         for (flag, value) in [
             ("--rules", self.rules_path().display().to_string()),
-            ("--state", self.state_path().display().to_string()),
+            ("--state", self.state_path.display().to_string()),
             ("--control", self.control_path().display().to_string()),
-            ("--pins", self.pins.path().display().to_string()),
-            ("--listen", LISTEN.to_string()),
+            ("--pins", self.pin_path.display().to_string()),
+            ("--listen", self.listen.to_string()),
         ] {
             arguments.extend([flag.to_owned(), value]);
         }
@@ -234,7 +272,7 @@ impl Foobar {
 
     /// Asks the daemon's web server for a path.
     pub fn get(&self, path: &str) -> Result<Answer> {
-        http::get(&self.namespace, LISTEN, path)
+        http::get(&self.namespace, self.listen, path)
     }
 
     /// What `/metrics` says.
@@ -249,7 +287,7 @@ impl Foobar {
         let mut command = self.namespace.command(binary::foobar()?);
         command.args(arguments).arg("--control").arg(self.control_path());
         if arguments.first() == Some(&"detach") {
-            command.arg("--pins").arg(self.pins.path()).arg("--state").arg(self.state_path());
+            command.arg("--pins").arg(&self.pin_path).arg("--state").arg(&self.state_path);
         }
         command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))
     }
