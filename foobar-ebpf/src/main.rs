@@ -8,6 +8,7 @@ mod count;
 mod decide;
 mod infrastructure;
 mod interface;
+mod scratch;
 mod settings;
 mod window;
 
@@ -16,7 +17,7 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use foobar_common::{flow::Direction, parse::parse, verdict::Verdict};
+use foobar_common::{flow::Direction, parse::parse, verdict::{Reason, Verdict}};
 
 use crate::decide::Decision;
 
@@ -26,7 +27,10 @@ pub fn ingress(context: XdpContext) -> u32 {
     let frame = window::of(&context);
     let interface = interface::of(&context);
     let decision = match parse(&frame) {
-        Ok(flow) => Decision::of(&flow, &interface),
+        Ok(flow) => match scratch::keep(&flow) {
+            Some(flow) => Decision::of(flow, &interface),
+            None => Decision::without_flow(Reason::Internal),
+        },
         Err(reason) => Decision::without_flow(reason),
     };
     match count::decision(&decision, &interface, Direction::In, frame.length()) {
