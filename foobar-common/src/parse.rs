@@ -22,6 +22,12 @@ const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 /// The largest IPv4 packet, and so the end that no fragment may lie beyond.
 const IPV4_PACKET_MAX: u32 = 65_535;
+/// Offset of a fragment plus its length with the IPv6 header (40) and the fragment header (8), both of which
+/// are not part of the payload length that must not exceed 65,535.
+const IPV6_FRAGMENT_END_MAX: u32 = 65_535 + 40 + 8;
+/// Every IPv6 extension header is at least this long.
+const EXTENSION_HEADER_MIN: u32 = 8;
+const TCP_HEADER: u32 = 20;
 
 /// EtherTypes (IANA, IEEE 802 Numbers).
 mod ethertype {
@@ -91,28 +97,8 @@ fn link(frame: &Frame<'_>) -> Result<Link, Reason> {
 #[inline(always)]
 fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
     let header: [u8; IPV4_HEADER] = frame.read(link.network, Reason::TruncatedNetwork)?;
-    let [
-        version_length,
-        _,
-        t0,
-        t1,
-        _,
-        _,
-        f0,
-        f1,
-        hop_limit,
-        protocol,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        d0,
-        d1,
-        d2,
-        d3,
-    ] = header;
+    let [version_length, _, t0, t1, _, _, f0, f1, hop_limit, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+        header;
     if version_length >> 4 != 4 {
         return Err(Reason::IpVersion);
     }
@@ -131,6 +117,9 @@ fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
     let more_fragments = fragment_field & 0x2000 != 0;
     if fragment_offset.wrapping_add(total_length) > IPV4_PACKET_MAX {
         return Err(Reason::FragmentOverflow);
+    }
+    if overwrites_header(protocol, fragment_offset) {
+        return Err(Reason::TinyFragment);
     }
     let flow = Flow {
         family: Family::V4,
@@ -182,6 +171,9 @@ fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
             | extension::ROUTING
             | extension::DESTINATION
             | extension::AUTHENTICATION => {
+                if left < EXTENSION_HEADER_MIN {
+                    return Err(short(fragment, Reason::TruncatedNetwork));
+                }
                 let [next, units] = frame.read(at, Reason::TruncatedNetwork)?;
                 let length = if protocol == extension::AUTHENTICATION {
                     // The only extension header that counts in four bytes, RFC 4302 section 2.2.
@@ -193,14 +185,25 @@ fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
                 length
             }
             extension::FRAGMENT => {
-                let [next, _, o0, o1, _, _, _, _]: [u8; 8] = frame.read(at, Reason::TruncatedNetwork)?;
+                if left < EXTENSION_HEADER_MIN {
+                    return Err(short(fragment, Reason::TruncatedNetwork));
+                }
+                let [next, _, o0, o1] = frame.read(at, Reason::TruncatedNetwork)?;
                 let field = u16::from_be_bytes([o0, o1]);
                 let offset = u32::from(field & 0xfff8);
-                fragment = self::fragment(offset, field & 1 != 0);
-                protocol = next;
-                if offset.wrapping_add(left).wrapping_sub(8) > IPV4_PACKET_MAX {
+                // The datagram put together again has the headers before this one, too (RFC 8200 section 4.5).
+                if offset.wrapping_add(total_length) > IPV6_FRAGMENT_END_MAX {
                     return Err(Reason::FragmentOverflow);
                 }
+                if overwrites_header(next, offset) {
+                    return Err(Reason::TinyFragment);
+                }
+                // A fragment of a fragment stays one, however the inner header describes itself.
+                fragment = match (fragment, self::fragment(offset, field & 1 != 0)) {
+                    (Fragment::First, Fragment::Whole) => Fragment::First,
+                    (_, inner) => inner,
+                };
+                protocol = next;
                 8
             }
             _ => break,
@@ -246,13 +249,13 @@ fn transport(frame: &Frame<'_>, mut flow: Flow, at: usize, left: u32) -> Result<
     let whole = matches!(flow.fragment, Fragment::Whole);
     match flow.protocol {
         protocol::TCP => {
-            if left < 20 {
+            if left < TCP_HEADER {
                 return Err(truncated);
             }
             let [s0, s1, d0, d1]: [u8; 4] = frame.read(at, truncated)?;
             let [offset, flags]: [u8; 2] = frame.read(at.wrapping_add(12), truncated)?;
             let header_length = u32::from(offset >> 4).wrapping_mul(4);
-            if header_length < 20 {
+            if header_length < TCP_HEADER {
                 return Err(Reason::TransportLength);
             }
             if header_length > left {
@@ -310,6 +313,13 @@ fn fragment(offset: u32, more_fragments: bool) -> Fragment {
         (0, true) => Fragment::First,
         _ => Fragment::Later,
     }
+}
+
+/// Whether a later fragment lies over the TCP header, which its first fragment must hold whole: made to slip
+/// other ports or flags past a filter (RFC 1858 section 4, RFC 3128).
+#[inline(always)]
+fn overwrites_header(protocol: u8, offset: u32) -> bool {
+    protocol == protocol::TCP && offset > 0 && offset < TCP_HEADER
 }
 
 #[inline(always)]
