@@ -347,7 +347,7 @@ fn is_extension(protocol: u8) -> bool {
 
 #[inline(always)]
 fn clamp_length(length: u32) -> u16 {
-    if length > 65_535 { 65_535 } else { length as u16 }
+    length.min(65_535) as u16
 }
 
 /// Offsets are a few hundred bytes at most, so this never truncates.
