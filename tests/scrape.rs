@@ -1,7 +1,7 @@
 //! What the daemon serves: `/metrics`, `/healthz` and `/readyz`.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::Write as _,
     net::TcpStream,
@@ -62,65 +62,81 @@ fn promtool_has_nothing_to_say() -> Result<()> {
 
 #[test]
 fn a_known_number_of_packets_is_counted_exactly() -> Result<()> {
+    let mut cut = udp(Family::V4, 1000, b"longer than it is")?;
+    cut.truncate(30);
+    let row =
+        |frame, times, rule, verdict, reason, port, l4| Row { frame, times, rule, verdict, reason, port, l4 };
+    let table = [
+        row(tcp_syn(Family::V4, 80)?, 11, Some("web"), "accept", "rule", "80", "tcp"),
+        row(tcp_syn(Family::V6, 443)?, 13, Some("web"), "accept", "rule", "443", "tcp"),
+        row(tcp_syn(Family::V6, 22)?, 17, None, "accept", "failsafe", "other", "tcp"),
+        row(tcp_syn(Family::V4, 23)?, 19, None, "drop", "policy", "other", "tcp"),
+        row(udp(Family::V4, 1500, b"12345")?, 23, Some("noise"), "drop", "rule", "other", "udp"),
+        row(udp(Family::V6, 80, b"")?, 29, None, "drop", "policy", "other", "udp"),
+        row(echo_request(Family::V4, 1)?, 31, None, "drop", "policy", "other", "icmp"),
+        row(echo_request(Family::V6, 1)?, 37, None, "drop", "policy", "other", "icmpv6"),
+        row(cut, 41, None, "drop", "truncated_network", "other", "other"),
+    ];
     let (network, foobar) = running()?;
     let before = foobar.scrape()?;
     let socket = PacketSocket::new(&network.client, CLIENT)?;
-    // Frame, how many, rule, verdict, reason, port, protocol.
-    let mut broken = udp(Family::V4, 1000, b"longer than it is")?;
-    broken.truncate(30);
-    let table = [
-        (tcp_syn(Family::V4, 80)?, 11, Some("web"), "accept", "rule", "80", "tcp"),
-        (tcp_syn(Family::V6, 443)?, 13, Some("web"), "accept", "rule", "443", "tcp"),
-        (tcp_syn(Family::V6, 22)?, 17, None, "accept", "failsafe", "other", "tcp"),
-        (tcp_syn(Family::V4, 23)?, 19, None, "drop", "policy", "other", "tcp"),
-        (udp(Family::V4, 1500, b"12345")?, 23, Some("noise"), "drop", "rule", "other", "udp"),
-        (udp(Family::V6, 80, b"")?, 29, None, "drop", "policy", "other", "udp"),
-        (echo_request(Family::V4, 1)?, 31, None, "drop", "policy", "other", "icmp"),
-        (echo_request(Family::V6, 1)?, 37, None, "drop", "policy", "other", "icmpv6"),
-        (broken, 41, None, "drop", "truncated_network", "other", "other"),
-    ];
-    for (frame, times, ..) in &table {
-        socket.send_times(frame, *times)?;
+    let mut expected = BTreeMap::new();
+    for row in &table {
+        socket.send_times(&row.frame, row.times)?;
+        row.add_to(&mut expected)?;
     }
     settle();
     let after = foobar.scrape()?;
-
-    let check = |name: &str, labels: &[(&str, &str)], expected: u64| {
-        let counted = after.count(name, labels) - before.count(name, labels);
-        assert_eq!(counted, expected, "{name}{labels:?}");
-    };
-    for (_, _, rule, verdict, reason, port, l4) in &table {
-        let sum = |same: &dyn Fn(&Row) -> bool, bytes: bool| {
-            table
-                .iter()
-                .filter(|row| same(row))
-                .map(|row| if bytes { row.0.len() as u64 * row.1 } else { row.1 })
-                .sum()
-        };
-        let verdicts = [("iface", SERVER), ("action", *verdict), ("reason", *reason)];
-        let same_verdict = |row: &Row| (row.3, row.4) == (*verdict, *reason);
-        check("foobar_firewall_packets_total", &verdicts, sum(&same_verdict, false));
-        check("foobar_firewall_bytes_total", &verdicts, sum(&same_verdict, true));
-        let ports = [("iface", SERVER), ("direction", "in"), ("port", *port), ("l4", *l4)];
-        let same_port = |row: &Row| (row.5, row.6) == (*port, *l4);
-        check("foobar_packets_total", &ports, sum(&same_port, false));
-        check("foobar_bytes_total", &ports, sum(&same_port, true));
-        if let Some(rule) = rule {
-            check(
-                "foobar_firewall_rule_hits_total",
-                &[("rule", rule)],
-                sum(&|row| row.2 == Some(*rule), false),
-            );
-        }
+    for (Series { name, labels }, expected) in &expected {
+        let labels: Vec<_> = labels.iter().map(|(label, value)| (*label, value.as_str())).collect();
+        let counted = after.count(name, &labels) - before.count(name, &labels);
+        assert_eq!(counted, *expected, "{name}{labels:?}");
     }
-    let all = table.iter().map(|row| row.1).sum();
-    check("foobar_firewall_packets_total", &[("iface", SERVER)], all);
-    check("foobar_packets_total", &[("iface", SERVER)], all);
+    // And nothing else was counted.
+    let sent: u64 = table.iter().map(|row| row.times).sum();
+    for name in ["foobar_firewall_packets_total", "foobar_packets_total"] {
+        assert_eq!(after.count(name, &[]) - before.count(name, &[]), sent, "{name}");
+    }
     Ok(())
 }
 
-/// Frame, how many, rule, verdict, reason, port, protocol.
-type Row<'a> = (Vec<u8>, u64, Option<&'a str>, &'a str, &'a str, &'a str, &'a str);
+/// Some frames of one kind, and where they are counted.
+struct Row {
+    frame: Vec<u8>,
+    times: u64,
+    rule: Option<&'static str>,
+    verdict: &'static str,
+    reason: &'static str,
+    port: &'static str,
+    l4: &'static str,
+}
+
+/// A metric and some of its labels.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Series {
+    name: &'static str,
+    labels: Vec<(&'static str, String)>,
+}
+
+impl Row {
+    fn add_to(&self, expected: &mut BTreeMap<Series, u64>) -> Result<()> {
+        let bytes = u64::try_from(self.frame.len())? * self.times;
+        let mut add = |name, labels: &[(&'static str, &str)], count| {
+            let labels = labels.iter().map(|(label, value)| (*label, (*value).to_owned())).collect();
+            *expected.entry(Series { name, labels }).or_default() += count;
+        };
+        let verdict = [("iface", SERVER), ("action", self.verdict), ("reason", self.reason)];
+        add("foobar_firewall_packets_total", &verdict, self.times);
+        add("foobar_firewall_bytes_total", &verdict, bytes);
+        let port = [("iface", SERVER), ("direction", "in"), ("port", self.port), ("l4", self.l4)];
+        add("foobar_packets_total", &port, self.times);
+        add("foobar_bytes_total", &port, bytes);
+        if let Some(rule) = self.rule {
+            add("foobar_firewall_rule_hits_total", &[("rule", rule)], self.times);
+        }
+        Ok(())
+    }
+}
 
 #[test]
 fn the_state_of_the_daemon_is_there() -> Result<()> {
