@@ -1,23 +1,113 @@
-//! Builds the BPF programs.
+//! Puts the BPF programs into `OUT_DIR/foobar`, where `dataplane/object.rs` embeds them.
+//!
+//! They are built from source where bpf-linker and rust-src are there. A machine that has neither takes the
+//! object that is kept in the repository, if it was made from the very sources of this tree. Either way the
+//! bytes are the same. `OUT_DIR/foobar.txt` is the note that belongs to the object.
 
-use std::env;
+#[path = "build/kept.rs"]
+mod kept;
+#[path = "build/sources.rs"]
+mod sources;
+#[path = "build/strip.rs"]
+mod strip;
+#[path = "build/toolchain.rs"]
+mod toolchain;
 
-fn main() -> anyhow::Result<()> {
-    // SAFETY: a build script has one thread.
-    unsafe {
-        env::set_var("RUSTC_BOOTSTRAP", "1");
-        env::set_var("CARGO_UNSTABLE_TRIM_PATHS", "true");
-        env::set_var("CARGO_PROFILE_RELEASE_TRIM_PATHS", "all");
-        let root = env::var("CARGO_MANIFEST_DIR").unwrap();
-        env::set_var("PATH", format!("{root}/../target/tools/bin:{}", env::var("PATH").unwrap()));
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+use crate::{kept::Kept, toolchain::Toolchain};
+
+/// Forces one of the two ways, for tests: `source` (and nothing from the cache) or `kept`.
+const FORCE: &str = "FOOBAR_BPF";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            say(&format!(":error={error:#}"));
+            ExitCode::FAILURE
+        }
     }
-    let toolchain = env::var("RUSTUP_TOOLCHAIN").unwrap_or("1.95.0".into());
-    aya_build::build_ebpf(
-        [aya_build::Package {
-            name: "foobar-ebpf",
-            root_dir: "../foobar-ebpf",
-            ..aya_build::Package::default()
-        }],
-        aya_build::Toolchain::Custom(&toolchain),
-    )
+}
+
+fn run() -> Result<()> {
+    let manifest = folder("CARGO_MANIFEST_DIR")?;
+    let workspace = manifest.parent().context("foobar-daemon lies in no workspace")?;
+    let out = folder("OUT_DIR")?;
+
+    say(&format!("rerun-if-env-changed={FORCE}"));
+    say("rerun-if-changed=build.rs");
+    say("rerun-if-changed=build");
+    say(&format!("rerun-if-changed={}", Kept::folder(workspace).display()));
+    for path in sources::paths(workspace) {
+        say(&format!("rerun-if-changed={}", path.display()));
+    }
+
+    let sources = sources::hash(workspace)?;
+    let forced = env::var(FORCE).ok();
+    let (kept, origin) = match forced.as_deref() {
+        Some("source") => {
+            let toolchain = Toolchain::find(workspace).map_err(|lack| anyhow!("{lack}; {MEND}"))?;
+            (compile(&toolchain, &sources, &out)?, "built from source")
+        }
+        Some("kept") => (Kept::read_for(workspace, &sources).context(MEND)?, "kept object"),
+        Some(other) => bail!("{FORCE}={other}: it is `source` or `kept`, or not set"),
+        None => match Toolchain::find(workspace) {
+            Ok(toolchain) => {
+                (cached_or_compiled(workspace, &toolchain, &sources, &out)?, "built from source")
+            }
+            Err(lack) => {
+                let kept = Kept::read_for(workspace, &sources).with_context(|| {
+                    format!("the BPF programs cannot be built from source ({lack}); {MEND}")
+                })?;
+                say(&format!("warning={lack}: taking the kept object of the BPF programs"));
+                (kept, "kept object")
+            }
+        },
+    };
+
+    kept.write(&out, "foobar")?;
+    say(&format!("rustc-env=FOOBAR_BPF_ORIGIN={origin}"));
+    Ok(())
+}
+
+/// What to do about a missing BPF toolchain.
+const MEND: &str = "run `cargo xtask setup`, which gets bpf-linker and rust-src, and build again";
+
+/// The object from an earlier build of the same sources with the same tools, by whatever profile, or a new one.
+fn cached_or_compiled(workspace: &Path, toolchain: &Toolchain, sources: &str, out: &Path) -> Result<Kept> {
+    let cache = workspace.join("target/bpf");
+    let name = format!("{sources}-{}", toolchain.fingerprint());
+    if let Some(kept) = Kept::read(&cache, &name) {
+        return Ok(kept);
+    }
+    let kept = compile(toolchain, sources, out)?;
+    fs::create_dir_all(&cache).with_context(|| format!("create {}", cache.display()))?;
+    kept.write(&cache, &name)?;
+    Ok(kept)
+}
+
+/// Builds the object, without DWARF.
+fn compile(toolchain: &Toolchain, sources: &str, out: &Path) -> Result<Kept> {
+    toolchain.build().context("build the BPF programs")?;
+    let path = out.join("foobar");
+    let linked = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+    let object = strip::dwarf(&linked).context("strip DWARF from the BPF programs")?;
+    Ok(Kept::new(object, sources, toolchain))
+}
+
+/// The folder that cargo names in this variable.
+fn folder(variable: &str) -> Result<PathBuf> {
+    Ok(PathBuf::from(env::var_os(variable).with_context(|| format!("cargo sets no {variable}"))?))
+}
+
+/// Tells cargo something.
+fn say(instruction: &str) {
+    println!("cargo:{instruction}");
 }
