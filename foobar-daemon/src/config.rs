@@ -7,10 +7,12 @@ use std::{
 };
 
 use anyhow::Result;
-use foobar_common::LAYOUT_VERSION;
 use serde::Deserialize;
 
-use crate::{dataplane::attach::Mode, outcome::InvalidInput};
+use crate::{
+    dataplane::{attach::Mode, pins},
+    outcome::InvalidInput,
+};
 
 /// The settings file that is read when none is named.
 pub const DEFAULT_FILE: &str = "/etc/foobar/foobar.toml";
@@ -22,11 +24,6 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:9477";
 pub const DEFAULT_CONTROL: &str = "/run/foobar/control.sock";
 /// Applied rulesets and counter slots.
 pub const DEFAULT_STATE: &str = "/var/lib/foobar";
-
-/// Where links and maps are pinned: a folder of their layout version on the bpffs.
-pub fn default_pins() -> PathBuf {
-    PathBuf::from(format!("/sys/fs/bpf/foobar/v{LAYOUT_VERSION}"))
-}
 
 /// What one source, the flags or the file, says of each setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -163,7 +160,7 @@ impl Settings {
             },
             control: control.unwrap_or_else(|| DEFAULT_CONTROL.into()),
             state,
-            pins: pins.unwrap_or_else(default_pins),
+            pins: pins.unwrap_or_else(pins::default_folder),
             ephemeral,
             log,
         })
@@ -199,7 +196,7 @@ mod tests {
                 listen: "127.0.0.1:1".parse().unwrap(),
                 control: DEFAULT_CONTROL.into(),
                 state: Some("/srv/state".into()),
-                pins: default_pins(),
+                pins: pins::default_folder(),
                 ephemeral: true,
                 log: Some("debug".to_owned()),
             }

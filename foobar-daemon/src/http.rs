@@ -1,9 +1,9 @@
 //! Serving HTTP to peers that may be slow, broken or hostile: every connection carries one request, is bounded
 //! in time, and has one of a bounded number of places.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, serve::Listener};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -12,7 +12,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 /// The bounds of one server.
@@ -39,22 +39,15 @@ impl Places {
         Self { free: Arc::new(Semaphore::new(limits.connections as usize)), limits }
     }
 
-    /// Waits for a free place, then for a connection. One that could not be accepted is passed over: the cause
-    /// is a peer that went away or a shortage that ends.
-    pub async fn accept<S>(&self, next: impl AsyncFn() -> io::Result<S>) -> (S, OwnedSemaphorePermit) {
-        loop {
-            let Ok(place) = Arc::clone(&self.free).acquire_owned().await else {
-                // Nobody closes the semaphore.
-                return std::future::pending().await;
-            };
-            match next().await {
-                Ok(stream) => return (stream, place),
-                Err(error) => {
-                    tracing::debug!("accept a connection: {error}");
-                    sleep(Duration::from_millis(50)).await;
-                }
-            }
-        }
+    /// Waits for a free place, then for a connection.
+    pub async fn accept<L: Listener>(&self, listener: &mut L) -> (L::Io, OwnedSemaphorePermit) {
+        let Ok(place) = Arc::clone(&self.free).acquire_owned().await else {
+            // Nobody closes the semaphore.
+            return std::future::pending().await;
+        };
+        // What cannot be accepted is passed over there: a peer that went away, or a shortage that ends.
+        let (stream, _) = listener.accept().await;
+        (stream, place)
     }
 
     /// Answers the one request of a connection.

@@ -87,13 +87,7 @@ impl State {
         confirm_within: Option<Duration>,
         occasion: &Occasion<'_>,
     ) -> Result<Self, Conflict> {
-        if let Some(pending) = &self.pending {
-            return Err(Conflict(format!(
-                "the rules in force still wait for their confirmation ({} s left); `foobar rules confirm` keeps \
-                 them, `foobar rules rollback` takes them back, then try again",
-                pending.left(occasion.unix_ms).unwrap_or_default().as_secs()
-            )));
-        }
+        self.nothing_waits(occasion.unix_ms)?;
         let mut next = self.decided(hash, occasion);
         let replaced = self.in_force.clone().filter(|old| old != hash);
         match (confirm_within, &self.in_force) {
@@ -108,6 +102,21 @@ impl State {
             _ => next.previous = replaced.or_else(|| self.previous.clone()),
         }
         Ok(next)
+    }
+
+    /// Checks that other rules can be put in force.
+    ///
+    /// # Errors
+    /// While those in force wait for their confirmation.
+    pub fn nothing_waits(&self, unix_ms: u64) -> Result<(), Conflict> {
+        match &self.pending {
+            None => Ok(()),
+            Some(pending) => Err(Conflict(format!(
+                "the rules in force still wait for their confirmation ({} s left); `foobar rules confirm` keeps \
+                 them, `foobar rules rollback` takes them back, then try again",
+                pending.left(unix_ms).unwrap_or_default().as_secs()
+            ))),
+        }
     }
 
     /// The state once the ruleset in force is confirmed.
@@ -227,6 +236,38 @@ pub fn plan_start(state: &State, files: Option<&str>, unix_ms: u64) -> Plan {
         ),
     };
     Plan { sources, why, confirmation: Confirmation::NotWaited }
+}
+
+impl Plan {
+    /// The state once a daemon has started with `hash` from one of the sources of its plan.
+    ///
+    /// # Errors
+    /// None that a plan of [`plan_start`] leads to.
+    pub fn carried_out(
+        &self,
+        state: &State,
+        taken: &RulesetSource,
+        hash: &str,
+        occasion: &Occasion<'_>,
+    ) -> Result<State, Conflict> {
+        let settled = State { pending: None, ..state.clone() };
+        match (taken, &state.pending) {
+            (RulesetSource::Files, _) => settled.with_ruleset(hash, None, occasion),
+            (RulesetSource::Store(hash), Some(pending)) if *hash == pending.previous => {
+                match self.confirmation {
+                    // Both are the same: there is nothing to take back.
+                    Confirmation::Left(_) if state.in_force.as_ref() == Some(hash) => Ok(state.clone()),
+                    Confirmation::Left(_) | Confirmation::TooLate | Confirmation::NotWaited => {
+                        state.rolled_back(occasion)
+                    }
+                }
+            }
+            (RulesetSource::Store(_), _) => match self.confirmation {
+                Confirmation::Left(_) | Confirmation::NotWaited => Ok(state.clone()),
+                Confirmation::TooLate => Ok(settled),
+            },
+        }
+    }
 }
 
 /// A time of day as the state has it.

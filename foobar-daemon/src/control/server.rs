@@ -34,7 +34,6 @@ const LIMITS: Limits =
 const BODY_TIME: Duration = Duration::from_secs(15);
 
 /// The server; it ends with its task.
-#[derive(Debug)]
 pub struct Server {
     listener: UnixListener,
     places: Places,
@@ -54,10 +53,9 @@ impl Server {
     }
 
     /// Serves for ever.
-    pub async fn serve(self) {
-        let accept = async || self.listener.accept().await.map(|(stream, _)| stream);
+    pub async fn serve(mut self) {
         loop {
-            let (stream, place) = self.places.accept(accept).await;
+            let (stream, place) = self.places.accept(&mut self.listener).await;
             let (places, handle) = (self.places.clone(), self.handle.clone());
             tokio::spawn(async move {
                 let router = router_for(&stream, handle).await;

@@ -3,7 +3,6 @@
 use std::{
     fmt,
     sync::{
-        Arc,
         mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     time::Duration,
@@ -26,11 +25,11 @@ const CHANGE_TIME: Duration = Duration::from_secs(100);
 pub const QUEUE: usize = 64;
 
 /// Asks the writer; cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Handle {
     requests: SyncSender<Request>,
     /// Counters are read past the writer.
-    pub counters: Arc<CounterReader>,
+    pub counters: CounterReader,
 }
 
 /// Something that the writer does, one after the other.
@@ -48,6 +47,8 @@ pub enum Request {
         /// Where the result goes, if anybody waits for it; it is logged in any case.
         reply: Option<SyncSender<Result<Changed, Refusal>>>,
     },
+    /// Look after the interfaces: one of them has changed.
+    Tend,
     /// End, and leave the filter in force unless it is ephemeral.
     Stop,
 }
@@ -58,6 +59,7 @@ impl fmt::Debug for Request {
             Self::Facts(_) => "Facts",
             Self::Rules(_) => "Rules",
             Self::Change { .. } => "Change",
+            Self::Tend => "Tend",
             Self::Stop => "Stop",
         })
     }
@@ -96,7 +98,7 @@ pub struct Facts {
 
 impl Handle {
     /// A handle of the writer that takes these requests.
-    pub fn new(requests: SyncSender<Request>, counters: Arc<CounterReader>) -> Self {
+    pub fn new(requests: SyncSender<Request>, counters: CounterReader) -> Self {
         Self { requests, counters }
     }
 
@@ -122,6 +124,12 @@ impl Handle {
         if let Err(refusal) = self.send(request) {
             tracing::error!("reload by {by}: {}", refusal.error);
         }
+    }
+
+    /// Has the interfaces looked after; `false` when there is no writer any more.
+    pub fn tend(&self) -> bool {
+        // With a full queue the writer is busy, and looks after them within a second of being done.
+        !matches!(self.requests.try_send(Request::Tend), Err(TrySendError::Disconnected(_)))
     }
 
     /// Has the writer end. Waits for its place in the queue, but not for the end.

@@ -123,3 +123,49 @@ fn every_ruleset_that_may_come_back_is_referenced() {
     let referenced: Vec<&str> = state.referenced().map(String::as_str).collect();
     assert_eq!(referenced, ["c", "a", "b"]);
 }
+
+/// The state after a start at `unix_ms` that could read only the source number `works` of its plan.
+fn started(state: &State, files: Option<&str>, unix_ms: u64, works: usize) -> State {
+    let plan = plan_start(state, files, unix_ms);
+    let taken = &plan.sources[works];
+    let hash = match taken {
+        RulesetSource::Files => files.unwrap(),
+        RulesetSource::Store(hash) => hash,
+    };
+    let occasion = Occasion { files: files.map(str::to_owned), ..occasion(unix_ms, "") };
+    plan.carried_out(state, taken, hash, &occasion).unwrap()
+}
+
+#[test]
+fn a_start_with_the_same_rules_is_no_new_decision() {
+    let applied = waiting().confirmed().unwrap();
+    assert_eq!(started(&applied, Some("a"), 9, 0), applied);
+    assert_eq!(started(&applied, None, 9, 0), applied, "files unreadable");
+    assert_eq!(started(&applied, Some("broken"), 9, 1), applied, "so that mended files are newer");
+    assert_eq!(started(&waiting(), Some("a"), 21_000, 0), waiting(), "still waiting");
+}
+
+#[test]
+fn a_start_with_changed_files_is_a_decision() {
+    let state = started(&waiting().confirmed().unwrap(), Some("c"), 9, 0);
+    assert_eq!(state.in_force.as_deref(), Some("c"));
+    assert_eq!(state.files.as_deref(), Some("c"));
+    assert_eq!(state.previous.as_deref(), Some("b"));
+    assert_eq!((state.generation, state.applied.unwrap().unix_ms), (3, 9));
+}
+
+#[test]
+fn a_start_that_waited_too_long_settles_it_whatever_can_be_read() {
+    for (works, in_force) in [(0, "a"), (1, "c"), (2, "b")] {
+        let state = started(&waiting(), Some("c"), 99_000, works);
+        assert_eq!(state.in_force.as_deref(), Some(in_force));
+        assert_eq!(state.pending, None);
+    }
+    assert_eq!(started(&waiting(), Some("c"), 99_000, 0).files.as_deref(), Some("c"));
+}
+
+#[test]
+fn a_start_that_cannot_read_the_waiting_rules_takes_them_back() {
+    let state = started(&waiting(), Some("a"), 21_000, 1);
+    assert_eq!((state.in_force.as_deref(), state.pending), (Some("a"), None));
+}
