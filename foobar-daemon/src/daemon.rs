@@ -12,6 +12,7 @@ mod facts;
 mod notify;
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::TcpListener,
     path::{Path, PathBuf},
@@ -248,6 +249,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         started_unix_ms,
         started: Instant::now(),
         samples: [None; 2],
+        runs_before: BTreeMap::new(),
     })
 }
 

@@ -18,10 +18,16 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         or_problem("ask how full the maps are", error);
         Vec::new()
     });
-    let programs = filter.programs().unwrap_or_else(|error| {
+    let mut programs = filter.programs().unwrap_or_else(|error| {
         or_problem("ask for the programs", error);
         Vec::new()
     });
+    for program in &mut programs {
+        if let Some(before) = writer.runs_before.get(&program.program) {
+            program.runs += before.runs;
+            program.run_time_ns += before.run_time_ns;
+        }
+    }
     let rates = match filter.counters() {
         Ok(counters) => {
             let sample = Sample::of(&counters, writer.started.elapsed());

@@ -1,6 +1,7 @@
 //! The one writer: a thread that owns the filter, the state and the book of slots, and does one thing at a time.
 
 use std::{
+    collections::BTreeMap,
     sync::mpsc::{Receiver, RecvTimeoutError},
     time::{Duration, Instant, SystemTime},
 };
@@ -58,6 +59,17 @@ pub struct Writer {
     pub started: Instant,
     /// The last two samples of all packets, the older first.
     pub samples: [Option<Sample>; 2],
+    /// Runs of programs that this daemon has replaced, by name.
+    pub runs_before: BTreeMap<String, Runs>,
+}
+
+/// How often a program ran.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Runs {
+    /// Times.
+    pub runs: u64,
+    /// Nanoseconds they took in all.
+    pub run_time_ns: u64,
 }
 
 /// How the writer ended.
@@ -228,6 +240,7 @@ impl Writer {
         // the slots that count it.
         self.store.add_ruleset(&rules.bundle).map_err(failed)?;
         slots.save(&self.store.slots()).map_err(failed)?;
+        let old_programs = self.filter.programs();
         let swapped = self
             .store
             .set_state(&next)
@@ -235,6 +248,11 @@ impl Writer {
         if let Err(error) = swapped {
             self.remember_old(slots);
             return Err(failed(error));
+        }
+        for program in old_programs.unwrap_or_default() {
+            let before = self.runs_before.entry(program.program).or_default();
+            before.runs += program.runs;
+            before.run_time_ns += program.run_time_ns;
         }
         self.slots = slots;
         self.state = next;
