@@ -43,17 +43,15 @@ fn jumbo_frames_pass_a_network_of_mtu_9000() -> Result<()> {
 fn every_frame_of_a_flood_arrives_at_the_tap_and_in_the_count_of_the_cable() -> Result<()> {
     let network = Network::new()?;
     let tap = Tap::start(&network.server, SERVER, |frame| is_udp_to(frame, 9))?;
-    let before = network.sent_by_client()?;
+    let outgoing = Tap::start(&network.client, CLIENT, |frame| is_udp_to(frame, 9))?;
     let frames = vec![udp(Family::V4, 9, b"x")?, udp(Family::V6, 9, b"x")?];
     let flood = Flood::start(&network.client, CLIENT, frames, 20_000)?;
     std::thread::sleep(Duration::from_millis(500));
     let sent = flood.stop()?;
     settle();
-    let after = network.sent_by_client()?;
     assert_eq!(tap.stop()?, sent);
+    assert_eq!(outgoing.stop()?, sent);
     assert!(sent > 2_000, "a flood of only {sent} frames");
-    // Answers of the server to a closed port come back; nothing else is sent by the client.
-    assert!(after.packets - before.packets >= sent);
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use foobar_tests::{
     frames::{Family, tagged, udp},
     metrics::Metrics,
     namespace::Namespace,
-    network::{CLIENT, Network, SERVER, Sent},
+    network::{CLIENT, CLIENT_MAC, Network, SERVER},
     sender::PacketSocket,
     tap::{Tap, is_tcp_to, settle},
 };
@@ -101,7 +101,8 @@ fn everything(network: &Network, mode: &str, size: usize) -> Result<()> {
     let mut foobar = Foobar::new(&network.server, &[SERVER], RULES)?.with_options(&["--mode", mode]);
     foobar.start()?;
     check_mode(network, &foobar, mode)?;
-    let (before, sent_before) = stable(network, &foobar)?;
+    let cable = Tap::start(&network.client, CLIENT, |frame| frame.get(6..12) == Some(&CLIENT_MAC))?;
+    let (before, sent_before) = stable(&cable, &foobar)?;
 
     let mut tcp_sent = 0;
     for family in Family::BOTH {
@@ -119,7 +120,7 @@ fn everything(network: &Network, mode: &str, size: usize) -> Result<()> {
         assert_eq!(pings(&network.client, family.server(), 1_000)?, 0, "{family:?}: big pings");
     }
 
-    let (after, sent_after) = stable(network, &foobar)?;
+    let (after, sent_after) = stable(&cable, &foobar)?;
     for (rule, expected) in [
         ("tcp-open", tcp_sent),
         ("udp-open", 2 * DATAGRAMS),
@@ -166,7 +167,8 @@ fn vlans(mode: &str) -> Result<()> {
     let network = Network::new()?;
     let mut foobar = Foobar::new(&network.server, &[SERVER], rules)?.with_options(&["--mode", mode]);
     foobar.start()?;
-    let (before, sent_before) = stable(&network, &foobar)?;
+    let cable = Tap::start(&network.client, CLIENT, |frame| frame.get(6..12) == Some(&CLIENT_MAC))?;
+    let (before, sent_before) = stable(&cable, &foobar)?;
     let socket = PacketSocket::new(&network.client, CLIENT)?;
     for family in Family::BOTH {
         let frame = udp(family, 7, b"tagged or not")?;
@@ -189,7 +191,7 @@ fn vlans(mode: &str) -> Result<()> {
             assert_eq!(seen, if arrive { 10 } else { 0 }, "{family:?}, {what}");
         }
     }
-    let (after, sent_after) = stable(&network, &foobar)?;
+    let (after, sent_after) = stable(&cable, &foobar)?;
     assert_eq!(after.rule("vlan-10"), 40);
     assert_eq!(after.rule("vlan-20"), 40);
     assert_eq!(after.packets(&[("action", "drop"), ("reason", "vlan_depth")]), 20);
@@ -209,14 +211,23 @@ fn check_all_counted(before: &Metrics, after: &Metrics, sent_before: Sent, sent_
     assert_eq!(traffic("foobar_bytes_total"), bytes, "bytes by port");
 }
 
+/// Frames that the client put on the cable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Sent {
+    packets: u64,
+    bytes: u64,
+}
+
 /// Counters, and what the client has sent, at a moment when nothing is under way.
-fn stable(network: &Network, foobar: &Foobar) -> Result<(Metrics, Sent)> {
+fn stable(cable: &Tap, foobar: &Foobar) -> Result<(Metrics, Sent)> {
+    let sent = || Sent { packets: cable.seen(), bytes: cable.bytes() };
     for _ in 0..50 {
         settle();
-        let sent = network.sent_by_client()?;
+        let before = sent();
         let metrics = foobar.scrape()?;
-        if network.sent_by_client()? == sent {
-            return Ok((metrics, sent));
+        settle();
+        if sent() == before {
+            return Ok((metrics, before));
         }
     }
     Err(anyhow!("the client does not stop sending"))

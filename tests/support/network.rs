@@ -38,15 +38,6 @@ pub struct Network {
     mtu: u32,
 }
 
-/// Frames that left an interface, by the kernel's count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sent {
-    /// How many.
-    pub packets: u64,
-    /// Their bytes, with the Ethernet header.
-    pub bytes: u64,
-}
-
 impl Network {
     /// A server and a client with Ethernet's usual MTU.
     pub fn new() -> Result<Self> {
@@ -105,13 +96,6 @@ impl Network {
     /// Takes the interfaces of both sides away, as when a network card is pulled out.
     pub fn unplug(&self) -> Result<()> {
         self.server.ip(&format!("link del {SERVER}\n"))
-    }
-
-    /// Frames that the client put on the cable so far.
-    pub fn sent_by_client(&self) -> Result<Sent> {
-        let link = self.link(&self.client, CLIENT)?;
-        let count = |name: &str| link["stats64"]["tx"][name].as_u64().context("no count in the output of ip");
-        Ok(Sent { packets: count("packets")?, bytes: count("bytes")? })
     }
 
     /// What the kernel says of the server's interface, as `ip -j -d -s link` prints it.

@@ -26,6 +26,7 @@ use crate::{namespace::Namespace, sender::PacketSocket};
 #[derive(Debug)]
 pub struct Tap {
     seen: Arc<AtomicU64>,
+    bytes: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<Result<()>>>,
 }
@@ -42,7 +43,8 @@ impl Tap {
         setsockopt(socket.fd(), sockopt::ReceiveTimeout, &TimeVal::milliseconds(20))?;
         let seen = Arc::new(AtomicU64::new(0));
         let stop = Arc::new(AtomicBool::new(false));
-        let (counter, end) = (Arc::clone(&seen), Arc::clone(&stop));
+        let bytes = Arc::new(AtomicU64::new(0));
+        let (counter, size, end) = (Arc::clone(&seen), Arc::clone(&bytes), Arc::clone(&stop));
         let thread = thread::spawn(move || {
             let mut frame = vec![0; 1 << 16];
             loop {
@@ -52,6 +54,7 @@ impl Tap {
                     Ok(length) => {
                         if wanted(frame.get(..length).unwrap_or_default()) {
                             counter.fetch_add(1, Ordering::Relaxed);
+                            size.fetch_add(u64::try_from(length)?, Ordering::Relaxed);
                         }
                     }
                     Err(Errno::EAGAIN | Errno::EINTR) if last => return Ok(()),
@@ -61,12 +64,17 @@ impl Tap {
                 }
             }
         });
-        Ok(Self { seen, stop, thread: Some(thread) })
+        Ok(Self { seen, bytes, stop, thread: Some(thread) })
     }
 
     /// Frames seen so far.
     pub fn seen(&self) -> u64 {
         self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Their bytes, with the Ethernet header.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Counts what has arrived by now and tells how many frames there were in all.
