@@ -78,6 +78,7 @@ fn a_known_number_of_packets_is_counted_exactly() -> Result<()> {
         row(cut, 41, None, "drop", "truncated_network", "other", "other"),
     ];
     let (network, foobar) = running()?;
+    network.introduce()?;
     let before = foobar.scrape()?;
     let socket = PacketSocket::new(&network.client, CLIENT)?;
     let mut expected = BTreeMap::new();

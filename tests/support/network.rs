@@ -93,6 +93,21 @@ impl Network {
         })
     }
 
+    /// Tells both sides the hardware address of the other, so that neither asks or answers for it.
+    pub fn introduce(&self) -> Result<()> {
+        for (namespace, interface, v4, v6, address) in [
+            (&self.server, SERVER, CLIENT_V4, CLIENT_V6, CLIENT_MAC),
+            (&self.client, CLIENT, SERVER_V4, SERVER_V6, SERVER_MAC),
+        ] {
+            let address = mac(address);
+            namespace.ip(&format!(
+                "neigh replace {v4} lladdr {address} dev {interface} nud permanent\n\
+                 neigh replace {v6} lladdr {address} dev {interface} nud permanent\n"
+            ))?;
+        }
+        Ok(())
+    }
+
     /// Takes the interfaces of both sides away, as when a network card is pulled out.
     pub fn unplug(&self) -> Result<()> {
         self.server.ip(&format!("link del {SERVER}\n"))
