@@ -173,8 +173,11 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
-        let flags =
-            Source { listen: Some("127.0.0.1:1".parse().unwrap()), ephemeral: Some(true), ..Source::default() };
+        let flags = Source {
+            listen: Some("127.0.0.1:1".parse().unwrap()),
+            ephemeral: Some(true),
+            ..Source::default()
+        };
         let file = Source::parse(
             r#"
             interface = ["eth0", "eth1", "eth0"]

@@ -15,7 +15,7 @@ use std::{
     collections::BTreeMap,
     fs,
     net::TcpListener,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::mpsc::{Receiver, sync_channel},
     thread,
     time::{Duration, Instant},
@@ -111,7 +111,11 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     tokio::spawn(control.serve());
     tokio::spawn(metrics.serve());
     notify::state(&[NotifyState::Ready]);
-    tracing::info!("serving metrics on http://{}/metrics, control on {}", settings.listen, settings.control.display());
+    tracing::info!(
+        "serving metrics on http://{}/metrics, control on {}",
+        settings.listen,
+        settings.control.display()
+    );
 
     let mut signalled = None;
     let result = {
@@ -183,17 +187,8 @@ fn listen(settings: &Settings) -> Result<TcpListener> {
 
 /// Remembers what is to be in force, then puts it in force.
 fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -> Result<Writer> {
-    let Start {
-        rules,
-        compiled,
-        slots,
-        slots_before,
-        state,
-        state_before,
-        confirm_within,
-        why,
-        problems,
-    } = start;
+    let Start { rules, compiled, slots, slots_before, state, state_before, confirm_within, why, problems } =
+        start;
     let started_unix_ms = unix_ms((env.now)());
     for problem in &problems {
         tracing::error!("{problem}");
@@ -216,9 +211,10 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
     })?;
     for attachment in filter.attachments() {
         let mode = attachment.mode.map_or("no", |mode| mode.label());
-        match &attachment.fallback {
-            Some(why) => tracing::warn!("filtering {} in {mode} mode: {why}", attachment.interface),
-            None => tracing::info!("filtering {} in {mode} mode", attachment.interface),
+        if let Some(why) = &attachment.fallback {
+            tracing::warn!("filtering {} in {mode} mode: {why}", attachment.interface);
+        } else {
+            tracing::info!("filtering {} in {mode} mode", attachment.interface);
         }
     }
     tracing::info!(
@@ -276,7 +272,10 @@ fn watch_interfaces(handle: Handle) -> Result<()> {
             }
         }
     };
-    thread::Builder::new().name("interfaces".to_owned()).spawn(look).context("start the thread that watches")?;
+    thread::Builder::new()
+        .name("interfaces".to_owned())
+        .spawn(look)
+        .context("start the thread that watches")?;
     Ok(())
 }
 
@@ -288,21 +287,21 @@ struct StateFolder {
 
 impl StateFolder {
     fn new(settings: &Settings) -> Result<Self> {
-        match &settings.state {
-            Some(path) => Ok(Self { path: path.clone(), temporary: false }),
-            None => {
-                let template = std::env::temp_dir().join("foobar-XXXXXX");
-                let path = mkdtemp(&template)
-                    .with_context(|| format!("make a temporary state folder {}", template.display()))?;
-                Ok(Self { path, temporary: true })
-            }
+        if let Some(path) = &settings.state {
+            return Ok(Self { path: path.clone(), temporary: false });
         }
+        let template = std::env::temp_dir().join("foobar-XXXXXX");
+        let path = mkdtemp(&template)
+            .with_context(|| format!("make a temporary state folder {}", template.display()))?;
+        Ok(Self { path, temporary: true })
     }
 }
 
 impl Drop for StateFolder {
     fn drop(&mut self) {
-        if self.temporary && let Err(error) = fs::remove_dir_all(Path::new(&self.path)) {
+        if self.temporary
+            && let Err(error) = fs::remove_dir_all(&self.path)
+        {
             tracing::warn!("remove {}: {error}", self.path.display());
         }
     }

@@ -227,9 +227,10 @@ pub fn plan_start(state: &State, files: Option<&str>, unix_ms: u64) -> Plan {
     }
     let (sources, why) = match files {
         None => (vec![stored], "the rule files cannot be read, so the last rules stay in force"),
-        Some(_) if files == state.files.as_deref() => {
-            (vec![stored, RulesetSource::Files], "the rule files have not changed since these rules were put in force")
-        }
+        Some(_) if files == state.files.as_deref() => (
+            vec![stored, RulesetSource::Files],
+            "the rule files have not changed since these rules were put in force",
+        ),
         Some(_) => (
             vec![RulesetSource::Files, stored],
             "the rule files have changed since the last rules were put in force",

@@ -48,7 +48,9 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     let folder = args.pins.clone().or(settings.pins).unwrap_or_else(pins::default_folder);
     let state = args.state.clone().or(settings.state).unwrap_or_else(|| DEFAULT_STATE.into());
     // Pins that were named are meant, whoever has the default state folder.
-    if args.pins.is_none() && let Some(holder) = Store::in_use(&state) {
+    if args.pins.is_none()
+        && let Some(holder) = Store::in_use(&state)
+    {
         bail!(
             "{not_running}\na daemon{holder} has the state folder {}; name its socket with --control, or what it \
              does not own with --pins",

@@ -10,7 +10,9 @@ use crate::{cli::Cli, env::Env, outcome::Outcome};
 
 /// Flags of `foobar man`.
 #[derive(Debug, clap::Args)]
-#[command(after_long_help = "Examples:\n  foobar man | man -l -\n  foobar man --dir /usr/local/share/man/man1")]
+#[command(
+    after_long_help = "Examples:\n  foobar man | man -l -\n  foobar man --dir /usr/local/share/man/man1"
+)]
 pub struct Args {
     /// Write one page per command into this folder
     #[arg(long, value_name = "DIR")]

@@ -66,7 +66,7 @@ pub struct Args {
     /// Show once a second what passes
     #[arg(long)]
     summary: bool,
-    /// What to log on stderr, in the syntax of RUST_LOG: error, warn, info, debug, trace [default: info]
+    /// What to log on stderr, in the syntax of `RUST_LOG`: error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
 }

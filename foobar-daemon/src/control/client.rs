@@ -21,7 +21,7 @@ use crate::{
 /// Longest answer, in bytes.
 const ANSWER_MAX: usize = 256 << 20;
 /// Until the daemon has answered.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Which daemon a command is for.
 #[derive(Clone, Debug, Default, clap::Args)]
@@ -139,13 +139,14 @@ async fn exchange(control: &Path, method: Method, path: &str, body: Vec<u8>) -> 
 }
 
 fn not_connected(control: &Path, cause: io::Error) -> anyhow::Error {
-    match cause.kind() {
-        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-            NotRunning { control: control.to_path_buf(), cause }.into()
-        }
-        io::ErrorKind::PermissionDenied => {
-            anyhow!("open {}: {cause}; be root or a member of the group {GROUP}", control.display())
-        }
-        _ => anyhow!("open {}: {cause}", control.display()),
+    let kind = cause.kind();
+    if matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+        return NotRunning { control: control.to_path_buf(), cause }.into();
     }
+    let hint = if kind == io::ErrorKind::PermissionDenied {
+        format!("; be root or a member of the group {GROUP}")
+    } else {
+        String::new()
+    };
+    anyhow!("open {}: {cause}{hint}", control.display())
 }

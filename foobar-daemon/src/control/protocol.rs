@@ -220,17 +220,17 @@ pub enum RefusalKind {
 
 impl Refusal {
     /// See [`RefusalKind::Invalid`].
-    pub fn invalid(error: impl ToString) -> Self {
-        Self { error: error.to_string(), kind: RefusalKind::Invalid }
+    pub fn invalid(error: impl Into<String>) -> Self {
+        Self { error: error.into(), kind: RefusalKind::Invalid }
     }
 
     /// See [`RefusalKind::Failed`].
-    pub fn failed(error: impl ToString) -> Self {
-        Self { error: error.to_string(), kind: RefusalKind::Failed }
+    pub fn failed(error: impl Into<String>) -> Self {
+        Self { error: error.into(), kind: RefusalKind::Failed }
     }
 
     /// See [`RefusalKind::Conflict`].
-    pub fn conflict(error: impl ToString) -> Self {
-        Self { error: error.to_string(), kind: RefusalKind::Conflict }
+    pub fn conflict(error: impl Into<String>) -> Self {
+        Self { error: error.into(), kind: RefusalKind::Conflict }
     }
 }

@@ -8,7 +8,7 @@ use axum::{
     body::{Body, to_bytes},
     extract::{Extension, State},
     http::StatusCode,
-    response::{IntoResponse, Response},
+    response::{IntoResponse as _, Response},
     routing::{get, post},
 };
 use serde::Serialize;
@@ -23,13 +23,16 @@ use super::{
     protocol::{self, ApplyRequest, Refusal, RefusalKind},
 };
 use crate::{
-    daemon::handle::{Change, Handle},
+    daemon::{
+        handle::{Change, Handle},
+        start::Rules,
+    },
     http::{Limits, Places},
 };
 
 /// How many clients are heard at a time, and how long.
 const LIMITS: Limits =
-    Limits { connections: 16, header: Duration::from_secs(3), whole: Duration::from_secs(120) };
+    Limits { connections: 16, header: Duration::from_secs(3), whole: Duration::from_mins(2) };
 /// Until the body of a request is there.
 const BODY_TIME: Duration = Duration::from_secs(15);
 
@@ -102,7 +105,10 @@ fn router(handle: Handle) -> Router {
             (StatusCode::NOT_FOUND, Json(refusal))
         })
         .method_not_allowed_fallback(async || {
-            (StatusCode::METHOD_NOT_ALLOWED, Json(Refusal::invalid("no such request: GET shows, POST changes")))
+            (
+                StatusCode::METHOD_NOT_ALLOWED,
+                Json(Refusal::invalid("no such request: GET shows, POST changes")),
+            )
         })
         .with_state(handle)
 }
@@ -129,12 +135,13 @@ async fn apply(State(handle): State<Handle>, Extension(peer): Extension<Peer>, b
         }
     };
     answer(move || {
-        let request: ApplyRequest = serde_json::from_slice(&bytes)
-            .map_err(|error| Refusal::invalid(format!("the request is no JSON of the right form: {error}")))?;
+        let request: ApplyRequest = serde_json::from_slice(&bytes).map_err(|error| {
+            Refusal::invalid(format!("the request is no JSON of the right form: {error}"))
+        })?;
         drop(bytes);
-        let ruleset = request.bundle.parse().map_err(Refusal::invalid)?;
+        let rules = Rules::new(request.bundle).map_err(|errors| Refusal::invalid(format!("{errors:#}")))?;
         let confirm_within = request.confirm_within_ms.map(Duration::from_millis);
-        handle.change(Change::Apply { bundle: request.bundle, ruleset, confirm_within }, &peer.to_string())
+        handle.change(Change::Apply { rules: Box::new(rules), confirm_within }, &peer.to_string())
     })
     .await
 }

@@ -46,8 +46,7 @@ impl ControlSocket {
         umask(before);
         let listener =
             bound.with_context(|| format!("bind the control socket {shown}; name another with --control"))?;
-        let metadata =
-            fs::metadata(path).with_context(|| format!("look at the control socket {shown}"))?;
+        let metadata = fs::metadata(path).with_context(|| format!("look at the control socket {shown}"))?;
         let socket = Self { path: path.to_path_buf(), file: (metadata.dev(), metadata.ino()) };
         if let Some(group) = peer::group() {
             chown(path, None, Some(group))

@@ -2,19 +2,15 @@
 
 use std::{
     fmt,
-    sync::{
-        mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
-    },
+    sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     time::Duration,
 };
 
+use super::start::Rules;
 use crate::{
     control::protocol::{Changed, Refusal, RulesInForce, Status},
     dataplane::counters::CounterReader,
-    rules::{
-        bundle::Bundle,
-        model::{Ruleset, ServicePort},
-    },
+    rules::model::ServicePort,
 };
 
 /// How long a look waits for the writer, which may be loading a ruleset.
@@ -70,10 +66,8 @@ impl fmt::Debug for Request {
 pub enum Change {
     /// Put these rules in force.
     Apply {
-        /// Their texts.
-        bundle: Bundle,
-        /// What they say.
-        ruleset: Ruleset,
+        /// They, with their texts.
+        rules: Box<Rules>,
         /// Take them back after this time unless they are confirmed.
         confirm_within: Option<Duration>,
     },

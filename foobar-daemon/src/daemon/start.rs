@@ -159,7 +159,8 @@ pub fn compile_with(
     interfaces: &[String],
     counted: &dyn Fn(u32) -> Result<foobar_common::counters::Counter>,
 ) -> Result<CompiledRuleset> {
-    let assigned =
-        slots.assign(ruleset, interfaces, counted).context("give every rule, service and interface a counter")?;
+    let assigned = slots
+        .assign(ruleset, interfaces, counted)
+        .context("give every rule, service and interface a counter")?;
     compile(ruleset, &assigned).map_err(|error| InvalidInput(format!("compile the rules: {error:#}")).into())
 }

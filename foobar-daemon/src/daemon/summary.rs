@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write as _,
     time::{Instant, UNIX_EPOCH},
 };
 
@@ -116,12 +115,11 @@ impl Passed {
     fn line(&self, names: &BTreeMap<ServicePort, String>) -> String {
         let mut line = self.total();
         for (verdict, text) in self.verdict_words() {
-            // Writing to a string never fails.
-            drop(write!(line, "; {verdict} {text}"));
+            line.push_str(&format!("; {verdict} {text}"));
         }
         for (port, name) in names {
             let packets = self.services.get(port).copied().unwrap_or_default();
-            drop(write!(line, "; {name} {port} {packets:.0}/s"));
+            line.push_str(&format!("; {name} {port} {packets:.0}/s"));
         }
         line
     }
@@ -159,7 +157,7 @@ impl Passed {
                 .map(|(reason, packets)| format!("{} {packets:.0}", reason.label()))
                 .collect();
             if !some.is_empty() {
-                drop(write!(text, " ({})", some.join(", ")));
+                text.push_str(&format!(" ({})", some.join(", ")));
             }
             words.push((verdict.label(), text));
         }
@@ -217,9 +215,13 @@ mod tests {
 
     #[test]
     fn bits_have_a_fitting_unit() {
-        for (rate, text) in
-            [(0.0, "0 bit/s"), (999.0, "999 bit/s"), (1500.0, "1.5 kbit/s"), (2e6, "2.0 Mbit/s"), (1e10, "10.0 Gbit/s")]
-        {
+        for (rate, text) in [
+            (0.0, "0 bit/s"),
+            (999.0, "999 bit/s"),
+            (1500.0, "1.5 kbit/s"),
+            (2e6, "2.0 Mbit/s"),
+            (1e10, "10.0 Gbit/s"),
+        ] {
             assert_eq!(bits(rate), text);
         }
     }

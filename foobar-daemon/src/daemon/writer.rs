@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
+use foobar_common::verdict::{Reason, Verdict};
 use sd_notify::NotifyState;
 
 use super::{
@@ -31,7 +32,7 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(5);
 /// How long after a failed attempt to take unconfirmed rules back the next one follows.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
 /// Shortest and longest time for a confirmation.
-const CONFIRM_WITHIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(24 * 3600));
+const CONFIRM_WITHIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24));
 
 /// What the writer owns.
 pub struct Writer {
@@ -131,10 +132,7 @@ impl Writer {
     /// Makes a change, and says in the log how it went.
     fn change(&mut self, change: Change, by: &str) -> Result<Changed, Refusal> {
         let (what, result) = match change {
-            Change::Apply { bundle, ruleset, confirm_within } => {
-                let rules = Rules { hash: bundle.hash(), bundle, ruleset };
-                ("apply", self.apply(rules, confirm_within, by))
-            }
+            Change::Apply { rules, confirm_within } => ("apply", self.apply(*rules, confirm_within, by)),
             Change::Confirm => ("confirm", self.confirm()),
             Change::Rollback => ("rollback", self.roll_back(by)),
             Change::Reload => ("reload", self.reload(by)),
@@ -213,8 +211,7 @@ impl Writer {
         // Whether it is the time for new rules at all is asked first: reading them may take long.
         self.state.nothing_waits(unix_ms((self.now)())).map_err(conflict)?;
         let rules = Rules::from_files(&self.settings.rules).map_err(refusal)?;
-        let occasion =
-            Occasion { by, unix_ms: unix_ms((self.now)()), files: Some(rules.hash.clone()) };
+        let occasion = Occasion { by, unix_ms: unix_ms((self.now)()), files: Some(rules.hash.clone()) };
         let next = self.state.with_ruleset(&rules.hash, None, &occasion).map_err(conflict)?;
         self.put_in_force(next, rules)?;
         Ok(self.changed(format!("{} are in force", self.rules_words())))
@@ -278,10 +275,14 @@ impl Writer {
     fn tend(&mut self) {
         for news in self.filter.tend() {
             match news {
-                Tended::Vanished(name) => tracing::warn!("interface {name} is gone; it is filtered when it returns"),
+                Tended::Vanished(name) => {
+                    tracing::warn!("interface {name} is gone; it is filtered when it returns");
+                }
                 Tended::Returned(name) => tracing::info!("interface {name} is back, and filtered"),
                 Tended::Failed(name, why) => {
-                    tracing::error!("interface {name} is there and not filtered: {why}; trying again every second");
+                    tracing::error!(
+                        "interface {name} is there and not filtered: {why}; trying again every second"
+                    );
                 }
             }
         }
@@ -303,33 +304,23 @@ impl Writer {
 
     fn rules_in_force(&self) -> Result<RulesInForce, Refusal> {
         let counters = self.filter.counters().context("read the counters").map_err(failed)?;
-        let mut reasons: Vec<ReasonCounted> = Vec::new();
+        let mut reasons: BTreeMap<(Reason, Verdict), Counted> = BTreeMap::new();
         for ((_, verdict, reason), counter) in &counters.verdicts {
-            let (reason, action) = (reason.label(), verdict.label());
-            let known = reasons.iter().position(|line| line.reason == reason && line.action == action);
-            let line = match known.and_then(|known| reasons.get_mut(known)) {
-                Some(line) => line,
-                None => {
-                    reasons.push(ReasonCounted {
-                        reason: reason.to_owned(),
-                        action: action.to_owned(),
-                        counted: Counted::default(),
-                    });
-                    match reasons.last_mut() {
-                        Some(line) => line,
-                        None => continue,
-                    }
-                }
-            };
-            line.counted.packets = line.counted.packets.wrapping_add(counter.packets);
-            line.counted.bytes = line.counted.bytes.wrapping_add(counter.bytes);
+            let counted = reasons.entry((*reason, *verdict)).or_default();
+            counted.packets = counted.packets.wrapping_add(counter.packets);
+            counted.bytes = counted.bytes.wrapping_add(counter.bytes);
         }
+        let reasons = reasons.into_iter().map(|((reason, verdict), counted)| ReasonCounted {
+            reason: reason.label().to_owned(),
+            action: verdict.label().to_owned(),
+            counted,
+        });
         Ok(RulesInForce {
             hash: self.rules.hash.clone(),
             generation: self.state.generation,
             bundle: self.rules.bundle.clone(),
             rules: counters.rules.into_iter().map(|(id, counter)| (id, counter.into())).collect(),
-            reasons,
+            reasons: reasons.collect(),
         })
     }
 

@@ -1,8 +1,6 @@
 //! The one list of metrics: what is not here cannot be exported, because a [`Family`] is made of a [`Metric`] and
 //! those are made here alone. METRICS.md is [`markdown`].
 
-use std::fmt::Write as _;
-
 use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
 
 /// What a metric is.
@@ -53,7 +51,7 @@ pub struct Metric<const N: usize> {
 macro_rules! catalogue {
     ($( $constant:ident = $name:literal, $kind:ident, $unit:ident, [$( $label:literal ),*], $help:literal; )+) => {
         $(
-            #[doc = $help]
+            #[doc = concat!("`", $name, "`")]
             pub const $constant: Metric<{ <[&str]>::len(&[$( $label ),*]) }> = Metric {
                 entry: Entry {
                     name: $name,
@@ -276,7 +274,9 @@ pub fn markdown() -> String {
     for (label, values) in LABELS {
         line(&mut text, format_args!("| `{label}` | {values} |"));
     }
-    text.push_str("\n## Reasons\n\nEvery packet has exactly one.\n\n| reason | the packet |\n| --- | --- |\n");
+    text.push_str(
+        "\n## Reasons\n\nEvery packet has exactly one.\n\n| reason | the packet |\n| --- | --- |\n",
+    );
     for reason in foobar_common::verdict::Reason::ALL {
         line(&mut text, format_args!("| `{}` | {} |", reason.label(), reason.describe()));
     }
@@ -284,8 +284,8 @@ pub fn markdown() -> String {
 }
 
 fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    // Writing to a string never fails.
-    drop(writeln!(text, "{line}"));
+    text.push_str(&line.to_string());
+    text.push('\n');
 }
 
 #[cfg(test)]

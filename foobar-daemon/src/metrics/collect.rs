@@ -162,7 +162,10 @@ fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut V
     for port in services.iter().copied().map(Port::Service).chain(others) {
         ports.extend(interfaces.iter().map(|name| ((*name, Direction::In, port), Counter::default())));
     }
-    let told = counters.ports.iter().map(|((name, direction, port), counter)| ((name.as_str(), *direction, *port), *counter));
+    let told = counters
+        .ports
+        .iter()
+        .map(|((name, direction, port), counter)| ((name.as_str(), *direction, *port), *counter));
     ports.extend(told);
     let mut packets = catalogue::PACKETS.family();
     let mut bytes = catalogue::BYTES.family();
@@ -178,7 +181,10 @@ fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut V
     for (verdict, reason) in usual_verdicts() {
         verdicts.extend(interfaces.iter().map(|name| ((*name, verdict, reason), Counter::default())));
     }
-    let told = counters.verdicts.iter().map(|((name, verdict, reason), counter)| ((name.as_str(), *verdict, *reason), *counter));
+    let told = counters
+        .verdicts
+        .iter()
+        .map(|((name, verdict, reason), counter)| ((name.as_str(), *verdict, *reason), *counter));
     verdicts.extend(told);
     let mut packets = catalogue::FIREWALL_PACKETS.family();
     let mut bytes = catalogue::FIREWALL_BYTES.family();

@@ -43,13 +43,10 @@ impl Store {
         fs::create_dir_all(folder.join("rulesets"))
             .with_context(|| format!("make the state folder {shown}; name another with --state"))?;
         let path = folder.join("lock");
-        let mut lock = File::options()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .open(&path)
-            .with_context(|| format!("open {}; name another state folder with --state", path.display()))?;
+        let mut lock =
+            File::options().create(true).read(true).write(true).truncate(false).open(&path).with_context(
+                || format!("open {}; name another state folder with --state", path.display()),
+            )?;
         match lock.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -231,9 +228,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         let hashes: Vec<String> = (0..15)
-            .map(|number| {
-                store.add_ruleset(&Bundle::of_text("r.toml", &format!("# {number}\n"))).unwrap()
-            })
+            .map(|number| store.add_ruleset(&Bundle::of_text("r.toml", &format!("# {number}\n"))).unwrap())
             .collect();
         let state = State { in_force: Some(hashes[0].clone()), ..State::default() };
         store.set_state(&state).unwrap();

@@ -1,6 +1,6 @@
 use super::*;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 fn occasion(unix_ms: u64, files: &str) -> Occasion<'static> {
     Occasion { by: "a test", unix_ms, files: Some(files.to_owned()) }

@@ -42,11 +42,11 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     let bundle = Bundle::read(&args.path)?;
     // The daemon reads them again; here an error is told even if it does not run.
     bundle.parse().map_err(InvalidInput::from)?;
-    let confirm_within_ms = args
-        .confirm_within
-        .map(|within| u64::try_from(within.as_millis()))
-        .transpose()
-        .map_err(|_| InvalidInput("the time for a confirmation is from 1s to 24h".to_owned()))?;
+    let confirm_within_ms =
+        args.confirm_within
+            .map(|within| u64::try_from(within.as_millis()))
+            .transpose()
+            .map_err(|error| InvalidInput(format!("--confirm-within: {error}; it is from 1s to 24h")))?;
     let request = ApplyRequest { bundle, confirm_within_ms };
     let changed: Changed = args.target.client()?.post(protocol::APPLY, Some(&request))?;
     writeln!(env.out, "{}", changed.message)?;
