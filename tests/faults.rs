@@ -54,7 +54,7 @@ fn an_interface_that_vanishes_and_returns_is_filtered_again() -> Result<()> {
     foobar.start()?;
     send_dropped(&network, 100)?;
     let mut highest = Highest::default();
-    highest.observe(&foobar.scrape()?, None)?;
+    highest.observe(&foobar.scrape()?, &[])?;
     assert_eq!(foobar.scrape()?.rule("closed"), 100);
 
     network.unplug()?;
@@ -63,14 +63,14 @@ fn an_interface_that_vanishes_and_returns_is_filtered_again() -> Result<()> {
         Ok(answer.status == 503 && answer.body.contains(SERVER))
     })?;
     ensure!(foobar.log()?.contains("vanished") || foobar.log()?.contains("gone"), "{}", foobar.log()?);
-    highest.observe(&foobar.scrape()?, None)?;
+    highest.observe(&foobar.scrape()?, &[])?;
 
     network.plug()?;
     foobar.wait_until_ready()?;
     ensure!(network.xdp_program()?.is_some(), "ready without a program");
     send_dropped(&network, 100)?;
     let metrics = foobar.scrape()?;
-    highest.observe(&metrics, None)?;
+    highest.observe(&metrics, &[])?;
     assert_eq!(metrics.rule("closed"), 200);
     ensure!(foobar.is_running()?);
     Ok(())

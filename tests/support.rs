@@ -157,8 +157,8 @@ fn a_counter_that_goes_back_or_away_is_noticed() -> Result<()> {
         ("a_total{rule=\"y\"} 3\n", false),
     ] {
         let mut highest = Highest::default();
-        highest.observe(&of("a_total{rule=\"x\"} 2\na_total{rule=\"y\"} 3\n")?, None)?;
-        assert_eq!(highest.observe(&of(then)?, Some("y")).is_ok(), fine, "{then}");
+        highest.observe(&of("a_total{rule=\"x\"} 2\na_total{rule=\"y\"} 3\n")?, &[])?;
+        assert_eq!(highest.observe(&of(then)?, &[("rule", "y")]).is_ok(), fine, "{then}");
         assert_eq!(highest.scrapes(), 1 + u64::from(fine));
     }
     Ok(())

@@ -19,6 +19,7 @@ use foobar_tests::{
     sender::PacketSocket,
     tap::{Tap, is_tcp_to, settle},
 };
+use nix::sys::socket::{setsockopt, sockopt};
 
 const RULES: &str = r#"
 schema = 1
@@ -278,6 +279,8 @@ fn refused_stream(client: &Arc<Namespace>, address: SocketAddr) -> Result<()> {
 fn datagrams(network: &Network, server: IpAddr, port: u16, size: usize) -> Result<u64> {
     let address = SocketAddr::new(server, port);
     let receiver = network.server.enter(|| Ok(UdpSocket::bind(address)?))?;
+    // Room for all of them, whoever else has the processor.
+    setsockopt(&receiver, sockopt::RcvBufForce, &(64 << 20))?;
     receiver.set_read_timeout(Some(Duration::from_millis(300)))?;
     let sender = network.client.enter(|| {
         let any: IpAddr = if server.is_ipv4() { [0, 0, 0, 0].into() } else { [0; 16].into() };
@@ -296,8 +299,6 @@ fn datagrams(network: &Network, server: IpAddr, port: u16, size: usize) -> Resul
     let payload = vec![0x5a; size];
     for _ in 0..DATAGRAMS {
         sender.send(&payload)?;
-        // Slow enough for the receive buffer of the socket.
-        thread::sleep(Duration::from_micros(50));
     }
     counter.join().map_err(|_payload| anyhow!("the UDP receiver panicked"))
 }

@@ -125,15 +125,18 @@ impl Highest {
     /// Takes the counters of a scrape.
     ///
     /// # Errors
-    /// Names the first counter that is less than it was, or not there though it was. Only those of a rule
-    /// which is in force in some rulesets may be gone, as long as they return with what they had.
-    pub fn observe(&mut self, metrics: &Metrics, passing_rule: Option<&str>) -> Result<()> {
+    /// Names the first counter that is less than it was, or not there though it was. Only those with one of
+    /// these labels may be gone, and must return with what they had: rules and services that some rulesets
+    /// have and others do not.
+    pub fn observe(&mut self, metrics: &Metrics, passing: &[(&str, &str)]) -> Result<()> {
         let counters = metrics.counters();
         for (series, before) in &self.counters {
             match counters.get(series) {
                 Some(value) if value >= before => {}
                 Some(value) => bail!("{series} went back from {before} to {value}"),
-                None if passing_rule.is_some_and(|rule| series.contains(&format!("{rule:?}"))) => {}
+                None if passing
+                    .iter()
+                    .any(|(label, value)| series.contains(&format!("{label:?}: {value:?}"))) => {}
                 None => bail!("{series} is gone; it was {before}"),
             }
         }
