@@ -20,12 +20,18 @@ pub struct Counter {
 
 /// How many rule ids can have a counter at a time.
 pub const RULE_SLOTS: u32 = 4096;
-/// How many interfaces can have counters; the last slot is for all others.
-pub const INTERFACE_SLOTS: u32 = 9;
+/// How many interfaces can have counters; the last slot is for all others. Twice what can be filtered at a
+/// time, so that a new interface never takes the slot of one in use.
+pub const INTERFACE_SLOTS: u32 = 2 * INTERFACES_MAX + 1;
 /// The slot of an interface that has none of its own.
 pub const OTHER_INTERFACE: u32 = INTERFACE_SLOTS - 1;
-/// How many service ports can have counters.
-pub const SERVICE_SLOTS: u32 = 32;
+/// How many interfaces can be filtered at a time.
+pub const INTERFACES_MAX: u32 = 8;
+/// How many service ports can have counters: twice what a ruleset can have, so that a new ruleset never takes
+/// the slot of a service of the one in force.
+pub const SERVICE_SLOTS: u32 = 2 * SERVICE_PORTS_MAX;
+/// How many service ports a ruleset can have.
+pub const SERVICE_PORTS_MAX: u32 = 32;
 /// Service slots, then one slot for each [`Transport`] on all other ports.
 pub const PORT_SLOTS: u32 = SERVICE_SLOTS + Transport::COUNT;
 

@@ -44,6 +44,3 @@ pub const SURVIVING: [&str; 3] = [RULE_COUNTERS, VERDICT_COUNTERS, PORT_COUNTERS
 pub const INGRESS: &str = "ingress";
 /// The read-only constant that holds [`crate::rule::Settings`].
 pub const SETTINGS: &str = "SETTINGS";
-
-/// How many interfaces the filter can be attached to.
-pub const INTERFACES_MAX: u32 = 64;

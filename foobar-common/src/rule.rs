@@ -104,6 +104,8 @@ pub const FAILSAFE_PEER: u32 = 1;
 pub const NO_SERVICE: u8 = u8::MAX;
 /// The class of both ports of a packet that has none.
 pub const NO_PORTS_CLASS: u32 = 0;
+/// The class of an interface that no rule names.
+pub const OTHER_INTERFACE_CLASS: u32 = 1;
 
 /// What the kernel needs to know of a rule that matched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -12,3 +12,4 @@ pub mod interfaces;
 pub mod load;
 pub mod object;
 pub mod pins;
+pub mod test_runs;

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::rules::file::FileErrors;
+
 /// How a command that did not fail ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -35,5 +37,7 @@ impl std::error::Error for InvalidInput {}
 
 /// The exit code that an error stands for.
 pub fn exit_code(error: &anyhow::Error) -> u8 {
-    if error.chain().any(|cause| cause.is::<InvalidInput>()) { 2 } else { 1 }
+    let invalid =
+        |cause: &(dyn std::error::Error + 'static)| cause.is::<InvalidInput>() || cause.is::<FileErrors>();
+    if error.chain().any(invalid) { 2 } else { 1 }
 }

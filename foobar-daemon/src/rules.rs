@@ -6,4 +6,5 @@ pub mod compile;
 pub mod evaluate;
 pub mod file;
 pub mod model;
+pub mod names;
 pub mod packet;

@@ -1,20 +1,46 @@
 //! Which counter belongs to whom: the memory of slots, which outlives rulesets and daemons.
 //!
 //! A slot belongs to a rule id, a service port or an interface for as long as there are free ones. When there
-//! are none left, the rule that has been out of force longest gives its slot away, and what it had counted is
+//! are none left, the owner that has been out of use longest gives its slot away; what a rule had counted is
 //! carried in the book, so that it goes on from there should it return.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io::{ErrorKind, Write as _},
+    path::Path,
+};
 
-use anyhow::Result;
-use foobar_common::counters::Counter;
+use anyhow::{Context as _, Result, ensure};
+use foobar_common::counters::{
+    Counter, INTERFACES_MAX, OTHER_INTERFACE, RULE_SLOTS, SERVICE_PORTS_MAX, SERVICE_SLOTS,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::rules::model::{Ruleset, ServicePort};
 
 /// The book of slots, as it lies in the state folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Slots {}
+#[serde(deny_unknown_fields)]
+pub struct Slots {
+    /// How many rulesets were given slots.
+    generation: u64,
+    rules: BTreeMap<String, Owner>,
+    services: BTreeMap<String, Owner>,
+    interfaces: BTreeMap<String, Owner>,
+}
+
+/// One line of the book.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Owner {
+    /// `None`: given away.
+    slot: Option<u32>,
+    /// The last generation that used it.
+    used: u64,
+    carried_packets: u64,
+    carried_bytes: u64,
+}
 
 /// The slots of one ruleset on some interfaces.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,6 +51,19 @@ pub struct Assigned {
     pub services: BTreeMap<ServicePort, u32>,
     /// By name.
     pub interfaces: BTreeMap<String, u32>,
+    /// Slots that have a new owner and must be set to zero before the ruleset is loaded.
+    pub fresh: FreshSlots,
+}
+
+/// Slots by kind; none of them is in use by the ruleset in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FreshSlots {
+    /// Of rules.
+    pub rules: BTreeSet<u32>,
+    /// Of services.
+    pub services: BTreeSet<u32>,
+    /// Of interfaces.
+    pub interfaces: BTreeSet<u32>,
 }
 
 /// The slot of a rule, and what it counted before it got this slot.
@@ -41,13 +80,33 @@ impl Slots {
     ///
     /// # Errors
     /// A book that cannot be read is an error: guessing slots would mix up counters.
-    pub fn load(_path: &Path) -> Result<Self> {
-        anyhow::bail!("to come")
+    pub fn load(path: &Path) -> Result<Self> {
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Self::default()),
+            Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
+        };
+        serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} is damaged; move it away to start with new counter slots (after 'foobar detach', so that no \
+                 counter changes its owner)",
+                path.display()
+            )
+        })
     }
 
     /// Writes the book, wholly or not at all.
-    pub fn save(&self, _path: &Path) -> Result<()> {
-        anyhow::bail!("to come")
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let temporary = path.with_extension("new");
+        let write = || -> Result<()> {
+            let mut file = File::create(&temporary)?;
+            serde_json::to_writer_pretty(&mut file, self)?;
+            file.write_all(b"\n")?;
+            file.sync_all()?;
+            fs::rename(&temporary, path)?;
+            Ok(())
+        };
+        write().with_context(|| format!("write {}", path.display()))
     }
 
     /// Finds a slot for everything in the ruleset. `counted` tells what a rule slot holds, for rules that give
@@ -57,15 +116,164 @@ impl Slots {
     /// Says what there is too much of.
     pub fn assign(
         &mut self,
-        _ruleset: &Ruleset,
-        _interfaces: &[String],
-        _counted: &dyn Fn(u32) -> Result<Counter>,
+        ruleset: &Ruleset,
+        interfaces: &[String],
+        counted: &dyn Fn(u32) -> Result<Counter>,
     ) -> Result<Assigned> {
-        anyhow::bail!("to come")
+        let ports: BTreeSet<ServicePort> =
+            ruleset.services.iter().flat_map(|service| &service.ports).copied().collect();
+        ensure!(
+            ports.len() <= SERVICE_PORTS_MAX as usize,
+            "{} service ports are too many: there is room for {SERVICE_PORTS_MAX}",
+            ports.len()
+        );
+        ensure!(
+            interfaces.len() <= INTERFACES_MAX as usize,
+            "{} interfaces are too many: there is room for {INTERFACES_MAX}",
+            interfaces.len()
+        );
+        self.generation += 1;
+        let mut assigned = Assigned::default();
+
+        let ids: Vec<&str> = ruleset.rules.iter().map(|rule| rule.id.as_str()).collect();
+        assigned.fresh.rules = give(&mut self.rules, &ids, RULE_SLOTS, self.generation, counted)?;
+        for id in ids {
+            let owner = self.rules.get(id).copied().unwrap_or_default();
+            let carried = Counter { packets: owner.carried_packets, bytes: owner.carried_bytes };
+            assigned.rules.insert(id.to_owned(), RuleSlot { slot: slot_of(&owner)?, carried });
+        }
+
+        let nothing = |_| Ok(Counter::default());
+        let names: Vec<String> = ports.iter().map(ToString::to_string).collect();
+        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+        assigned.fresh.services =
+            give(&mut self.services, &borrowed, SERVICE_SLOTS, self.generation, &nothing)?;
+        for (port, name) in ports.into_iter().zip(&names) {
+            let owner = self.services.get(name).copied().unwrap_or_default();
+            assigned.services.insert(port, slot_of(&owner)?);
+        }
+
+        let borrowed: Vec<&str> = interfaces.iter().map(String::as_str).collect();
+        assigned.fresh.interfaces =
+            give(&mut self.interfaces, &borrowed, OTHER_INTERFACE, self.generation, &nothing)?;
+        for name in interfaces {
+            let owner = self.interfaces.get(name).copied().unwrap_or_default();
+            assigned.interfaces.insert(name.clone(), slot_of(&owner)?);
+        }
+        Ok(assigned)
     }
 
     /// For a single ruleset whose counters nobody keeps: replay, tests.
-    pub fn for_once(_ruleset: &Ruleset, _interfaces: &[String]) -> Result<Assigned> {
-        anyhow::bail!("to come")
+    pub fn for_once(ruleset: &Ruleset, interfaces: &[String]) -> Result<Assigned> {
+        Self::default().assign(ruleset, interfaces, &|_| Ok(Counter::default()))
+    }
+}
+
+fn slot_of(owner: &Owner) -> Result<u32> {
+    owner.slot.context("a name was left without a counter slot")
+}
+
+/// Gives each name a slot below `end` and marks it as used; returns the slots that changed their owner.
+fn give(
+    owners: &mut BTreeMap<String, Owner>,
+    names: &[&str],
+    end: u32,
+    generation: u64,
+    counted: &dyn Fn(u32) -> Result<Counter>,
+) -> Result<BTreeSet<u32>> {
+    for name in names {
+        owners.entry((*name).to_owned()).or_default().used = generation;
+    }
+    let taken: BTreeSet<u32> = owners.values().filter_map(|owner| owner.slot).collect();
+    let mut free = (0..end).filter(|slot| !taken.contains(slot));
+    let mut fresh = BTreeSet::new();
+    for name in names {
+        if owners.get(*name).is_some_and(|owner| owner.slot.is_some()) {
+            continue;
+        }
+        let slot = match free.next() {
+            Some(slot) => slot,
+            None => take_from_oldest(owners, generation, counted)?,
+        };
+        fresh.insert(slot);
+        if let Some(owner) = owners.get_mut(*name) {
+            owner.slot = Some(slot);
+        }
+    }
+    Ok(fresh)
+}
+
+/// Takes the slot of the owner that has been out of use longest. There is room for two whole rulesets, so this
+/// is neither one of the ruleset in force nor of the one to come.
+fn take_from_oldest(
+    owners: &mut BTreeMap<String, Owner>,
+    generation: u64,
+    counted: &dyn Fn(u32) -> Result<Counter>,
+) -> Result<u32> {
+    let idle = owners.values_mut().filter(|owner| owner.slot.is_some() && owner.used + 1 < generation);
+    let oldest = idle.min_by_key(|owner| owner.used).context("no counter slot is free")?;
+    let slot = oldest.slot.context("no counter slot is free")?;
+    let counter = counted(slot)?;
+    oldest.carried_packets += counter.packets;
+    oldest.carried_bytes += counter.bytes;
+    oldest.slot = None;
+    Ok(slot)
+}
+
+#[cfg(test)]
+mod tests {
+    use foobar_common::verdict::Verdict;
+
+    use super::*;
+    use crate::rules::model::Rule;
+
+    fn ruleset(ids: impl IntoIterator<Item = String>) -> Ruleset {
+        let rules = ids.into_iter().map(|id| Rule::new(&id, Verdict::Accept)).collect();
+        Ruleset { rules, ..Ruleset::default() }
+    }
+
+    fn assign(slots: &mut Slots, ids: &[&str]) -> Assigned {
+        let ruleset = ruleset(ids.iter().map(ToString::to_string));
+        slots.assign(&ruleset, &["eth0".to_owned()], &|_| Ok(Counter { packets: 7, bytes: 70 })).unwrap()
+    }
+
+    #[test]
+    fn a_rule_keeps_its_slot_wherever_it_stands_and_when_it_returns() {
+        let mut slots = Slots::default();
+        let first = assign(&mut slots, &["a", "b"]);
+        let second = assign(&mut slots, &["c", "b"]);
+        let third = assign(&mut slots, &["b", "a"]);
+        assert_eq!(first.rules["b"], second.rules["b"]);
+        assert_eq!(first.rules["a"], third.rules["a"]);
+        assert!(third.fresh.rules.is_empty(), "nothing changed its owner");
+        assert_eq!(first.fresh.rules.len(), 2);
+    }
+
+    #[test]
+    fn the_rule_out_of_use_longest_gives_its_slot_away_and_its_count_is_carried() {
+        let mut slots = Slots::default();
+        let oldest = assign(&mut slots, &["oldest"]).rules["oldest"];
+        for batch in 0..RULE_SLOTS / 256 {
+            let ids = (0..256).map(|n| format!("r{batch}-{n}"));
+            slots.assign(&ruleset(ids), &[], &|_| Ok(Counter { packets: 7, bytes: 70 })).unwrap();
+        }
+        assert_eq!(slots.rules["oldest"].slot, None);
+        let back = assign(&mut slots, &["oldest"]);
+        assert_eq!(back.rules["oldest"].carried, Counter { packets: 7, bytes: 70 });
+        assert!(back.fresh.rules.contains(&back.rules["oldest"].slot));
+        assert_eq!(oldest.carried, Counter::default());
+    }
+
+    #[test]
+    fn a_damaged_book_is_an_error_and_a_missing_one_is_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("slots.json");
+        assert_eq!(Slots::load(&path).unwrap(), Slots::default());
+        let mut slots = Slots::default();
+        assign(&mut slots, &["a"]);
+        slots.save(&path).unwrap();
+        assert_eq!(Slots::load(&path).unwrap(), slots);
+        fs::write(&path, "{").unwrap();
+        assert!(Slots::load(&path).unwrap_err().to_string().contains("damaged"));
     }
 }

@@ -1,1 +1,163 @@
-//! To come.
+//! What the kernel and this process lack, in words that say how to mend it.
+
+use std::{fs, os::fd::{AsFd, AsRawFd as _}};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use aya::{
+    EbpfError,
+    maps::{Map, MapData, MapType},
+    programs::{ProgramError, ProgramFd, ProgramType},
+    sys::{is_map_supported, is_program_supported},
+};
+
+/// Oldest kernel that foobar runs on.
+pub const KERNEL_MIN: (u32, u32) = (6, 1);
+
+/// A capability that the filter needs: its bit (`include/uapi/linux/capability.h`), its name, what for.
+const CAPABILITIES: [(u32, &str, &str); 3] = [
+    (39, "CAP_BPF", "load programs and make maps"),
+    (12, "CAP_NET_ADMIN", "attach programs to interfaces"),
+    (38, "CAP_PERFMON", "let programs compute with packet pointers"),
+];
+
+/// Checks that this process may load and attach programs.
+///
+/// # Errors
+/// Names what is missing.
+pub fn check_privileges() -> Result<()> {
+    let status = fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
+    let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or("0").trim();
+    let effective = u64::from_str_radix(effective, 16).context("read the capabilities of this process")?;
+    let missing: Vec<String> = CAPABILITIES
+        .iter()
+        .filter(|(bit, _, _)| effective & (1 << bit) == 0)
+        .map(|(_, name, purpose)| format!("{name} (to {purpose})"))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("this process lacks {}; run foobar as root, or by its systemd unit", missing.join(", "))
+}
+
+/// Checks that the kernel has what the programs need.
+///
+/// # Errors
+/// Names each missing feature and the kernel that has it.
+pub fn check_kernel() -> Result<()> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("read the kernel's version")?;
+    let release = release.trim();
+    if parse_release(release).is_some_and(|version| version < KERNEL_MIN) {
+        let (major, minor) = KERNEL_MIN;
+        bail!("Linux {release} is too old: foobar needs {major}.{minor} or newer");
+    }
+    let missing: Vec<&str> = missing_features();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!("this kernel ({release}) was built without {}", missing.join(", "))
+}
+
+/// Features that the kernel denies to have. A probe that itself fails says nothing.
+fn missing_features() -> Vec<&'static str> {
+    let maps = [
+        (MapType::LpmTrie, "longest-prefix maps (BPF_MAP_TYPE_LPM_TRIE, Linux 4.11)"),
+        (MapType::PerCpuArray, "per-CPU maps (BPF_MAP_TYPE_PERCPU_ARRAY, Linux 4.6)"),
+    ];
+    let mut missing = Vec::new();
+    if matches!(is_program_supported(ProgramType::Xdp), Ok(false)) {
+        missing.push("XDP (BPF_PROG_TYPE_XDP, Linux 4.8, CONFIG_BPF_SYSCALL)");
+    }
+    missing.extend(
+        maps.iter().filter(|(kind, _)| matches!(is_map_supported(*kind), Ok(false))).map(|(_, name)| *name),
+    );
+    missing
+}
+
+fn parse_release(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(['.', '-']).map(str::parse::<u32>);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+/// Explains why maps could not be made.
+pub(super) fn explain_create(error: EbpfError) -> anyhow::Error {
+    let reason = lacking();
+    anyhow!(error).context(format!("make the maps of the ruleset{reason}"))
+}
+
+/// Explains why a program was not loaded: the last useful line of the verifier, the whole log at debug level.
+pub(super) fn explain_load(error: &ProgramError) -> anyhow::Error {
+    let reason = lacking();
+    let ProgramError::LoadError { io_error, verifier_log } = error else {
+        return anyhow!("load the program{reason}: {error}");
+    };
+    let log = verifier_log.to_string();
+    tracing::debug!(%log, "the verifier refused the program");
+    match last_useful_line(&log) {
+        Some(line) => anyhow!(
+            "load the program{reason}: {io_error}: the verifier says '{line}' (all of it with --log debug)"
+        ),
+        None => anyhow!("load the program{reason}: {io_error}"),
+    }
+}
+
+/// What the process or the kernel is known to lack, as the end of a phrase.
+fn lacking() -> String {
+    let lacks = [check_privileges(), check_kernel()].into_iter().find_map(Result::err);
+    lacks.map(|error| format!(": {error}")).unwrap_or_default()
+}
+
+/// Kernels end the log with statistics, and newer ones with advice; the complaint stands before.
+fn last_useful_line(log: &str) -> Option<&str> {
+    let noise = ["processed ", "verification time", "stack depth", "max_states", "peak_states", "mark_read"];
+    let useful = |line: &&str| !line.trim().is_empty() && !noise.iter().any(|start| line.starts_with(start));
+    log.lines().rev().find(useful).map(str::trim)
+}
+
+/// Bytes of kernel memory of a map, by the kernel's own account.
+pub(super) fn map_memory(map: &Map) -> Result<u64> {
+    let data = map_data(map)?;
+    fdinfo(data.fd(), "memlock")?.context("the kernel does not tell the memory of maps")
+}
+
+/// How often a program ran and how many nanoseconds that took; zero unless `kernel.bpf_stats_enabled` is on.
+pub(super) fn program_runs(program: &ProgramFd) -> Result<(u64, u64)> {
+    Ok((fdinfo(program, "run_cnt")?.unwrap_or(0), fdinfo(program, "run_time_ns")?.unwrap_or(0)))
+}
+
+/// A number that the kernel tells about an open object in `/proc/self/fdinfo` (Linux 4.10).
+fn fdinfo(object: &impl AsFd, key: &str) -> Result<Option<u64>> {
+    let path = format!("/proc/self/fdinfo/{}", object.as_fd().as_raw_fd());
+    let text = fs::read_to_string(&path).with_context(|| format!("read {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    line.map(|value| value.trim().parse().with_context(|| format!("read {key} in {path}"))).transpose()
+}
+
+/// The map behind any of the types that foobar uses.
+pub(super) fn map_data(map: &Map) -> Result<&MapData> {
+    match map {
+        Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) | Map::PerCpuArray(data) => Ok(data),
+        other => bail!("a map of a type that foobar does not use: {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_number() {
+        assert_eq!(parse_release("6.1.0-56-cloud-amd64"), Some((6, 1)));
+        assert_eq!(parse_release("6.18.44-fc-v769"), Some((6, 18)));
+        assert!(parse_release("5.10.0-46-amd64").unwrap() < KERNEL_MIN);
+        assert!(parse_release("6.12.1").unwrap() > KERNEL_MIN);
+        assert_eq!(parse_release("custom"), None);
+    }
+
+    #[test]
+    fn the_complaint_of_the_verifier_is_found_before_the_statistics() {
+        let log = "0: (b7) r0 = 1\nR3 min value is outside of the allowed memory range\nprocessed 12 insns (limit \
+                   1000000)\nverification time 33 usec\nstack depth 0\n";
+        assert_eq!(last_useful_line(log), Some("R3 min value is outside of the allowed memory range"));
+        assert_eq!(last_useful_line(""), None);
+    }
+}

@@ -1,13 +1,25 @@
 //! The filter on all its interfaces.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
+use foobar_common::{
+    counters::{PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS, VERDICT_ENTRIES},
+    maps,
+    rule::RULES_MAX,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    attach::{Attachment, Mode},
-    counters::Counters,
+    attach::{self, Attachment, Link, Mode},
+    counters::{CounterMaps, CounterReader, Counters},
+    features, interfaces,
+    load::LoadedRuleset,
+    pins::PinFolder,
 };
 use crate::rules::compile::CompiledRuleset;
 
@@ -32,8 +44,32 @@ pub enum Pins {
 }
 
 /// A ruleset in force on interfaces.
+pub struct Filter {
+    mode: Mode,
+    pins: PinFolder,
+    ephemeral: bool,
+    loaded: LoadedRuleset,
+    fill: BTreeMap<&'static str, Fill>,
+    lines: Vec<Line>,
+    reader: CounterReader,
+}
+
+/// One interface of the filter.
 #[derive(Debug)]
-pub struct Filter {}
+struct Line {
+    name: String,
+    /// Its index when it was last seen.
+    index: Option<u32>,
+    link: Option<Link>,
+    /// Why it could not be filtered again, so that the same failure is told once.
+    failure: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Fill {
+    entries: usize,
+    max_entries: u32,
+}
 
 impl Filter {
     /// Puts rules in force: updates the links that an earlier daemon pinned, attaches where there are none.
@@ -41,57 +77,283 @@ impl Filter {
     /// # Errors
     /// Says which interface, why, and what to do. Adopted interfaces then keep the rules that they had, and
     /// interfaces that had none are left without.
-    pub fn start(_options: FilterOptions, _compiled: &CompiledRuleset) -> Result<Self> {
-        anyhow::bail!("to come")
+    pub fn start(options: FilterOptions, compiled: &CompiledRuleset) -> Result<Self> {
+        let FilterOptions { interfaces, mode, pins } = options;
+        let (pins, ephemeral) = match pins {
+            Pins::Lasting(folder) => (PinFolder::new(&folder), false),
+            Pins::Ephemeral(folder) => (PinFolder::new(&folder), true),
+        };
+        let mut found = Vec::new();
+        for name in interfaces {
+            let Some(interface) = interfaces::find(&name)? else {
+                bail!("interface {name} does not exist ('ip link' lists those that do)");
+            };
+            found.push((name, interface));
+        }
+        features::check_privileges()?;
+        features::check_kernel()?;
+        pins.prepare()?;
+        pins.verify_maps()?;
+
+        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins)?;
+        CounterMaps::of(&loaded)?.clear(&compiled.slots.fresh)?;
+        for (name, interface) in &found {
+            loaded.name_interface(name, interface.index)?;
+        }
+        // New links first: if one of them is refused, the adopted ones have not been touched.
+        let mut lines = Vec::new();
+        let mut adopted = Vec::new();
+        for (name, interface) in found {
+            let link = match attach::adopt(&name, &interface, mode, &pins)? {
+                Some(link) => {
+                    adopted.push(name.clone());
+                    link
+                }
+                None => attach::attach(&mut loaded, &name, &interface, mode, &pins)
+                    .inspect_err(|_| unpin_new(&lines, &adopted, &pins))?,
+            };
+            lines.push(Line { name, index: Some(interface.index), link: Some(link), failure: None });
+        }
+        for name in &adopted {
+            attach::update(loaded.ingress_mut()?, name, &pins).inspect_err(|_| unpin_new(&lines, &adopted, &pins))?;
+        }
+        let reader = CounterReader::new(&loaded, compiled)?;
+        let filter = Self { mode, pins, ephemeral, loaded, fill: fill(compiled), lines, reader };
+        filter.forget_other_interfaces()?;
+        filter.unpin_if_ephemeral()?;
+        Ok(filter)
     }
 
     /// Replaces the rules on every interface. Each packet is judged wholly by the old or wholly by the new.
     ///
     /// # Errors
     /// The old rules are in force on every interface.
-    pub fn swap(&mut self, _compiled: &CompiledRuleset) -> Result<()> {
-        anyhow::bail!("to come")
+    pub fn swap(&mut self, compiled: &CompiledRuleset) -> Result<()> {
+        self.pin_if_ephemeral()?;
+        let swapped = self.swap_pinned(compiled);
+        self.unpin_if_ephemeral()?;
+        swapped
+    }
+
+    fn swap_pinned(&mut self, compiled: &CompiledRuleset) -> Result<()> {
+        let mut next = LoadedRuleset::for_interfaces(compiled, &self.pins)?;
+        CounterMaps::of(&next)?.clear(&compiled.slots.fresh)?;
+        for line in &self.lines {
+            if let Some(index) = line.index {
+                next.name_interface(&line.name, index)?;
+            }
+        }
+        let mut updated: Vec<&str> = Vec::new();
+        for line in self.lines.iter().filter(|line| line.link.is_some()) {
+            match attach::update(next.ingress_mut()?, &line.name, &self.pins) {
+                Ok(()) => updated.push(&line.name),
+                // `tend` will find it missing, and attach the new rules when it returns.
+                Err(error) if attach::is_gone(&error) => {}
+                Err(error) => {
+                    for name in updated {
+                        attach::update(self.loaded.ingress_mut()?, name, &self.pins)
+                            .with_context(|| format!("put the old rules back on {name}, after: {error:#}"))?;
+                    }
+                    return Err(error);
+                }
+            }
+        }
+        self.loaded = next;
+        self.fill = fill(compiled);
+        self.reader.set_slots(&compiled.slots);
+        Ok(())
     }
 
     /// Looks whether interfaces vanished or came back, and filters those again that did.
     pub fn tend(&mut self) -> Vec<Tended> {
-        Vec::new()
+        let mut news = Vec::new();
+        for line in &mut self.lines {
+            let interface = match interfaces::find(&line.name) {
+                Ok(interface) => interface,
+                Err(error) => {
+                    tracing::warn!(interface = line.name, "{error:#}");
+                    continue;
+                }
+            };
+            let Some(interface) = interface else {
+                if line.index.take().is_some() {
+                    line.link = None;
+                    line.failure = None;
+                    remove_pin(&self.pins, &line.name);
+                    news.push(Tended::Vanished(line.name.clone()));
+                }
+                continue;
+            };
+            let expected = line.link.as_ref().and_then(|link| Some(link.handle.info().ok()?.program_id()));
+            let found = interface.program.map(|program| program.id);
+            if line.index == Some(interface.index) && expected.is_some() && expected == found {
+                continue;
+            }
+            // Gone and back between two looks is news of its own.
+            line.index = Some(interface.index);
+            line.link = None;
+            remove_pin(&self.pins, &line.name);
+            let attached = self.loaded.name_interface(&line.name, interface.index).and_then(|()| {
+                self.pins.prepare()?;
+                attach::attach(&mut self.loaded, &line.name, &interface, self.mode, &self.pins)
+            });
+            match attached {
+                Ok(link) => {
+                    line.link = Some(link);
+                    line.failure = None;
+                    news.push(Tended::Returned(line.name.clone()));
+                }
+                Err(error) => {
+                    let failure = format!("{error:#}");
+                    if line.failure.as_ref() != Some(&failure) {
+                        news.push(Tended::Failed(line.name.clone(), failure.clone()));
+                    }
+                    line.failure = Some(failure);
+                }
+            }
+        }
+        if let Err(error) = self.unpin_if_ephemeral() {
+            tracing::warn!("{error:#}");
+        }
+        news
     }
 
     /// Where the filter is attached, and where it should be and is not.
     pub fn attachments(&self) -> Vec<Attachment> {
-        Vec::new()
+        self.lines
+            .iter()
+            .map(|line| {
+                let interface = interfaces::find(&line.name).ok().flatten();
+                let link = line.link.as_ref();
+                Attachment {
+                    interface: line.name.clone(),
+                    index: interface.as_ref().map(|interface| interface.index),
+                    mode: link.map(|link| link.mode),
+                    fallback: link.and_then(|link| link.fallback.clone()).or_else(|| line.failure.clone()),
+                    expected_program: self.loaded.program_id().ok(),
+                    found_program: interface.and_then(|interface| interface.program).map(|program| program.id),
+                }
+            })
+            .collect()
     }
 
     /// All counters, summed over the processors.
     pub fn counters(&self) -> Result<Counters> {
-        anyhow::bail!("to come")
+        self.reader.read()
     }
 
     /// Counters alone, for a thread that serves scrapes while the filter is being swapped.
-    pub fn counter_reader(&self) -> Result<super::counters::CounterReader> {
-        anyhow::bail!("to come")
+    pub fn counter_reader(&self) -> CounterReader {
+        self.reader.clone()
     }
 
     /// How full the maps are.
     pub fn maps(&self) -> Result<Vec<MapFill>> {
-        Ok(Vec::new())
+        let memory = self.loaded.map_memory()?;
+        Ok(self
+            .fill
+            .iter()
+            .map(|(name, Fill { entries, max_entries })| MapFill {
+                map: (*name).to_owned(),
+                entries: u32::try_from(*entries).unwrap_or(u32::MAX),
+                max_entries: *max_entries,
+                bytes: memory.get(*name).copied().unwrap_or(0),
+            })
+            .collect())
     }
 
     /// The programs in force.
     pub fn programs(&self) -> Result<Vec<ProgramFacts>> {
-        Ok(Vec::new())
+        Ok(vec![self.loaded.facts()?])
     }
 
     /// Takes the filter away: links, pins and counters.
     pub fn detach(self) -> Result<()> {
-        anyhow::bail!("to come")
+        self.pins.remove()
+    }
+
+    /// Ends the filter of interfaces that a former daemon had and this one does not.
+    fn forget_other_interfaces(&self) -> Result<()> {
+        for name in self.pins.interfaces()? {
+            if !self.lines.iter().any(|line| line.name == name) {
+                tracing::warn!(interface = name, "no longer named: its filter is taken away");
+                remove_pin(&self.pins, &name);
+            }
+        }
+        Ok(())
+    }
+
+    /// An ephemeral filter is pinned only while maps and links are handed over.
+    fn pin_if_ephemeral(&mut self) -> Result<()> {
+        if !self.ephemeral {
+            return Ok(());
+        }
+        self.pins.prepare()?;
+        for name in maps::SURVIVING {
+            let path = self.pins.map(name);
+            self.loaded.map(name)?.pin(&path).with_context(|| format!("pin {}", path.display()))?;
+        }
+        for line in &mut self.lines {
+            if let Some(Link { handle, mode, fallback }) = line.link.take() {
+                let path = self.pins.link(&line.name);
+                let pinned = handle.pin(&path).with_context(|| format!("pin {}", path.display()))?;
+                line.link = Some(Link { handle: pinned.into(), mode, fallback });
+            }
+        }
+        Ok(())
+    }
+
+    fn unpin_if_ephemeral(&self) -> Result<()> {
+        if self.ephemeral { self.pins.remove() } else { Ok(()) }
     }
 }
 
+/// Takes away what [`Filter::start`] has attached so far.
+fn unpin_new(lines: &[Line], adopted: &[String], pins: &PinFolder) {
+    for line in lines.iter().filter(|line| !adopted.contains(&line.name)) {
+        remove_pin(pins, &line.name);
+    }
+    if adopted.is_empty() {
+        // Nothing is in force, so nothing is to be kept.
+        if let Err(error) = pins.remove() {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
+
+fn remove_pin(pins: &PinFolder, interface: &str) {
+    let path = pins.link(interface);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!("remove {}: {error}", path.display());
+        }
+        _ => {}
+    }
+}
+
+fn fill(compiled: &CompiledRuleset) -> BTreeMap<&'static str, Fill> {
+    let sized = |entries: usize| Fill { entries, max_entries: u32::try_from(entries).unwrap_or(u32::MAX) };
+    let slots = &compiled.slots;
+    let ports = slots.interfaces.len() * PORT_SLOTS as usize;
+    BTreeMap::from([
+        (maps::SOURCES_V4, sized(compiled.sources_v4.entries.len())),
+        (maps::SOURCES_V6, sized(compiled.sources_v6.entries.len())),
+        (maps::DESTINATIONS_V4, sized(compiled.destinations_v4.entries.len())),
+        (maps::DESTINATIONS_V6, sized(compiled.destinations_v6.entries.len())),
+        (maps::CLASSES, sized(compiled.classes.len())),
+        (maps::RULES, Fill { entries: compiled.rules.len(), max_entries: RULES_MAX as u32 }),
+        (maps::RULE_COUNTERS, Fill { entries: slots.rules.len(), max_entries: RULE_SLOTS }),
+        (maps::VERDICT_COUNTERS, sized(VERDICT_ENTRIES as usize)),
+        (maps::PORT_COUNTERS, Fill { entries: ports, max_entries: PORT_ENTRIES }),
+    ])
+}
+
 /// Takes away what a daemon that no longer runs left below `pins`, and says of which interfaces.
-pub fn detach_pinned(_pins: &Path) -> Result<Vec<String>> {
-    anyhow::bail!("to come")
+pub fn detach_pinned(pins: &Path) -> Result<Vec<String>> {
+    let pins = PinFolder::new(pins);
+    let interfaces = pins.interfaces()?;
+    pins.remove()?;
+    Ok(interfaces)
 }
 
 /// What [`Filter::tend`] found, for the log.

@@ -1,1 +1,183 @@
-//! To come.
+//! What outlives the daemon, and where it lies on the bpffs.
+//!
+//! Below the folder: `links/INTERFACE`, the link that keeps the program on an interface, and `maps/NAME`, the
+//! maps that survive a ruleset. The name of the folder ends in the layout version, so that a daemon with other
+//! records never adopts them.
+
+use std::{
+    fs, io,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use aya::maps::{MapInfo, MapType};
+use foobar_common::{
+    LAYOUT_VERSION,
+    counters::{Counter, PORT_ENTRIES, RULE_SLOTS, VERDICT_ENTRIES},
+    maps,
+};
+use nix::{
+    mount::{MsFlags, mount},
+    sys::statfs::{BPF_FS_MAGIC, statfs},
+};
+
+/// Where a bpffs is mounted by custom.
+const BPFFS: &str = "/sys/fs/bpf";
+
+/// The default folder for pins of this layout.
+pub fn default_folder() -> PathBuf {
+    PathBuf::from(format!("{BPFFS}/foobar/v{LAYOUT_VERSION}"))
+}
+
+/// A folder of pins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PinFolder {
+    root: PathBuf,
+}
+
+impl PinFolder {
+    /// Names the folder; nothing is made or read.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// The path of the pinned link of an interface. bpffs refuses dots in names, interfaces may have them.
+    pub fn link(&self, interface: &str) -> PathBuf {
+        self.root.join("links").join(interface.replace('.', "\u{b7}"))
+    }
+
+    /// The path of a pinned map.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.root.join("maps").join(name)
+    }
+
+    /// Names of the interfaces with a pinned link, in order.
+    pub fn interfaces(&self) -> Result<Vec<String>> {
+        let folder = self.root.join("links");
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error).with_context(|| format!("read {}", folder.display())),
+        };
+        let mut names = entries
+            .map(|entry| Ok(entry?.file_name().to_string_lossy().replace('\u{b7}', ".")))
+            .collect::<io::Result<Vec<_>>>()
+            .with_context(|| format!("read {}", folder.display()))?;
+        names.sort();
+        Ok(names)
+    }
+
+    /// Makes the folder, on a bpffs that is mounted if it has to be.
+    ///
+    /// # Errors
+    /// Says how to mount a bpffs, or which pins of another layout stand beside the folder.
+    pub fn prepare(&self) -> Result<()> {
+        self.mount_bpffs()?;
+        self.refuse_other_layouts()?;
+        for folder in ["links", "maps"] {
+            let folder = self.root.join(folder);
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&folder)
+                .with_context(|| format!("make {}", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    fn mount_bpffs(&self) -> Result<()> {
+        let existing = self.root.ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("/"));
+        let kind = statfs(existing).with_context(|| format!("look at {}", existing.display()))?;
+        if kind.filesystem_type() == BPF_FS_MAGIC {
+            return Ok(());
+        }
+        ensure!(
+            self.root.starts_with(BPFFS),
+            "{} is on no BPF file system; mount one there (mount -t bpf bpf {}) or point --pins below {BPFFS}",
+            self.root.display(),
+            existing.display()
+        );
+        mount(Some("bpf"), BPFFS, Some("bpf"), MsFlags::empty(), Some("mode=0700"))
+            .with_context(|| format!("mount the BPF file system; do it by hand: mount -t bpf bpf {BPFFS}"))
+    }
+
+    /// Folders beside this one that are named as another layout version and hold links.
+    fn refuse_other_layouts(&self) -> Result<()> {
+        let (Some(parent), Some(own)) = (self.root.parent(), self.root.file_name()) else {
+            return Ok(());
+        };
+        let Ok(entries) = fs::read_dir(parent) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let version = name.to_str().and_then(|name| name.strip_prefix('v')?.parse::<u32>().ok());
+            if version.is_none() || name == own {
+                continue;
+            }
+            let others = Self::new(&entry.path()).interfaces()?;
+            if !others.is_empty() {
+                bail!(
+                    "{} holds the filter of another version of foobar, in force on {}; take it away with that \
+                     version ('foobar detach') or with 'foobar detach --pins {}', then start again",
+                    entry.path().display(),
+                    others.join(", "),
+                    entry.path().display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks that the pinned maps, where there are any, are what this version of foobar would make.
+    ///
+    /// # Errors
+    /// Names the first map that is not.
+    pub fn verify_maps(&self) -> Result<()> {
+        for name in maps::SURVIVING {
+            let path = self.map(name);
+            if !path.exists() {
+                continue;
+            }
+            let info = MapInfo::from_pin(&path).with_context(|| format!("open {}", path.display()))?;
+            let found = (info.map_type()?, info.key_size(), info.value_size(), info.max_entries());
+            let expected = (MapType::PerCpuArray, 4, size_of::<Counter>() as u32, capacity(name));
+            ensure!(
+                found == expected,
+                "{} is not the map that this version of foobar makes (found {found:?}, expected {expected:?}); \
+                 'foobar detach --pins {}' takes the old filter away",
+                path.display(),
+                self.root.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Removes every pin and the folder. What was pinned lives on only where something holds it open.
+    pub fn remove(&self) -> Result<()> {
+        for folder in ["links", "maps"] {
+            let folder = self.root.join(folder);
+            let Ok(entries) = fs::read_dir(&folder) else { continue };
+            for entry in entries {
+                let path = entry.with_context(|| format!("read {}", folder.display()))?.path();
+                fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+            }
+            fs::remove_dir(&folder).with_context(|| format!("remove {}", folder.display()))?;
+        }
+        match fs::remove_dir(&self.root) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("remove {}", self.root.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How many entries a surviving map has.
+fn capacity(name: &str) -> u32 {
+    match name {
+        maps::RULE_COUNTERS => RULE_SLOTS,
+        maps::VERDICT_COUNTERS => VERDICT_ENTRIES,
+        maps::PORT_COUNTERS => PORT_ENTRIES,
+        _ => 0,
+    }
+}

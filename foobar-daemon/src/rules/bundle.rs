@@ -1,1 +1,181 @@
-//! To come.
+//! The texts that a ruleset is read from: what travels to the daemon, and what it keeps.
+//!
+//! This is the only part of [`crate::rules`] that touches the disk.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    file::{self, FileErrors, Positions, SetFile},
+    model::Ruleset,
+};
+use crate::outcome::InvalidInput;
+
+/// Longest rule file, in bytes.
+pub const RULE_FILE_MAX: u64 = 16 << 20;
+/// Longest set file, in bytes.
+pub const SET_FILE_MAX: u64 = 64 << 20;
+/// Longest of all files of a bundle together, in bytes.
+pub const BUNDLE_MAX: u64 = 128 << 20;
+
+/// Every text of one ruleset: enough to read it again without the disk it came from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bundle {
+    /// The rule files, in the order in which they are read as one.
+    pub files: Vec<SourceFile>,
+    /// The texts of the set files, by the name that the rule file gives them.
+    pub attachments: BTreeMap<String, String>,
+}
+
+/// A rule file.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFile {
+    /// Its path, as errors show it.
+    pub name: String,
+    /// What it says.
+    pub text: String,
+}
+
+impl Bundle {
+    /// Reads a rule file, or all `*.toml` of a folder in the order of their names, and the set files that they
+    /// name (relative to the folder that the rule file is in).
+    ///
+    /// # Errors
+    /// [`InvalidInput`] when something cannot be read, is not UTF-8 text, is too long or is not there at all.
+    /// What the files say is judged by [`Bundle::parse`].
+    pub fn read(path: &Path) -> Result<Self> {
+        let (paths, folder) = rule_files(path)?;
+        let mut bundle = Self::default();
+        let mut room = BUNDLE_MAX;
+        for path in paths {
+            let text = read_text(&path, "rule file", RULE_FILE_MAX.min(room))?;
+            room = room.saturating_sub(text.len() as u64);
+            bundle.files.push(SourceFile { name: path.display().to_string(), text });
+        }
+        let mut errors = Vec::new();
+        for SetFile { name, place } in file::set_files(&bundle.files) {
+            if bundle.attachments.contains_key(&name) {
+                continue;
+            }
+            match read_text(&folder.join(&name), "set file", SET_FILE_MAX.min(room)) {
+                Ok(text) => {
+                    room = room.saturating_sub(text.len() as u64);
+                    bundle.attachments.insert(name, text);
+                }
+                Err(error) => errors.push(place.error(
+                    &bundle.files,
+                    error.to_string(),
+                    Some("the name is relative to the folder of the rule file"),
+                )),
+            }
+        }
+        if errors.is_empty() { Ok(bundle) } else { Err(InvalidInput::from(FileErrors::new(errors)).into()) }
+    }
+
+    /// A bundle of one rule file without set files: for tests, and for texts that come from elsewhere.
+    pub fn of_text(name: &str, text: &str) -> Self {
+        Self {
+            files: vec![SourceFile { name: name.to_owned(), text: text.to_owned() }],
+            attachments: BTreeMap::new(),
+        }
+    }
+
+    /// Reads what the texts say.
+    ///
+    /// # Errors
+    /// All that is wrong in them, each with its place and the mend.
+    pub fn parse(&self) -> Result<Ruleset, FileErrors> {
+        file::read(self).map(|(ruleset, _)| ruleset)
+    }
+
+    /// Like [`Bundle::parse`], and tells where each rule, service and set stands.
+    pub fn parse_with_positions(&self) -> Result<(Ruleset, Positions), FileErrors> {
+        file::read(self)
+    }
+
+    /// SHA-256 over the files' names (without their folders) and texts, in hexadecimal digits.
+    pub fn hash(&self) -> String {
+        let mut hasher = Sha256::new();
+        let mut field = |bytes: &[u8]| {
+            // The length before each field: no two bundles can run together to the same bytes.
+            hasher.update((bytes.len() as u64).to_be_bytes());
+            hasher.update(bytes);
+        };
+        field(b"foobar rules 1");
+        for SourceFile { name, text } in &self.files {
+            let file_name =
+                Path::new(name).file_name().map_or(name.as_bytes(), |part| part.as_encoded_bytes());
+            field(b"file");
+            field(file_name);
+            field(text.as_bytes());
+        }
+        for (name, text) in &self.attachments {
+            field(b"set");
+            field(name.as_bytes());
+            field(text.as_bytes());
+        }
+        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// The rule files that a path stands for, and the folder that set files are relative to.
+fn rule_files(path: &Path) -> Result<(Vec<PathBuf>, PathBuf)> {
+    let kind = fs::metadata(path).map_err(|error| invalid(path, "read rules", &error.to_string()))?;
+    if !kind.is_dir() {
+        let folder = path.parent().map_or_else(PathBuf::new, Path::to_path_buf);
+        return Ok((vec![path.to_path_buf()], folder));
+    }
+    let listing = fs::read_dir(path).map_err(|error| invalid(path, "list the folder", &error.to_string()))?;
+    let mut paths = Vec::new();
+    for entry in listing {
+        let entry = entry.map_err(|error| invalid(path, "list the folder", &error.to_string()))?;
+        let file = entry.path();
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if !hidden && file.extension().is_some_and(|extension| extension == "toml") {
+            paths.push(file);
+        }
+    }
+    paths.sort();
+    if paths.is_empty() {
+        return Err(invalid(
+            path,
+            "read rules",
+            "the folder has no *.toml; put a rule file there (the smallest one says: schema = 1)",
+        ));
+    }
+    Ok((paths, path.to_path_buf()))
+}
+
+/// The text of a regular file of at most `limit` bytes.
+fn read_text(path: &Path, what: &str, limit: u64) -> Result<String> {
+    let operation = format!("read {what}");
+    let failed = |cause: &str| invalid(path, &operation, cause);
+    let kind = fs::metadata(path).map_err(|error| failed(&error.to_string()))?;
+    if !kind.is_file() {
+        return Err(failed("it is not a regular file; name a file"));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)
+        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
+        .map_err(|error| failed(&error.to_string()))?;
+    if bytes.len() as u64 > limit {
+        return Err(failed(&format!("it is longer than {limit} bytes; that cannot be meant as a {what}")));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let valid = error.utf8_error().valid_up_to();
+        let line = error.as_bytes().iter().take(valid).filter(|byte| **byte == b'\n').count() + 1;
+        failed(&format!("byte {valid} (line {line}) is not UTF-8; save the file as UTF-8 text"))
+    })
+}
+
+fn invalid(path: &Path, operation: &str, cause: &str) -> anyhow::Error {
+    InvalidInput(format!("{operation} {}: {cause}", path.display())).into()
+}

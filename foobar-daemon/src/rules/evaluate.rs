@@ -1,1 +1,219 @@
-//! To come.
+//! The plainest possible reading of a ruleset: one rule after the other, one condition after the other.
+//!
+//! Slow and obvious on purpose. The tables that the kernel matches with are compiled by other code, and what
+//! both say of the same packet must be the same.
+
+mod words;
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use foobar_common::{
+    flow::{Direction, Family, Flow, Fragment, UNTAGGED, protocol},
+    verdict::{Reason, Verdict},
+};
+
+use super::model::{
+    AddressCondition, AddressMatch, Failsafe, FragmentPolicy, PortProtocol, Rule, Ruleset, ServicePort,
+};
+
+/// What becomes of a packet, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Evaluation<'r> {
+    /// What becomes of it.
+    pub verdict: Verdict,
+    /// Why.
+    pub reason: Reason,
+    /// The id of the rule that decided, if the reason is [`Reason::Rule`].
+    pub rule: Option<&'r str>,
+}
+
+/// Judges a packet that comes in through the interface of this name. `packet` is what
+/// [`foobar_common::parse::parse`] says of its frame.
+pub fn evaluate<'r>(ruleset: &'r Ruleset, packet: &Result<Flow, Reason>, interface: &str) -> Evaluation<'r> {
+    let policy = &ruleset.policy;
+    let decided = |verdict, reason| Evaluation { verdict, reason, rule: None };
+
+    let flow = match packet {
+        Ok(flow) => flow,
+        Err(Reason::Arp) if policy.infrastructure => return decided(Verdict::Accept, Reason::Infrastructure),
+        Err(reason @ (Reason::Arp | Reason::NotIp | Reason::Llc)) => return decided(policy.inbound, *reason),
+        Err(malformed) => return decided(policy.malformed, *malformed),
+    };
+    if policy.infrastructure && is_infrastructure(flow) {
+        return decided(Verdict::Accept, Reason::Infrastructure);
+    }
+    if is_failsafe(&ruleset.failsafe, flow) {
+        return decided(Verdict::Accept, Reason::Failsafe);
+    }
+    if let (FragmentPolicy::Always(verdict), Fragment::Later) = (policy.fragments, flow.fragment) {
+        return decided(verdict, Reason::Fragments);
+    }
+    for rule in &ruleset.rules {
+        if unmet(ruleset, rule, flow, interface).is_none() {
+            return Evaluation { verdict: rule.action, reason: Reason::Rule, rule: Some(&rule.id) };
+        }
+    }
+    decided(policy.inbound, Reason::Policy)
+}
+
+/// A condition of a rule, in the order in which they are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// `direction`
+    Direction,
+    /// `interface`
+    Interface,
+    /// `vlan`
+    Vlan,
+    /// `source`
+    Source,
+    /// `destination`
+    Destination,
+    /// `protocol`
+    Protocol,
+    /// `fragment`
+    Fragment,
+    /// `source_port`
+    SourcePort,
+    /// `destination_port`
+    DestinationPort,
+    /// `tcp_flags`
+    TcpFlags,
+    /// `icmp`
+    Icmp,
+    /// `length`
+    Length,
+}
+
+/// The first condition of the rule that the incoming packet does not meet; `None` if it meets the rule.
+pub fn unmet(ruleset: &Ruleset, rule: &Rule, flow: &Flow, interface: &str) -> Option<Condition> {
+    if rule.direction != Direction::In {
+        return Some(Condition::Direction);
+    }
+    if rule.interface.as_ref().is_some_and(|names| !names.contains(interface)) {
+        return Some(Condition::Interface);
+    }
+    if rule.vlan.as_ref().is_some_and(|ids| flow.vlan == UNTAGGED || !ids.contains(&flow.vlan)) {
+        return Some(Condition::Vlan);
+    }
+    if rule.source.as_ref().is_some_and(|source| !accepts_address(ruleset, source, source_of(flow))) {
+        return Some(Condition::Source);
+    }
+    let destination = rule.destination.as_ref();
+    if destination.is_some_and(|condition| !accepts_address(ruleset, condition, destination_of(flow))) {
+        return Some(Condition::Destination);
+    }
+    if rule.protocol.as_ref().is_some_and(|numbers| !numbers.contains(&flow.protocol)) {
+        return Some(Condition::Protocol);
+    }
+    let later = flow.fragment == Fragment::Later;
+    if rule.fragment.is_some_and(|wanted| wanted != later) {
+        return Some(Condition::Fragment);
+    }
+    let ports = ports_of(flow);
+    if let Some(ranges) = &rule.source_port
+        && !ports.is_some_and(|ports| ranges.iter().any(|range| range.contains(&ports.source)))
+    {
+        return Some(Condition::SourcePort);
+    }
+    if let Some(ranges) = &rule.destination_port
+        && !ports.is_some_and(|ports| ranges.iter().any(|range| range.contains(&ports.destination)))
+    {
+        return Some(Condition::DestinationPort);
+    }
+    if let Some(flags) = rule.tcp_flags
+        && !tcp_flags_of(flow).is_some_and(|byte| byte & flags.set == flags.set && byte & flags.clear == 0)
+    {
+        return Some(Condition::TcpFlags);
+    }
+    if let Some(messages) = &rule.icmp
+        && !messages.iter().any(|message| {
+            !later
+                && message.protocol == flow.protocol
+                && message.kind == flow.icmp_type
+                && message.code.is_none_or(|code| code == flow.icmp_code)
+        })
+    {
+        return Some(Condition::Icmp);
+    }
+    if rule.length.as_ref().is_some_and(|range| !range.contains(&flow.length)) {
+        return Some(Condition::Length);
+    }
+    None
+}
+
+/// Neighbour discovery (RFC 4861 section 11.2: hop limit 255, code 0) and replies to a DHCP client (RFC 2131,
+/// RFC 8415), if whole.
+fn is_infrastructure(flow: &Flow) -> bool {
+    let neighbour_discovery = flow.family == Family::V6
+        && flow.protocol == protocol::ICMPV6
+        && (133..=136).contains(&flow.icmp_type)
+        && flow.icmp_code == 0
+        && flow.hop_limit == 255;
+    let dhcp_ports = match flow.family {
+        Family::V4 => Ports { source: 67, destination: 68 },
+        Family::V6 => Ports { source: 547, destination: 546 },
+    };
+    let dhcp_reply = flow.protocol == protocol::UDP && ports_of(flow) == Some(dhcp_ports);
+    flow.fragment == Fragment::Whole && (neighbour_discovery || dhcp_reply)
+}
+
+fn is_failsafe(failsafe: &Failsafe, flow: &Flow) -> bool {
+    let Failsafe { ports, peers, never_ban: _ } = failsafe;
+    let at_port = |port: &ServicePort| {
+        let number = match port.protocol {
+            PortProtocol::Tcp => protocol::TCP,
+            PortProtocol::Udp => protocol::UDP,
+            PortProtocol::Sctp => protocol::SCTP,
+        };
+        number == flow.protocol && ports_of(flow).is_some_and(|ports| ports.destination == port.port)
+    };
+    ports.iter().any(at_port) || peers.iter().any(|peer| peer.contains(&source_of(flow)))
+}
+
+fn accepts_address(ruleset: &Ruleset, condition: &AddressCondition, address: IpAddr) -> bool {
+    let is_in = |one: &AddressMatch| match one {
+        AddressMatch::Prefix(prefix) => prefix.contains(&address),
+        AddressMatch::Set(name) => ruleset
+            .sets
+            .get(name)
+            .is_some_and(|set| set.entries.iter().any(|prefix| prefix.contains(&address))),
+    };
+    let AddressCondition { include, exclude } = condition;
+    (include.is_empty() || include.iter().any(is_in)) && !exclude.iter().any(is_in)
+}
+
+/// The ports of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ports {
+    source: u16,
+    destination: u16,
+}
+
+fn ports_of(flow: &Flow) -> Option<Ports> {
+    let known = [protocol::TCP, protocol::UDP, protocol::SCTP].contains(&flow.protocol);
+    (known && flow.fragment != Fragment::Later).then(|| Ports {
+        source: u16::from_be_bytes(flow.source_port),
+        destination: u16::from_be_bytes(flow.destination_port),
+    })
+}
+
+fn tcp_flags_of(flow: &Flow) -> Option<u8> {
+    (flow.protocol == protocol::TCP && flow.fragment != Fragment::Later).then_some(flow.tcp_flags)
+}
+
+fn source_of(flow: &Flow) -> IpAddr {
+    address(flow.family, flow.source)
+}
+
+fn destination_of(flow: &Flow) -> IpAddr {
+    address(flow.family, flow.destination)
+}
+
+fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
+    let [a, b, c, d, ..] = bytes;
+    match family {
+        Family::V4 => Ipv4Addr::new(a, b, c, d).into(),
+        Family::V6 => Ipv6Addr::from(bytes).into(),
+    }
+}

@@ -2,10 +2,14 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fmt,
     ops::RangeInclusive,
 };
 
-use foobar_common::{flow::Direction, verdict::Verdict};
+use foobar_common::{
+    flow::{Direction, protocol},
+    verdict::Verdict,
+};
 use ipnet::IpNet;
 
 /// Everything that a rule file or a folder of them says.
@@ -105,6 +109,35 @@ pub enum PortProtocol {
     Sctp,
 }
 
+impl PortProtocol {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Sctp];
+
+    /// Its IP protocol number.
+    pub const fn number(self) -> u8 {
+        match self {
+            Self::Tcp => protocol::TCP,
+            Self::Udp => protocol::UDP,
+            Self::Sctp => protocol::SCTP,
+        }
+    }
+
+    /// The word for it in rule files and metrics.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Sctp => "sctp",
+        }
+    }
+}
+
+impl fmt::Display for ServicePort {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.protocol.label(), self.port)
+    }
+}
+
 /// `[[rule]]`. An absent condition is met by every packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
@@ -138,6 +171,51 @@ pub struct Rule {
     pub length: Option<RangeInclusive<u16>>,
     /// What its author says of it.
     pub comment: Option<String>,
+}
+
+impl Rule {
+    /// A rule without conditions, which every incoming packet matches.
+    pub fn new(id: &str, action: Verdict) -> Self {
+        Self {
+            id: id.to_owned(),
+            action,
+            direction: Direction::In,
+            source: None,
+            destination: None,
+            protocol: None,
+            source_port: None,
+            destination_port: None,
+            tcp_flags: None,
+            icmp: None,
+            fragment: None,
+            interface: None,
+            vlan: None,
+            length: None,
+            comment: None,
+        }
+    }
+
+    /// The IP protocols that the rule can match: those it names, and of these the ones that have the ports,
+    /// flags or messages it asks for. `None` is every protocol.
+    pub fn protocols(&self) -> Option<BTreeSet<u8>> {
+        let mut protocols = self.protocol.clone();
+        let mut restrict = |to: BTreeSet<u8>| {
+            protocols = Some(match protocols.take() {
+                Some(named) => named.intersection(&to).copied().collect(),
+                None => to,
+            });
+        };
+        if self.source_port.is_some() || self.destination_port.is_some() {
+            restrict(PortProtocol::ALL.into_iter().map(PortProtocol::number).collect());
+        }
+        if self.tcp_flags.is_some() {
+            restrict(BTreeSet::from([protocol::TCP]));
+        }
+        if let Some(messages) = &self.icmp {
+            restrict(messages.iter().map(|message| message.protocol).collect());
+        }
+        protocols
+    }
 }
 
 /// Which addresses a condition accepts: those in a prefix or set of `include` (all, if it is empty) that are in

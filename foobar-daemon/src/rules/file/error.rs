@@ -1,0 +1,175 @@
+//! What is wrong in rule files: the place, the line with a caret under it, and the mend.
+
+use std::{fmt, ops::Range};
+
+use serde::Serialize;
+
+use super::Position;
+use crate::{outcome::InvalidInput, rules::bundle::SourceFile};
+
+/// More errors than these are only counted: nobody reads on.
+const SHOWN_MAX: usize = 20;
+/// Longer lines are cut around the place.
+const LINE_MAX: usize = 100;
+
+/// Everything that is wrong in a set of rule files; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileErrors {
+    errors: Vec<FileError>,
+}
+
+/// One thing that is wrong in a rule file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FileError {
+    /// The file's name.
+    pub file: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+    /// The line, and a caret under the place.
+    #[serde(skip)]
+    excerpt: [String; 2],
+}
+
+/// A piece of a file: bytes `span` of file number `file` of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which file.
+    pub file: usize,
+    /// Which bytes of it.
+    pub span: Range<usize>,
+}
+
+impl FileErrors {
+    /// Puts errors together, in the order of files and lines.
+    pub fn new(errors: Vec<FileError>) -> Self {
+        Self { errors }
+    }
+
+    /// Each of them.
+    pub fn errors(&self) -> &[FileError] {
+        &self.errors
+    }
+}
+
+impl fmt::Display for FileErrors {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, error) in self.errors.iter().take(SHOWN_MAX).enumerate() {
+            if number > 0 {
+                formatter.write_str("\n")?;
+            }
+            error.fmt(formatter)?;
+        }
+        if let Some(more @ 1..) = self.errors.len().checked_sub(SHOWN_MAX) {
+            write!(formatter, "\nand {more} more like these")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for FileErrors {}
+
+impl From<FileErrors> for InvalidInput {
+    fn from(errors: FileErrors) -> Self {
+        Self(errors.to_string())
+    }
+}
+
+impl fmt::Display for FileError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, message, help, excerpt: [text, caret] } = self;
+        write!(formatter, "{file}:{line}:{column}: {message}")?;
+        if !text.is_empty() {
+            let margin = line.to_string();
+            let blank = " ".repeat(margin.len());
+            write!(formatter, "\n {margin} | {text}\n {blank} | {caret}")?;
+        }
+        match help {
+            Some(help) => write!(formatter, "\n   = {help}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Place {
+    /// An error here. `files` are those of the bundle.
+    pub fn error(&self, files: &[SourceFile], message: String, help: Option<&str>) -> FileError {
+        match files.get(self.file) {
+            Some(file) => FileError::at(&file.name, &file.text, self.span.clone(), message, help),
+            None => FileError::at("", "", 0..0, message, help),
+        }
+    }
+
+    /// Where this is, for people.
+    pub fn position(&self, files: &[SourceFile]) -> Option<Position> {
+        let file = files.get(self.file)?;
+        let Lines { line, column, .. } = Lines::of(&file.text, self.span.start);
+        Some(Position { file: file.name.clone(), line, column })
+    }
+}
+
+impl FileError {
+    /// An error at bytes `span` of a text.
+    pub fn at(file: &str, text: &str, span: Range<usize>, message: String, help: Option<&str>) -> Self {
+        let lines = Lines::of(text, span.start);
+        Self {
+            file: file.to_owned(),
+            line: lines.line,
+            column: lines.column,
+            excerpt: lines.excerpt(span.end.saturating_sub(span.start)),
+            message,
+            help: help.map(str::to_owned),
+        }
+    }
+}
+
+/// The line that a byte of a text is in.
+struct Lines<'t> {
+    line: usize,
+    column: usize,
+    text: &'t str,
+}
+
+impl<'t> Lines<'t> {
+    fn of(text: &'t str, byte: usize) -> Self {
+        let mut at = byte.min(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        let (before, after) = text.split_at(at);
+        let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+        let end = after.find('\n').map_or(text.len(), |newline| at + newline);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let column = before[start..].chars().count() + 1;
+        Self { line, column, text: text[start..end].trim_end_matches('\r') }
+    }
+
+    /// The line and the carets, cut to what a terminal shows. Control characters become dots: a file must not
+    /// be able to steer the terminal.
+    fn excerpt(&self, bytes: usize) -> [String; 2] {
+        let shown: Vec<char> = self
+            .text
+            .chars()
+            .map(|one| if one.is_control() { if one == '\t' { ' ' } else { '.' } } else { one })
+            .collect();
+        let at = self.column - 1;
+        let from = if shown.len() > LINE_MAX { at.saturating_sub(LINE_MAX / 2) } else { 0 };
+        let text: String = shown.iter().skip(from).take(LINE_MAX).collect();
+        let text = text.trim_end().to_owned();
+        if text.is_empty() {
+            return [String::new(), String::new()];
+        }
+        let start: usize = self.text.char_indices().nth(at).map_or(self.text.len(), |(byte, _)| byte);
+        let rest = &self.text[start..];
+        let marked = rest.char_indices().take_while(|(byte, _)| *byte < bytes).count();
+        let room = text.chars().count().saturating_sub(at - from);
+        let caret = "^".repeat(marked.min(room).max(1));
+        [text, format!("{}{caret}", " ".repeat(at - from))]
+    }
+}
