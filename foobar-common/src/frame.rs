@@ -4,6 +4,10 @@ use core::marker::PhantomData;
 
 use crate::verdict::Reason;
 
+/// Nothing further into a frame than this is ever read: the kernel's own limit for reads of packet bytes
+/// (`MAX_PACKET_OFF` of its verifier).
+pub const OFFSET_MAX: usize = 0xffff;
+
 /// A window onto the bytes of one frame, starting with the Ethernet header.
 ///
 /// In the kernel a frame of several buffers (`xdp.frags`) shows only its first one: [`Frame::length`] is the
@@ -17,7 +21,8 @@ pub struct Frame<'a> {
 }
 
 impl<'a> Frame<'a> {
-    /// Wraps the bytes `start..end` of a frame that is `length` bytes long in all buffers together.
+    /// Wraps the bytes `start..end` of a frame that is `length` bytes long in all buffers together, which is
+    /// at least what lies between the two.
     ///
     /// # Safety
     /// `start..end` must be readable for `'a`.
@@ -43,16 +48,34 @@ impl<'a> Frame<'a> {
     /// Copies `N` bytes at `offset`.
     ///
     /// # Errors
-    /// `truncated` if the frame ends before, [`Reason::NonLinear`] if the bytes exist but not in this window.
+    /// `truncated` if the frame ends before, [`Reason::NonLinear`] if the bytes exist but not in this window
+    /// or beyond [`OFFSET_MAX`].
     #[inline(always)]
     pub fn read<const N: usize>(&self, offset: usize, truncated: Reason) -> Result<[u8; N], Reason> {
         let from = self.start.wrapping_add(offset);
-        if from.wrapping_add(N) > self.end {
+        // Without the first comparison a huge offset would wrap around and pass the second.
+        if offset > OFFSET_MAX || from.wrapping_add(N) > self.end {
             let wanted = offset.saturating_add(N);
             return Err(if wanted <= self.length as usize { Reason::NonLinear } else { truncated });
         }
-        // SAFETY: `from..from + N` lies inside `start..end`, which `new` was promised to be readable, and an
-        // array of bytes has no alignment and no invalid values.
+        // SAFETY: `offset` is too small to wrap, so `from..from + N` lies inside `start..end`, which `new` was
+        // promised to be readable, and an array of bytes has no alignment and no invalid values.
         Ok(unsafe { from.cast::<[u8; N]>().read_unaligned() })
     }
+}
+
+/// No header begins further into a frame than this: 14 bytes of Ethernet, two VLAN tags, 40 bytes of IPv6 and
+/// eight extension headers of at most 2,048 bytes each are 16,446.
+const HEADER_OFFSET_MASK: usize = 0x7fff;
+
+/// The offset of a header, unchanged, without its history.
+///
+/// The verifier walks on once for each range of values that an offset can have, and each VLAN tag and each
+/// extension header multiplies them to over a million instructions. The volatile read keeps the compiler from
+/// seeing that the mask does nothing.
+#[inline(always)]
+pub fn without_history(header_offset: usize) -> usize {
+    // SAFETY: reads a live local variable.
+    let offset = unsafe { core::ptr::read_volatile(&raw const header_offset) };
+    offset & HEADER_OFFSET_MASK
 }

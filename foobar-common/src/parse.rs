@@ -6,7 +6,7 @@
 
 use crate::{
     flow::{Family, Flow, Fragment, UNTAGGED, protocol},
-    frame::Frame,
+    frame::{Frame, without_history},
     verdict::Reason,
 };
 
@@ -22,6 +22,12 @@ const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
 /// The largest IPv4 packet, and so the end that no fragment may lie beyond.
 const IPV4_PACKET_MAX: u32 = 65_535;
+/// Offset of a fragment plus its length with the IPv6 header (40) and the fragment header (8), both of which
+/// are not part of the payload length that must not exceed 65,535.
+const IPV6_FRAGMENT_END_MAX: u32 = 65_535 + 40 + 8;
+/// Every IPv6 extension header is at least this long.
+const EXTENSION_HEADER_MIN: u32 = 8;
+const TCP_HEADER: u32 = 20;
 
 /// EtherTypes (IANA, IEEE 802 Numbers).
 mod ethertype {
@@ -49,6 +55,26 @@ mod extension {
 /// The [`Reason`] why there is no flow: [`Reason::is_malformed`] tells broken frames from such as are not IP.
 #[inline(always)]
 pub fn parse(frame: &Frame<'_>) -> Result<Flow, Reason> {
+    transport(frame, &network(frame)?)
+}
+
+/// What link and network layer say: a flow still without ports, flags and types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The flow so far.
+    pub flow: Flow,
+    /// Where the transport header begins in the frame.
+    pub transport: u32,
+    /// Bytes of the IP packet from there on.
+    pub left: u32,
+}
+
+/// Reads the headers up to the IP header and its extensions: the first half of [`parse`].
+///
+/// # Errors
+/// As [`parse`].
+#[inline(always)]
+pub fn network(frame: &Frame<'_>) -> Result<Network, Reason> {
     let link = link(frame)?;
     match link.ethertype {
         ethertype::IPV4 => ipv4(frame, &link),
@@ -85,34 +111,14 @@ fn link(frame: &Frame<'_>) -> Result<Link, Reason> {
         ethertype = u16::from_be_bytes(inner);
         network = network.wrapping_add(VLAN_TAG);
     }
-    Ok(Link { ethertype, vlan, network })
+    Ok(Link { ethertype, vlan, network: without_history(network) })
 }
 
 #[inline(always)]
-fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
+fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Network, Reason> {
     let header: [u8; IPV4_HEADER] = frame.read(link.network, Reason::TruncatedNetwork)?;
-    let [
-        version_length,
-        _,
-        t0,
-        t1,
-        _,
-        _,
-        f0,
-        f1,
-        hop_limit,
-        protocol,
-        _,
-        _,
-        s0,
-        s1,
-        s2,
-        s3,
-        d0,
-        d1,
-        d2,
-        d3,
-    ] = header;
+    let [version_length, _, t0, t1, _, _, f0, f1, hop_limit, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
+        header;
     if version_length >> 4 != 4 {
         return Err(Reason::IpVersion);
     }
@@ -132,6 +138,9 @@ fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
     if fragment_offset.wrapping_add(total_length) > IPV4_PACKET_MAX {
         return Err(Reason::FragmentOverflow);
     }
+    if overwrites_header(protocol, fragment_offset) {
+        return Err(Reason::TinyFragment);
+    }
     let flow = Flow {
         family: Family::V4,
         protocol,
@@ -147,11 +156,12 @@ fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
         vlan: link.vlan,
         length: clamp_length(total_length),
     };
-    transport(frame, flow, link.network.wrapping_add(header_length as usize), payload)
+    let transport = offset_u32(link.network).wrapping_add(header_length);
+    Ok(Network { flow, transport, left: payload })
 }
 
 #[inline(always)]
-fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
+fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Network, Reason> {
     let [version, _, _, _, l0, l1, next_header, hop_limit]: [u8; 8] =
         frame.read(link.network, Reason::TruncatedNetwork)?;
     let source = frame.read(link.network.wrapping_add(8), Reason::TruncatedNetwork)?;
@@ -177,43 +187,42 @@ fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
     let mut protocol = next_header;
     let mut fragment = Fragment::Whole;
     for _ in 0..EXTENSION_HEADERS_MAX {
+        // What follows the header of a later fragment is data, whatever number stands there.
+        if matches!(fragment, Fragment::Later) || !is_extension(protocol) {
+            break;
+        }
+        if left < EXTENSION_HEADER_MIN {
+            return Err(short(fragment, Reason::TruncatedNetwork));
+        }
+        let [next, units, o0, o1] = frame.read(at, Reason::TruncatedNetwork)?;
         let length = match protocol {
-            extension::HOP_BY_HOP
-            | extension::ROUTING
-            | extension::DESTINATION
-            | extension::AUTHENTICATION => {
-                let [next, units] = frame.read(at, Reason::TruncatedNetwork)?;
-                let length = if protocol == extension::AUTHENTICATION {
-                    // The only extension header that counts in four bytes, RFC 4302 section 2.2.
-                    u32::from(units).wrapping_add(2).wrapping_mul(4)
-                } else {
-                    u32::from(units).wrapping_add(1).wrapping_mul(8)
-                };
-                protocol = next;
-                length
-            }
             extension::FRAGMENT => {
-                let [next, _, o0, o1, _, _, _, _]: [u8; 8] = frame.read(at, Reason::TruncatedNetwork)?;
                 let field = u16::from_be_bytes([o0, o1]);
                 let offset = u32::from(field & 0xfff8);
-                fragment = self::fragment(offset, field & 1 != 0);
-                protocol = next;
-                if offset.wrapping_add(left).wrapping_sub(8) > IPV4_PACKET_MAX {
+                // The datagram put together again has the headers before this one, too (RFC 8200 section 4.5).
+                if offset.wrapping_add(total_length) > IPV6_FRAGMENT_END_MAX {
                     return Err(Reason::FragmentOverflow);
                 }
-                8
+                if overwrites_header(next, offset) {
+                    return Err(Reason::TinyFragment);
+                }
+                // A fragment of a fragment stays one, however the inner header describes itself.
+                fragment = match (fragment, self::fragment(offset, field & 1 != 0)) {
+                    (Fragment::First, Fragment::Whole) => Fragment::First,
+                    (_, inner) => inner,
+                };
+                EXTENSION_HEADER_MIN
             }
-            _ => break,
+            // The only extension header that counts in four bytes, RFC 4302 section 2.2.
+            extension::AUTHENTICATION => u32::from(units).wrapping_add(2).wrapping_mul(4),
+            _ => u32::from(units).wrapping_add(1).wrapping_mul(8),
         };
         if length > left {
             return Err(short(fragment, Reason::TruncatedNetwork));
         }
         left = left.wrapping_sub(length);
-        at = at.wrapping_add(length as usize);
-        if matches!(fragment, Fragment::Later) {
-            // What follows is data, whatever number stands in the fragment header.
-            break;
-        }
+        at = without_history(at.wrapping_add(length as usize));
+        protocol = next;
     }
     if !matches!(fragment, Fragment::Later) && is_extension(protocol) {
         return Err(Reason::ExtensionHeaders);
@@ -233,12 +242,17 @@ fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
         vlan: link.vlan,
         length: clamp_length(total_length),
     };
-    transport(frame, flow, at, left)
+    Ok(Network { flow, transport: offset_u32(at), left })
 }
 
-/// Adds to `flow` what the transport header at `at` says, of which `left` bytes belong to the IP packet.
+/// Adds what the transport header says: the second half of [`parse`].
+///
+/// # Errors
+/// As [`parse`].
 #[inline(always)]
-fn transport(frame: &Frame<'_>, mut flow: Flow, at: usize, left: u32) -> Result<Flow, Reason> {
+pub fn transport(frame: &Frame<'_>, network: &Network) -> Result<Flow, Reason> {
+    let Network { mut flow, transport, left } = *network;
+    let at = without_history(transport as usize);
     if matches!(flow.fragment, Fragment::Later) {
         return Ok(flow);
     }
@@ -246,13 +260,13 @@ fn transport(frame: &Frame<'_>, mut flow: Flow, at: usize, left: u32) -> Result<
     let whole = matches!(flow.fragment, Fragment::Whole);
     match flow.protocol {
         protocol::TCP => {
-            if left < 20 {
+            if left < TCP_HEADER {
                 return Err(truncated);
             }
             let [s0, s1, d0, d1]: [u8; 4] = frame.read(at, truncated)?;
             let [offset, flags]: [u8; 2] = frame.read(at.wrapping_add(12), truncated)?;
             let header_length = u32::from(offset >> 4).wrapping_mul(4);
-            if header_length < 20 {
+            if header_length < TCP_HEADER {
                 return Err(Reason::TransportLength);
             }
             if header_length > left {
@@ -310,6 +324,13 @@ fn fragment(offset: u32, more_fragments: bool) -> Fragment {
         (0, true) => Fragment::First,
         _ => Fragment::Later,
     }
+}
+
+/// Whether a later fragment lies over the TCP header, which its first fragment must hold whole: made to slip
+/// other ports or flags past a filter (RFC 1858 section 4, RFC 3128).
+#[inline(always)]
+fn overwrites_header(protocol: u8, offset: u32) -> bool {
+    protocol == protocol::TCP && offset > 0 && offset < TCP_HEADER
 }
 
 #[inline(always)]

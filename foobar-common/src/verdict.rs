@@ -72,7 +72,7 @@ words! {
         IpLength = 14, "ip_length", "the IP length is less than its header or more than the frame";
         ExtensionHeaders = 15, "extension_headers", "more than eight IPv6 extension headers";
         FragmentOverflow = 16, "fragment_overflow", "a fragment that ends beyond 65,535 bytes";
-        TinyFragment = 17, "tiny_fragment", "a first fragment too short for its headers";
+        TinyFragment = 17, "tiny_fragment", "a fragment that splits or overwrites the headers";
         TransportLength = 18, "transport_length", "a TCP or UDP length that contradicts the packet";
         NonLinear = 19, "nonlinear", "headers beyond the first buffer of a frame of several";
         Internal = 20, "internal", "a table of the ruleset could not be read: a defect of foobar";

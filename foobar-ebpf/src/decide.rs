@@ -47,16 +47,11 @@ impl Decision {
             return decided(settings::verdict(settings.fragments), Reason::Fragments);
         }
         match classify::rule(flow, interface, &source, &ports, &settings) {
-            Ok(Some(rule)) => Self {
-                verdict: settings::verdict(rule.verdict),
-                reason: Reason::Rule,
-                rule: rule.slot,
-                port,
-            },
-            Ok(None) => decided(settings::verdict(settings.policy_in), Reason::Policy),
-            Err(classify::Unreadable) => {
-                decided(settings::verdict(settings.malformed), Reason::Internal)
+            Ok(Some(rule)) => {
+                Self { verdict: settings::verdict(rule.verdict), reason: Reason::Rule, rule: rule.slot, port }
             }
+            Ok(None) => decided(settings::verdict(settings.policy_in), Reason::Policy),
+            Err(classify::Unreadable) => decided(settings::verdict(settings.malformed), Reason::Internal),
         }
     }
 

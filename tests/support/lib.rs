@@ -1,1 +1,4 @@
-//! x
+//! What the tests of foobar share.
+
+pub mod generate;
+pub mod packets;

@@ -4,8 +4,9 @@ use std::{fs, io};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::programs::{
-    ProgramError, Xdp, XdpMode, loaded_programs,
+    ProgramError, Xdp, XdpMode,
     links::{FdLink, PinnedLink},
+    loaded_programs,
     xdp::XdpLink,
 };
 use clap::ValueEnum;
@@ -98,11 +99,13 @@ pub(super) fn attach(
         },
     };
     let handle = handle.map_err(|refusal| {
-        let hint = if mode == AttachedMode::Native { "; '--mode auto' falls back to generic mode" } else { "" };
+        let hint =
+            if mode == AttachedMode::Native { "; '--mode auto' falls back to generic mode" } else { "" };
         anyhow!("attach to {name}: {}{hint}", refusal.reason(interface))
     })?;
     let path = pins.link(name);
-    let pinned = handle.pin(&path).with_context(|| format!("pin the link of {name} at {}", path.display()))?;
+    let pinned =
+        handle.pin(&path).with_context(|| format!("pin the link of {name} at {}", path.display()))?;
     Ok(Link { handle: FdLink::from(pinned), mode, fallback })
 }
 
@@ -113,11 +116,15 @@ pub(super) fn adopt(name: &str, interface: &Interface, mode: Mode, pins: &PinFol
     if !path.exists() {
         return Ok(None);
     }
-    let open = || PinnedLink::from_pin(&path).with_context(|| format!("open the pinned link {}", path.display()));
+    let open =
+        || PinnedLink::from_pin(&path).with_context(|| format!("open the pinned link {}", path.display()));
     let handle = FdLink::from(open()?);
     let program = handle.info().with_context(|| format!("ask for the link {}", path.display()))?.program_id();
     let Some(found) = interface.program.filter(|found| found.id == program) else {
-        tracing::warn!(interface = name, "the pinned link belongs to an interface that is gone; attaching anew");
+        tracing::warn!(
+            interface = name,
+            "the pinned link belongs to an interface that is gone; attaching anew"
+        );
         fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
         return Ok(None);
     };
@@ -139,7 +146,8 @@ pub(super) fn adopt(name: &str, interface: &Interface, mode: Mode, pins: &PinFol
 /// The old program is still there. [`is_gone`] tells whether the interface is not.
 pub(super) fn update(program: &mut Xdp, name: &str, pins: &PinFolder) -> Result<()> {
     let path = pins.link(name);
-    let second = PinnedLink::from_pin(&path).with_context(|| format!("open the pinned link {}", path.display()))?;
+    let second =
+        PinnedLink::from_pin(&path).with_context(|| format!("open the pinned link {}", path.display()))?;
     let second = XdpLink::try_from(FdLink::from(second)).context("the pinned link is no XDP link")?;
     let id = program.attach_to_link(second).with_context(|| format!("update the program on {name}"))?;
     // The program would close the link with itself; the pin and the first handle hold it.
@@ -149,9 +157,10 @@ pub(super) fn update(program: &mut Xdp, name: &str, pins: &PinFolder) -> Result<
 
 /// Whether an error of [`update`] says that the interface of the link no longer exists.
 pub(super) fn is_gone(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| {
-        error.raw_os_error() == Some(Errno::ENOLINK as i32)
-    })
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.raw_os_error() == Some(Errno::ENOLINK as i32))
 }
 
 /// The kernel's refusal to attach.
@@ -166,7 +175,9 @@ impl Refusal {
     fn reason(&self, interface: &Interface) -> String {
         match self.errno() {
             Some(Errno::EOPNOTSUPP) => "the driver cannot run XDP programs".to_owned(),
-            Some(Errno::ERANGE) => format!("the MTU of {} is too large for XDP in this driver", interface.mtu),
+            Some(Errno::ERANGE) => {
+                format!("the MTU of {} is too large for XDP in this driver", interface.mtu)
+            }
             Some(Errno::EBUSY | Errno::EEXIST) => "another XDP program is there already".to_owned(),
             Some(Errno::EPERM) => "not permitted: foobar needs CAP_NET_ADMIN and CAP_BPF".to_owned(),
             Some(errno) => format!("the kernel refuses: {} ({errno:?})", errno.desc()),

@@ -1,6 +1,9 @@
 //! What the kernel and this process lack, in words that say how to mend it.
 
-use std::{fs, os::fd::{AsFd, AsRawFd as _}};
+use std::{
+    fs,
+    os::fd::{AsFd, AsRawFd as _},
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{

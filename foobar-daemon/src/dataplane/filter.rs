@@ -115,7 +115,8 @@ impl Filter {
             lines.push(Line { name, index: Some(interface.index), link: Some(link), failure: None });
         }
         for name in &adopted {
-            attach::update(loaded.ingress_mut()?, name, &pins).inspect_err(|_| unpin_new(&lines, &adopted, &pins))?;
+            attach::update(loaded.ingress_mut()?, name, &pins)
+                .inspect_err(|_| unpin_new(&lines, &adopted, &pins))?;
         }
         let reader = CounterReader::new(&loaded, compiled)?;
         let filter = Self { mode, pins, ephemeral, loaded, fill: fill(compiled), lines, reader };
@@ -231,7 +232,9 @@ impl Filter {
                     mode: link.map(|link| link.mode),
                     fallback: link.and_then(|link| link.fallback.clone()).or_else(|| line.failure.clone()),
                     expected_program: self.loaded.program_id().ok(),
-                    found_program: interface.and_then(|interface| interface.program).map(|program| program.id),
+                    found_program: interface
+                        .and_then(|interface| interface.program)
+                        .map(|program| program.id),
                 }
             })
             .collect()

@@ -67,7 +67,10 @@ fn read(message: &LinkMessage) -> Interface {
 }
 
 fn program(xdp: &[LinkXdp]) -> Option<InterfaceProgram> {
-    let mode = match xdp.iter().find_map(|part| if let LinkXdp::Attached(mode) = part { Some(mode) } else { None })? {
+    let mode = match xdp
+        .iter()
+        .find_map(|part| if let LinkXdp::Attached(mode) = part { Some(mode) } else { None })?
+    {
         XdpAttached::None => return None,
         XdpAttached::SocketBuffer => AttachedMode::Generic,
         _ => AttachedMode::Native,

@@ -56,7 +56,8 @@ impl LoadedRuleset {
 
     /// The XDP program, for attaching.
     pub(super) fn ingress_mut(&mut self) -> Result<&mut Xdp> {
-        let program = self.object.program_mut(maps::INGRESS).context("the object has no program 'ingress'")?;
+        let program =
+            self.object.program_mut(maps::INGRESS).context("the object has no program 'ingress'")?;
         program.try_into().context("the program 'ingress' is no XDP program")
     }
 
