@@ -3,7 +3,7 @@
 use std::{
     io,
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-    path::PathBuf,
+    path::{Path, PathBuf},
     thread,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use foobar_daemon::{
     dataplane::{
         attach::{AttachedMode, Mode},
         counters::Counters,
-        filter::{Filter, FilterOptions, Pins},
+        filter::{Filter, FilterOptions, Pins, ProgramFacts, detach_pinned},
         interfaces,
     },
     slots::Slots,
@@ -27,6 +27,8 @@ use crate::{
     rulesets,
 };
 
+/// Where links and maps are pinned.
+const PINS: &str = "/sys/fs/bpf/foobar/v1";
 /// How many frames of a kind are sent at a time.
 const FRAMES: u64 = 50;
 /// A frame that the first ruleset drops and the second accepts.
@@ -35,9 +37,8 @@ const ONE: &str = "udp to 9999";
 const OTHER: &str = "tcp syn to 443";
 
 /// Takes an interface through the life of a filter; each step only after the one before.
-pub fn run(report: &mut Report, section: &str, mode: Mode) {
-    let mut slots = Slots::default();
-    let mut state = match State::new(mode, &mut slots) {
+pub(crate) fn run(report: &mut Report, section: &str, mode: Mode) {
+    let mut state = match State::new(mode) {
         Ok(state) => state,
         Err(error) => {
             report.check(section, "prepare", Err(error));
@@ -54,29 +55,30 @@ pub fn run(report: &mut Report, section: &str, mode: Mode) {
     ];
     for (name, step) in steps {
         if !report.check(section, name, step(&mut state)) {
-            return;
+            break;
         }
     }
+    // What a step that failed has left must not be in the way of the next mode.
+    drop(state.filter.take());
+    drop(detach_pinned(Path::new(PINS)));
 }
 
 struct State {
     options: FilterOptions,
-    strict: foobar_daemon::rules::compile::CompiledRuleset,
-    open: foobar_daemon::rules::compile::CompiledRuleset,
+    slots: Slots,
     wire: Wire,
     filter: Option<Filter>,
 }
 
 impl State {
-    fn new(mode: Mode, slots: &mut Slots) -> Result<Self> {
+    fn new(mode: Mode) -> Result<Self> {
         Ok(Self {
             options: FilterOptions {
                 interfaces: vec![FILTERED.to_owned()],
                 mode,
-                pins: Pins::Lasting(PathBuf::from("/sys/fs/bpf/foobar/v1")),
+                pins: Pins::Lasting(PathBuf::from(PINS)),
             },
-            strict: rulesets::EVERYTHING.compile(slots)?,
-            open: rulesets::NOTHING.compile(slots)?,
+            slots: Slots::default(),
             wire: Wire::new()?,
             filter: None,
         })
@@ -87,7 +89,7 @@ impl State {
     }
 
     fn attach(&mut self) -> Result<String> {
-        let filter = Filter::start(self.options.clone(), &self.strict)?;
+        let filter = Filter::start(self.options.clone(), &rulesets::EVERYTHING.compile(&mut self.slots)?)?;
         let attachments = filter.attachments();
         let attachment = attachments.first().context("it is attached to nothing")?;
         let wanted = match self.options.mode {
@@ -116,16 +118,14 @@ impl State {
 
     fn swap(&mut self) -> Result<String> {
         let before = self.filter()?.programs()?;
-        let open = self.open.clone();
+        let open = rulesets::NOTHING.compile(&mut self.slots)?;
         self.filter()?.swap(&open)?;
         let after = self.filter()?.programs()?;
         self.pass(ONE, FRAMES)?;
-        let strict = self.strict.clone();
+        let strict = rulesets::EVERYTHING.compile(&mut self.slots)?;
         self.filter()?.swap(&strict)?;
         self.pass(ONE, 0)?;
-        let ids = |facts: &[foobar_daemon::dataplane::filter::ProgramFacts]| {
-            facts.iter().map(|program| program.id).collect::<Vec<_>>()
-        };
+        let ids = |facts: &[ProgramFacts]| facts.iter().map(|program| program.id).collect::<Vec<_>>();
         ensure!(ids(&before) != ids(&after), "it is the same program as before");
         let counters = self.filter()?.counters()?;
         ensure!(of_rule(&counters, "web") == FRAMES, "the rule's count became {}", of_rule(&counters, "web"));
@@ -166,7 +166,10 @@ impl State {
             self.wire.send(&bytes)?;
         }
         let arrived = self.wire.arrived(&bytes, expected)?;
-        ensure!(arrived == expected, "of {FRAMES} frames '{frame}' {arrived} came through, and not {expected}");
+        ensure!(
+            arrived == expected,
+            "of {FRAMES} frames '{frame}' {arrived} came through, and not {expected}"
+        );
         Ok(())
     }
 }
@@ -210,7 +213,12 @@ impl Wire {
         while quiet < if arrived < expected { 1000 } else { 20 } {
             // SAFETY: recv(2) writes at most this many bytes into a slice that has room for them.
             let length = unsafe {
-                libc::recv(self.receiver.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT)
+                libc::recv(
+                    self.receiver.as_raw_fd(),
+                    buffer.as_mut_ptr().cast(),
+                    buffer.len(),
+                    libc::MSG_DONTWAIT,
+                )
             };
             match usize::try_from(length) {
                 Ok(length) => {
@@ -232,7 +240,8 @@ impl Wire {
 fn packet_socket(interface: &str) -> Result<OwnedFd> {
     let protocol = (libc::ETH_P_ALL as u16).to_be();
     // SAFETY: socket(2) takes numbers.
-    let number = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol.into()) };
+    let number =
+        unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol.into()) };
     ensure!(number >= 0, "open a packet socket: {}", io::Error::last_os_error());
     // SAFETY: the kernel has just given it, to nobody else.
     let socket = unsafe { OwnedFd::from_raw_fd(number) };

@@ -16,7 +16,7 @@ const SERVER_V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 2, 0, 0, 0, 0, 10);
 
 /// The bytes of a packet that was built, with a payload.
 macro_rules! bytes {
-    ($step:expr, $payload:expr) => {{
+    ($step:expr, $payload:expr $(,)?) => {{
         let mut frame = Vec::new();
         $step.write(&mut frame, $payload).ok()?;
         frame
@@ -24,7 +24,7 @@ macro_rules! bytes {
 }
 
 /// The frame that the tables call so.
-pub fn by_name(name: &str) -> Option<Vec<u8>> {
+pub(crate) fn by_name(name: &str) -> Option<Vec<u8>> {
     Some(match name {
         "tcp syn to 443" => tcp(443, true)?,
         "tcp syn to 22" => tcp(22, true)?,
@@ -38,20 +38,26 @@ pub fn by_name(name: &str) -> Option<Vec<u8>> {
         // The outer tag is one of a provider (802.1ad).
         "udp in two vlans" => tagged(&tagged(&by_name("udp to 9999")?, [0x81, 0x00], 20), [0x88, 0xa8], 10),
         "udp in three vlans" => tagged(&by_name("udp in two vlans")?, [0x88, 0xa8], 30),
-        "ping" => bytes!(ethernet().ipv4(CLIENT.octets(), SERVER.octets(), 64).icmpv4_echo_request(7, 1), &[0; 32]),
+        "ping" => {
+            bytes!(ethernet().ipv4(CLIENT.octets(), SERVER.octets(), 64).icmpv4_echo_request(7, 1), &[0; 32])
+        }
         "ping of ipv6" => {
-            bytes!(ethernet().ipv6(CLIENT_V6.octets(), SERVER_V6.octets(), 64).icmpv6_echo_request(7, 1), &[0; 32])
+            bytes!(
+                ethernet().ipv6(CLIENT_V6.octets(), SERVER_V6.octets(), 64).icmpv6_echo_request(7, 1),
+                &[0; 32]
+            )
         }
         "neighbour solicitation" => bytes!(
-            ethernet()
-                .ipv6(CLIENT_V6.octets(), SERVER_V6.octets(), 255)
-                .icmpv6_raw(135, 0, [0; 4]),
+            ethernet().ipv6(CLIENT_V6.octets(), SERVER_V6.octets(), 255).icmpv6_raw(135, 0, [0; 4]),
             &SERVER_V6.octets(),
         ),
         "arp" => with_type([0x08, 0x06], &ARP_REQUEST),
         "later fragment" => later_fragment()?,
         "tcp of ipv6 from an office" => {
-            bytes!(ethernet().ipv6(OFFICE_V6.octets(), SERVER_V6.octets(), 64).tcp(40_000, 5432, 1, 1024), &[0; 16])
+            bytes!(
+                ethernet().ipv6(OFFICE_V6.octets(), SERVER_V6.octets(), 64).tcp(40_000, 5432, 1, 1024),
+                &[0; 16]
+            )
         }
         "udp of ipv6 behind options" => udp_behind_options()?,
         // The length of the frame in place of its type; then SAP and control of a spanning tree message.
@@ -105,10 +111,8 @@ fn later_fragment() -> Option<Vec<u8>> {
 
 /// IPv6, a hop-by-hop options header of padding (RFC 8200, section 4.3), UDP.
 fn udp_behind_options() -> Option<Vec<u8>> {
-    let datagram = bytes!(
-        ethernet().ipv6(CLIENT_V6.octets(), SERVER_V6.octets(), 64).udp(40_000, 9999),
-        &[0; 16]
-    );
+    let datagram =
+        bytes!(ethernet().ipv6(CLIENT_V6.octets(), SERVER_V6.octets(), 64).udp(40_000, 9999), &[0; 16]);
     let (headers, rest) = datagram.split_at(14 + 40);
     let mut frame = headers.to_vec();
     let length = u16::try_from(rest.len() + 8).ok()?;

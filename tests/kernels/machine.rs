@@ -16,13 +16,19 @@ use nix::{
 };
 
 /// Where frames are sent from.
-pub const SENDER: &str = "v0";
+pub(crate) const SENDER: &str = "v0";
 /// Where they arrive, and are filtered.
-pub const FILTERED: &str = "v1";
+pub(crate) const FILTERED: &str = "v1";
 
 /// Mounts what the kernel shows of itself.
-pub fn mount_all() -> Result<()> {
-    for (kind, folder) in [("proc", "/proc"), ("sysfs", "/sys"), ("bpf", "/sys/fs/bpf"), ("tmpfs", "/tmp")] {
+pub(crate) fn mount_all() -> Result<()> {
+    for (kind, folder) in [
+        ("proc", "/proc"),
+        ("sysfs", "/sys"),
+        ("bpf", "/sys/fs/bpf"),
+        ("devtmpfs", "/dev"),
+        ("tmpfs", "/tmp"),
+    ] {
         if !Path::new(folder).is_dir() {
             fs::create_dir_all(folder).with_context(|| format!("create {folder}"))?;
         }
@@ -33,7 +39,7 @@ pub fn mount_all() -> Result<()> {
 }
 
 /// What the kernel calls itself.
-pub fn release() -> Result<String> {
+pub(crate) fn release() -> Result<String> {
     let name = uname().context("ask for the kernel's name")?;
     let version = name.version().to_string_lossy().into_owned();
     // Debian's ABI names say less than the version inside: `#1 SMP PREEMPT_DYNAMIC Debian 6.1.192-1 (2026-10-01)`.
@@ -42,7 +48,7 @@ pub fn release() -> Result<String> {
 }
 
 /// Loads every module of `/modules`.
-pub fn load_modules() -> Result<()> {
+pub(crate) fn load_modules() -> Result<()> {
     for entry in fs::read_dir("/modules").context("read /modules")? {
         let path = entry?.path();
         let file = File::open(&path).with_context(|| format!("open {}", path.display()))?;
@@ -55,7 +61,7 @@ pub fn load_modules() -> Result<()> {
 }
 
 /// Makes two interfaces joined by a wire, on which nothing is said that was not sent by a test.
-pub fn make_veth_pair() -> Result<()> {
+pub(crate) fn make_veth_pair() -> Result<()> {
     for family in ["all", "default"] {
         let path = format!("/proc/sys/net/ipv6/conf/{family}/disable_ipv6");
         fs::write(&path, "1").with_context(|| format!("write {path}"))?;
@@ -79,7 +85,7 @@ fn ip(arguments: &[&str]) -> Result<()> {
 }
 
 /// Ends the machine.
-pub fn power_off() -> ! {
+pub(crate) fn power_off() -> ! {
     // SAFETY: reboot(2) takes a number, and this process has nothing that would have to be saved.
     unsafe { libc::reboot(libc::RB_POWER_OFF) };
     // Refused: the end of the init process is a panic of the kernel, which ends the machine as well.

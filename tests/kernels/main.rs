@@ -13,8 +13,9 @@ mod test_runs;
 
 use anyhow::Result;
 use foobar_daemon::dataplane::attach::Mode;
+use tracing_subscriber::filter::LevelFilter;
 
-use crate::report::Report;
+use crate::report::{LogTail, Report};
 
 fn main() {
     let mut report = Report::default();
@@ -26,6 +27,11 @@ fn main() {
 }
 
 fn run(report: &mut Report) -> Result<()> {
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(LevelFilter::DEBUG)
+        .with_writer(|| LogTail)
+        .init();
     machine::mount_all()?;
     report.kernel(&machine::release()?);
     machine::load_modules()?;

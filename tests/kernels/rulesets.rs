@@ -13,20 +13,20 @@ use foobar_daemon::{
 use crate::machine::FILTERED;
 
 /// A ruleset.
-pub struct Ruleset {
+pub(crate) struct Ruleset {
     /// What the report calls it.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// The rule file.
-    pub text: &'static str,
+    pub(crate) text: &'static str,
     /// Frame, and its verdict with its reason, or with the rule in place of the reason `rule`.
-    pub judged: &'static [(&'static str, &'static str)],
+    pub(crate) judged: &'static [(&'static str, &'static str)],
 }
 
 /// Every one.
-pub const ALL: &[&Ruleset] = &[&NOTHING, &POLICIES, &EVERYTHING];
+pub(crate) const ALL: &[&Ruleset] = &[&NOTHING, &POLICIES, &EVERYTHING];
 
 /// No rule, every policy as it is by itself: all that can be left out of the program is.
-pub const NOTHING: Ruleset = Ruleset {
+pub(crate) const NOTHING: Ruleset = Ruleset {
     name: "no rules",
     text: "schema = 1\n",
     judged: &[
@@ -56,7 +56,7 @@ pub const NOTHING: Ruleset = Ruleset {
 };
 
 /// No rule, every policy the other way round.
-pub const POLICIES: Ruleset = Ruleset {
+pub(crate) const POLICIES: Ruleset = Ruleset {
     name: "policies",
     text: r#"schema = 1
 [policy]
@@ -83,7 +83,7 @@ infrastructure = false
 };
 
 /// Every condition there is: nothing can be left out of the program.
-pub const EVERYTHING: Ruleset = Ruleset {
+pub(crate) const EVERYTHING: Ruleset = Ruleset {
     name: "every condition",
     text: r#"schema = 1
 [policy]
@@ -166,8 +166,9 @@ destination = ["192.0.2.77"]
 
 impl Ruleset {
     /// Compiles it, with counters in the book of slots.
-    pub fn compile(&self, slots: &mut Slots) -> Result<CompiledRuleset> {
-        let ruleset = Bundle::of_text(self.name, self.text).parse().with_context(|| format!("read '{}'", self.name))?;
+    pub(crate) fn compile(&self, slots: &mut Slots) -> Result<CompiledRuleset> {
+        let ruleset =
+            Bundle::of_text(self.name, self.text).parse().with_context(|| format!("read '{}'", self.name))?;
         // Rules that give their counters away would need a look at them; these are too few for that.
         let assigned = slots.assign(&ruleset, &[FILTERED.to_owned()], &|_| Ok(Default::default()))?;
         compile(&ruleset, &assigned)

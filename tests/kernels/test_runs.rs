@@ -12,7 +12,7 @@ use foobar_daemon::{
 use crate::{frames, machine::FILTERED, report::Report, rulesets::Ruleset};
 
 /// Loads a ruleset and sends it the frames that it says something of.
-pub fn run(report: &mut Report, ruleset: &Ruleset) {
+pub(crate) fn run(report: &mut Report, ruleset: &Ruleset) {
     let Ruleset { name: section, text: _, judged } = ruleset;
     let loaded = ruleset
         .compile(&mut Slots::default())

@@ -34,7 +34,8 @@ impl Apt {
             workspace::private(&format!("apt/{folder}"))?;
         }
         let stamp = apt.folder.join("updated");
-        let age = fs::metadata(&stamp).and_then(|facts| facts.modified()).ok().and_then(|time| time.elapsed().ok());
+        let age =
+            fs::metadata(&stamp).and_then(|facts| facts.modified()).ok().and_then(|time| time.elapsed().ok());
         if age.is_none_or(|age| age > FRESH) {
             apt.write_sources()?;
             // As if nothing was installed: what is unpacked shall need nothing of this machine.
@@ -110,7 +111,8 @@ impl Apt {
 
     fn write_sources(&self) -> Result<()> {
         let Mirror { main, security } = Mirror::of_this_machine()?;
-        let signed = if Path::new(KEYRING).exists() { format!(" [signed-by={KEYRING}]") } else { String::new() };
+        let signed =
+            if Path::new(KEYRING).exists() { format!(" [signed-by={KEYRING}]") } else { String::new() };
         let sources = format!(
             "deb{signed} {main} bookworm main\n\
              deb{signed} {main} bookworm-backports main\n\

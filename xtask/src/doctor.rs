@@ -109,7 +109,8 @@ fn capabilities() -> Finding {
     /// Bits of `CapEff`, linux/capability.h.
     const NEEDED: [(u32, &str); 3] = [(12, "CAP_NET_ADMIN"), (38, "CAP_PERFMON"), (39, "CAP_BPF")];
     let held = status_field("CapEff:").and_then(|text| u64::from_str_radix(&text, 16).ok()).unwrap_or(0);
-    let missing: Vec<&str> = NEEDED.iter().filter(|(bit, _)| held >> bit & 1 == 0).map(|(_, name)| *name).collect();
+    let missing: Vec<&str> =
+        NEEDED.iter().filter(|(bit, _)| held >> bit & 1 == 0).map(|(_, name)| *name).collect();
     if missing.is_empty() {
         Finding::Good("CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are there".to_owned())
     } else {
@@ -132,17 +133,20 @@ fn memory_lock() -> Finding {
 
 fn rust() -> Finding {
     let Ok(wanted) = workspace::rust_version() else {
-        return Finding::Bad("rust-toolchain.toml cannot be read".to_owned(), "run this in a whole checkout of foobar");
+        return Finding::Bad(
+            "rust-toolchain.toml cannot be read".to_owned(),
+            "run this in a whole checkout of foobar",
+        );
     };
     match output(program("rustc").arg("--version")) {
-        Ok(version) if version.split(' ').nth(1) == Some(&wanted) => {
-            Finding::Good(format!("Rust {wanted}"))
-        }
+        Ok(version) if version.split(' ').nth(1) == Some(&wanted) => Finding::Good(format!("Rust {wanted}")),
         Ok(version) => Finding::Bad(
             format!("Rust is {}, not {wanted}", version.trim()),
             "`rustup toolchain install` in this folder gets the one of rust-toolchain.toml",
         ),
-        Err(error) => Finding::Bad(format!("no Rust: {error:#}"), "install rustup from your distribution or rustup.rs"),
+        Err(error) => {
+            Finding::Bad(format!("no Rust: {error:#}"), "install rustup from your distribution or rustup.rs")
+        }
     }
 }
 

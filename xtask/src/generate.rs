@@ -35,7 +35,9 @@ pub(crate) fn generate(args: &Args) -> Result<()> {
     if setup::lacks_for_building()?.is_empty() {
         files.extend(kept_object(&built)?);
     } else if args.check {
-        say("generate: the kept object is not checked, for it takes bpf-linker and rust-src to build another");
+        say(
+            "generate: the kept object is not checked, for it takes bpf-linker and rust-src to build another",
+        );
     } else {
         setup::for_building()?;
         files.extend(kept_object(&build()?)?);
@@ -48,7 +50,10 @@ pub(crate) fn generate(args: &Args) -> Result<()> {
     }
     let names: Vec<String> = changed.iter().map(|file| file.name()).collect();
     if args.check {
-        bail!("not what the code makes: {}; run `cargo xtask generate` and commit what it changes", names.join(", "));
+        bail!(
+            "not what the code makes: {}; run `cargo xtask generate` and commit what it changes",
+            names.join(", ")
+        );
     }
     for file in changed {
         file.write()?;
@@ -65,7 +70,8 @@ struct Built {
 
 /// Builds foobar.
 fn build() -> Result<Built> {
-    let mut build = cargo(["build", "--package", "foobar-daemon", "--bin", "foobar", "--message-format=json"]);
+    let mut build =
+        cargo(["build", "--package", "foobar-daemon", "--bin", "foobar", "--message-format=json"]);
     let done = build.stderr(Stdio::inherit()).output().context("start cargo build")?;
     if !done.status.success() {
         bail!("cargo build failed ({})", done.status);

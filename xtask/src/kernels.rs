@@ -70,7 +70,9 @@ pub(crate) fn matrix() -> Result<()> {
 /// Prints a line per section of checks, a column per kernel.
 fn show(reports: &[(&Kernel, Result<Report>)]) {
     let mut sections: Vec<&str> = Vec::new();
-    for check in reports.iter().filter_map(|(_, report)| report.as_ref().ok()).flat_map(|report| &report.checks) {
+    for check in
+        reports.iter().filter_map(|(_, report)| report.as_ref().ok()).flat_map(|report| &report.checks)
+    {
         if !sections.contains(&check.section.as_str()) {
             sections.push(&check.section);
         }

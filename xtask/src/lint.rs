@@ -9,14 +9,36 @@ pub(crate) fn lint() -> Result<()> {
     step("format", &["fmt", "--all", "--check"])?;
     step(
         "lints",
-        &["clippy", "--quiet", "--workspace", "--exclude", "foobar-ebpf", "--all-targets", "--", "-D", "warnings"],
+        &[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--exclude",
+            "foobar-ebpf",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
     )?;
     // Of the programs only the binary: they have no test harness, which needs std.
-    step("lints of the programs", &["clippy", "--quiet", "--package", "foobar-ebpf", "--bins", "--", "-D", "warnings"])?;
+    step(
+        "lints of the programs",
+        &["clippy", "--quiet", "--package", "foobar-ebpf", "--bins", "--", "-D", "warnings"],
+    )?;
     say("lint: documentation");
     succeed(
-        cargo(["doc", "--quiet", "--no-deps", "--package", "foobar-common", "--package", "foobar-daemon", "--lib"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
+        cargo([
+            "doc",
+            "--quiet",
+            "--no-deps",
+            "--package",
+            "foobar-common",
+            "--package",
+            "foobar-daemon",
+            "--lib",
+        ])
+        .env("RUSTDOCFLAGS", "-D warnings"),
     )
     .context("documentation")?;
     say("lint: clean");

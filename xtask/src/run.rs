@@ -23,9 +23,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     setup::for_building_if_possible();
     succeed(&mut cargo(["build", "--release", "--package", "foobar-daemon", "--bin", "foobar"]))?;
 
-    let has = |flag: &str| {
-        args.arguments.iter().any(|word| word == flag || word.starts_with(&format!("{flag}=")))
-    };
+    let has =
+        |flag: &str| args.arguments.iter().any(|word| word == flag || word.starts_with(&format!("{flag}=")));
     let mut words = Vec::new();
     let mut add = |flag: &str, value: &str| {
         if !has(flag) {
@@ -77,9 +76,9 @@ const PINS: &str = "/sys/fs/bpf/foobar-first-look";
 fn default_interface() -> Result<String> {
     let v4 = fs::read_to_string("/proc/net/route").unwrap_or_default();
     let v6 = fs::read_to_string("/proc/net/ipv6_route").unwrap_or_default();
-    by_default_route_v4(&v4)
-        .or_else(|| by_default_route_v6(&v6))
-        .context("no default route says which interface to look at: name one, `cargo xtask run -- --interface NAME`")
+    by_default_route_v4(&v4).or_else(|| by_default_route_v6(&v6)).context(
+        "no default route says which interface to look at: name one, `cargo xtask run -- --interface NAME`",
+    )
 }
 
 /// Of `/proc/net/route`: interface, destination, gateway, flags, references, use, metric, mask; numbers are

@@ -93,7 +93,8 @@ impl Report {
     /// Reads what the guest wrote: `K|release`, `R|section|name|PASS or FAIL|detail`, `I|section|instructions`, and at
     /// the end `END|number of checks`. `None` if the end is missing.
     fn parse(text: &str) -> Result<Option<Self>> {
-        let mut report = Self { release: String::new(), checks: Vec::new(), seconds: 0, instructions: Vec::new() };
+        let mut report =
+            Self { release: String::new(), checks: Vec::new(), seconds: 0, instructions: Vec::new() };
         let mut end = None;
         for line in text.lines() {
             // Carriage returns, and whatever the firmware wrote before.
@@ -106,7 +107,9 @@ impl Report {
                     passed: *outcome == "PASS",
                     detail: (*detail).to_owned(),
                 }),
-                ["I", section, count] => report.instructions.push(((*section).to_owned(), (*count).to_owned())),
+                ["I", section, count] => {
+                    report.instructions.push(((*section).to_owned(), (*count).to_owned()))
+                }
                 ["END", count] => end = Some(count.parse::<usize>().context("the guest's count of checks")?),
                 _ => {}
             }
@@ -121,7 +124,8 @@ impl Report {
     /// What the table says of a section.
     pub(crate) fn cell(&self, section: &str) -> String {
         let checks = self.checks.iter().filter(|check| check.section == section);
-        let (all, passed) = checks.fold((0, 0), |(all, passed), check| (all + 1, passed + u32::from(check.passed)));
+        let (all, passed) =
+            checks.fold((0, 0), |(all, passed), check| (all + 1, passed + u32::from(check.passed)));
         let instructions = self.instructions.iter().find(|(name, _)| name == section);
         match instructions {
             Some((_, count)) => format!("{passed}/{all} ({count})"),

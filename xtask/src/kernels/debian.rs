@@ -58,7 +58,8 @@ fn kernel(apt: &Apt, names: &[String], series: &'static str, prefix: &str) -> Re
             format!("linux-binary-{version}-cloud-amd64"),
             format!("linux-modules-{version}-cloud-amd64"),
         ];
-        let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| names.iter().any(|name| name == part)).collect();
+        let parts: Vec<&str> =
+            parts.iter().map(String::as_str).filter(|part| names.iter().any(|name| name == part)).collect();
         apt.unpack(&parts, &unpacked)?;
         fs::create_dir_all(&folder).with_context(|| format!("create {}", folder.display()))?;
         keep(&unpacked, &folder).with_context(|| format!("take apart {package}"))?;
@@ -76,7 +77,8 @@ fn numbers(version: &str) -> Vec<u64> {
 
 /// Keeps of an unpacked kernel what the guest needs.
 fn keep(unpacked: &Path, folder: &Path) -> Result<()> {
-    let image = find(unpacked, &|name| name.starts_with("vmlinuz-"))?.context("it holds no vmlinuz")?;
+    let image = find(unpacked, &|name| name == "vmlinuz" || name.starts_with("vmlinuz-"))?
+        .context("it holds no vmlinuz")?;
     fs::copy(&image, folder.join("vmlinuz")).with_context(|| format!("copy {}", image.display()))?;
     for module in MODULES {
         let plain = format!("{module}.ko");
@@ -121,6 +123,7 @@ impl Qemu {
         let root = self.root.display();
         let mut command = program(self.root.join("lib64/ld-linux-x86-64.so.2"));
         command
+            .env("QEMU_MODULE_DIR", format!("{root}/usr/lib/x86_64-linux-gnu/qemu"))
             .arg("--library-path")
             .arg(format!("{root}/lib/x86_64-linux-gnu:{root}/usr/lib/x86_64-linux-gnu"))
             .arg(self.root.join("usr/bin/qemu-system-x86_64"))

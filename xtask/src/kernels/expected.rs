@@ -48,15 +48,19 @@ impl Expected {
     pub(crate) fn differences(&self, series: &str, report: &Report) -> Vec<String> {
         let mut differences = Vec::new();
         for check in &report.checks {
-            let found = self.lines.iter().find(|line| line.section == check.section && line.name == check.name);
+            let found =
+                self.lines.iter().find(|line| line.section == check.section && line.name == check.name);
             let (section, name, detail) = (&check.section, &check.name, &check.detail);
             match found {
                 None => differences.push(format!("{series}: {section}, {name}: is not in the table")),
                 Some(line) => match (check.passed, line.fails_on.iter().any(|other| other == series)) {
                     (true, false) | (false, true) => {}
-                    (false, false) => differences.push(format!("{series}: {section}, {name}: FAILED: {detail}")),
+                    (false, false) => {
+                        differences.push(format!("{series}: {section}, {name}: FAILED: {detail}"))
+                    }
                     (true, true) => {
-                        differences.push(format!("{series}: {section}, {name}: passes; the table says it fails"));
+                        differences
+                            .push(format!("{series}: {section}, {name}: passes; the table says it fails"));
                     }
                 },
             }

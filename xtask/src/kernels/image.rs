@@ -2,6 +2,7 @@
 //! modules it loads. Format: cpio "newc", Documentation/driver-api/early-userspace/buffer-format.rst.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -10,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    command::{cargo, output, program, say, succeed},
+    command::{cargo, find, output, program, say, succeed},
     kernels::debian::Kernel,
     workspace,
 };
@@ -32,7 +33,9 @@ impl Images {
 
         let mut archive = Archive::default();
         archive.file("init", &stripped)?;
-        for library in libraries(&stripped)? {
+        let ip = find("ip").context("there is no program `ip`: run `cargo xtask setup --tests`")?;
+        archive.file("sbin/ip", &ip)?;
+        for library in libraries(&[&stripped, &ip])? {
             let name = library.to_string_lossy();
             archive.file(name.trim_start_matches('/'), &library)?;
         }
@@ -54,15 +57,17 @@ impl Images {
     }
 }
 
-/// The shared libraries of a program and the loader, by the paths where they are looked for.
-fn libraries(binary: &Path) -> Result<Vec<PathBuf>> {
-    let lines = output(program("ldd").arg(binary))?;
-    let paths: Vec<PathBuf> = lines
-        .lines()
-        .filter_map(|line| line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from))
-        .collect();
+/// The shared libraries of programs and the loader, by the paths where they are looked for.
+fn libraries(binaries: &[&Path]) -> Result<BTreeSet<PathBuf>> {
+    let mut paths = BTreeSet::new();
+    for binary in binaries {
+        let lines = output(program("ldd").arg(binary))?;
+        paths.extend(lines.lines().filter_map(|line| {
+            line.split_whitespace().find(|word| word.starts_with('/')).map(PathBuf::from)
+        }));
+    }
     if paths.is_empty() {
-        bail!("ldd names no library of {}", binary.display());
+        bail!("ldd names no library of the guest");
     }
     Ok(paths)
 }
@@ -81,7 +86,8 @@ impl Archive {
     /// Adds a file of this machine under a path, and the folders that lead there.
     fn file(&mut self, path: &str, from: &Path) -> Result<()> {
         let content = fs::read(from).with_context(|| format!("read {}", from.display()))?;
-        let mode = fs::metadata(from).with_context(|| format!("look at {}", from.display()))?.permissions().mode();
+        let mode =
+            fs::metadata(from).with_context(|| format!("look at {}", from.display()))?.permissions().mode();
         for (end, _) in path.match_indices('/') {
             let folder = path.get(..end).unwrap_or_default().to_owned();
             if !self.folders.contains(&folder) {

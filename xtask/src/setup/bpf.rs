@@ -20,7 +20,8 @@ const LINKER_VERSION: &str = "0.10.3";
 /// What is not there.
 pub(crate) fn lacks() -> Result<Vec<&'static str>> {
     let linker = output(program(tools().join("bin/bpf-linker")).arg("--version"));
-    let linker_is_there = linker.is_ok_and(|version| version.trim() == format!("bpf-linker {LINKER_VERSION}"));
+    let linker_is_there =
+        linker.is_ok_and(|version| version.trim() == format!("bpf-linker {LINKER_VERSION}"));
     Ok([("bpf-linker", linker_is_there), ("rust-src", source_folder()?.join("core/src/lib.rs").is_file())]
         .into_iter()
         .filter(|(_, there)| !there)
@@ -48,10 +49,21 @@ pub(crate) fn ensure() -> Result<()> {
 }
 
 fn bpf_linker() -> Result<()> {
-    say(&format!("setup: installing bpf-linker {LINKER_VERSION} into target/tools (cargo install, a minute or two)"));
+    say(&format!(
+        "setup: installing bpf-linker {LINKER_VERSION} into target/tools (cargo install, a minute or two)"
+    ));
     succeed(
-        cargo(["install", "--quiet", "bpf-linker", "--version", LINKER_VERSION, "--locked", "--force", "--root"])
-            .arg(tools()),
+        cargo([
+            "install",
+            "--quiet",
+            "bpf-linker",
+            "--version",
+            LINKER_VERSION,
+            "--locked",
+            "--force",
+            "--root",
+        ])
+        .arg(tools()),
     )
 }
 
@@ -75,7 +87,8 @@ fn rust_src() -> Result<()> {
 fn from_debian(version: &str) -> Result<()> {
     let apt = Apt::ready()?;
     let versions = apt.versions("rust-src")?;
-    let Some(package) = versions.iter().find(|candidate| candidate.starts_with(&format!("{version}+"))) else {
+    let Some(package) = versions.iter().find(|candidate| candidate.starts_with(&format!("{version}+")))
+    else {
         bail!("Debian has no rust-src {version}, only {}", versions.join(", "));
     };
     let into = source_folder()?;

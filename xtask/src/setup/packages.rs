@@ -79,7 +79,8 @@ fn with_services_held(packages: &[&str]) -> Result<()> {
 
 /// The names of all installed packages.
 fn installed() -> Result<BTreeSet<String>> {
-    let lines = output(program("dpkg-query").args(["--show", "--showformat", "${db:Status-Abbrev}${Package}\n"]))?;
+    let lines =
+        output(program("dpkg-query").args(["--show", "--showformat", "${db:Status-Abbrev}${Package}\n"]))?;
     Ok(lines.lines().filter_map(|line| Some(line.strip_prefix("ii ")?.trim().to_owned())).collect())
 }
 
