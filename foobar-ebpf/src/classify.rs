@@ -8,8 +8,8 @@ use foobar_common::{
     counters::Transport,
     flow::{Family, Flow},
     rule::{
-        Class, FAILSAFE_PEER, InterfaceRecord, NO_PORTS_CLASS, NO_SERVICE, RULES_MAX, RuleRecord, RuleVector,
-        Settings, Table, TableField, uses,
+        Class, FAILSAFE_PEER, InterfaceRecord, NO_PORTS_CLASS, NO_SERVICE, RULES_MAX, RuleRecord, Settings,
+        Table, TableField, uses,
     },
 };
 
@@ -68,7 +68,7 @@ pub(crate) fn rule(
     if settings.uses & uses::INTERFACE != 0 {
         rules = rules.and(&class(interface.class).ok_or(Unreadable)?.rules);
     }
-    match first(&rules) {
+    match rules.first() {
         Some(number) => Ok(Some(*RULES.get(number).ok_or(Unreadable)?)),
         None => Ok(None),
     }
@@ -157,11 +157,6 @@ fn table(field: TableField, value: u16) -> Option<&'static Class> {
 #[inline(always)]
 fn class(number: u32) -> Option<&'static Class> {
     CLASSES.get(number)
-}
-
-#[inline(always)]
-fn first(rules: &RuleVector) -> Option<u32> {
-    rules.first()
 }
 
 #[inline(always)]

@@ -82,7 +82,7 @@ pub(super) fn attach(
         bail!(
             "attach to {name}: another XDP program is there already ({}); nothing was changed. Stop its owner, or \
              take it away with 'ip link set dev {name} xdp off' or 'bpftool link detach'",
-            describe(&foreign)
+            describe(foreign)
         );
     }
     let program = loaded.ingress_mut()?;
@@ -194,7 +194,7 @@ fn try_mode(program: &mut Xdp, interface: &Interface, mode: XdpMode) -> Result<F
     FdLink::try_from(link).map_err(|error| Refusal(ProgramError::IOError(io::Error::other(error))))
 }
 
-fn describe(program: &InterfaceProgram) -> String {
+fn describe(program: InterfaceProgram) -> String {
     let info = loaded_programs().flatten().find(|info| info.id() == program.id);
     let name = info.as_ref().and_then(|info| info.name_as_str()).unwrap_or("without a name").to_owned();
     let uid = info.and_then(|info| info.created_by_uid());

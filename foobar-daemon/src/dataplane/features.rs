@@ -137,10 +137,10 @@ fn fdinfo(object: &impl AsFd, key: &str) -> Result<Option<u64>> {
 
 /// The map behind any of the types that foobar uses.
 pub(super) fn map_data(map: &Map) -> Result<&MapData> {
-    match map {
-        Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) | Map::PerCpuArray(data) => Ok(data),
-        other => bail!("a map of a type that foobar does not use: {other:?}"),
+    if let Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) | Map::PerCpuArray(data) = map {
+        return Ok(data);
     }
+    bail!("a map of a type that foobar does not use: {map:?}")
 }
 
 #[cfg(test)]

@@ -344,7 +344,7 @@ fn fill(compiled: &CompiledRuleset) -> BTreeMap<&'static str, Fill> {
         (maps::DESTINATIONS_V4, sized(compiled.destinations_v4.entries.len())),
         (maps::DESTINATIONS_V6, sized(compiled.destinations_v6.entries.len())),
         (maps::CLASSES, sized(compiled.classes.len())),
-        (maps::RULES, Fill { entries: compiled.rules.len(), max_entries: RULES_MAX as u32 }),
+        (maps::RULES, Fill { entries: compiled.rules.len(), ..sized(RULES_MAX) }),
         (maps::RULE_COUNTERS, Fill { entries: slots.rules.len(), max_entries: RULE_SLOTS }),
         (maps::VERDICT_COUNTERS, sized(VERDICT_ENTRIES as usize)),
         (maps::PORT_COUNTERS, Fill { entries: ports, max_entries: PORT_ENTRIES }),
