@@ -18,7 +18,11 @@ use foobar_daemon::{
     },
     slots::Slots,
 };
-use nix::{libc, net::if_::if_nametoindex};
+use nix::{
+    libc,
+    net::if_::if_nametoindex,
+    sys::socket::{setsockopt, sockopt::RcvBufForce},
+};
 
 use crate::{
     frames,
@@ -254,5 +258,7 @@ fn packet_socket(interface: &str) -> Result<OwnedFd> {
     // SAFETY: bind(2) reads this many bytes of an address that has them.
     let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
     ensure!(bound == 0, "bind a packet socket to {interface}: {}", io::Error::last_os_error());
+    // A frame through native XDP takes a page of it on some kernels.
+    setsockopt(&socket, RcvBufForce, &(16 << 20)).context("enlarge the buffer of a packet socket")?;
     Ok(socket)
 }
