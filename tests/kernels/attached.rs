@@ -40,16 +40,19 @@ const ONE: &str = "udp to 9999";
 /// A frame that both accept.
 const OTHER: &str = "tcp syn to 443";
 
+/// One step of [`run`]: what was seen, if it was as it should be.
+type Step = fn(&mut State) -> Result<String>;
+
 /// Takes an interface through the life of a filter; each step only after the one before.
 pub(crate) fn run(report: &mut Report, section: &str, mode: Mode) {
     let mut state = match State::new(mode) {
         Ok(state) => state,
         Err(error) => {
-            report.check(section, "prepare", Err(error));
+            report.check(section, "prepare", &Err(error));
             return;
         }
     };
-    let steps: [(&str, fn(&mut State) -> Result<String>); 6] = [
+    let steps: [(&str, Step); 6] = [
         ("attach", State::attach),
         ("drop, accept and count", State::count),
         ("swap in place", State::swap),
@@ -58,7 +61,7 @@ pub(crate) fn run(report: &mut Report, section: &str, mode: Mode) {
         ("detach", State::detach),
     ];
     for (name, step) in steps {
-        if !report.check(section, name, step(&mut state)) {
+        if !report.check(section, name, &step(&mut state)) {
             break;
         }
     }
@@ -204,7 +207,7 @@ impl Wire {
     fn send(&self, frame: &[u8]) -> Result<()> {
         // SAFETY: send(2) reads this many bytes from a slice that has them.
         let sent = unsafe { libc::send(self.sender.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
-        ensure!(sent == frame.len() as isize, "send a frame: {}", io::Error::last_os_error());
+        ensure!(usize::try_from(sent) == Ok(frame.len()), "send a frame: {}", io::Error::last_os_error());
         Ok(())
     }
 
@@ -242,7 +245,7 @@ impl Wire {
 
 /// A socket for whole frames of one interface.
 fn packet_socket(interface: &str) -> Result<OwnedFd> {
-    let protocol = (libc::ETH_P_ALL as u16).to_be();
+    let protocol = u16::try_from(libc::ETH_P_ALL)?.to_be();
     // SAFETY: socket(2) takes numbers.
     let number =
         unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol.into()) };
@@ -251,10 +254,10 @@ fn packet_socket(interface: &str) -> Result<OwnedFd> {
     let socket = unsafe { OwnedFd::from_raw_fd(number) };
     // SAFETY: all of its fields are numbers, for which zero is a value.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_family = u16::try_from(libc::AF_PACKET)?;
     address.sll_protocol = protocol;
     address.sll_ifindex = i32::try_from(if_nametoindex(interface)?)?;
-    let size = size_of_val(&address) as libc::socklen_t;
+    let size = libc::socklen_t::try_from(size_of_val(&address))?;
     // SAFETY: bind(2) reads this many bytes of an address that has them.
     let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
     ensure!(bound == 0, "bind a packet socket to {interface}: {}", io::Error::last_os_error());

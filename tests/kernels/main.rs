@@ -20,7 +20,7 @@ use crate::report::{LogTail, Report};
 fn main() {
     let mut report = Report::default();
     if let Err(error) = run(&mut report) {
-        report.check("machine", "comes to its end", Err(error));
+        report.check("machine", "comes to its end", &Err(error));
     }
     report.end();
     machine::power_off();
@@ -33,7 +33,7 @@ fn run(report: &mut Report) -> Result<()> {
         .with_writer(|| LogTail)
         .init();
     machine::mount_all()?;
-    report.kernel(&machine::release()?);
+    Report::kernel(&machine::release()?);
     machine::load_modules()?;
     machine::make_veth_pair()?;
     for ruleset in rulesets::ALL {

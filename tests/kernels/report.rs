@@ -16,29 +16,27 @@ pub(crate) struct Report {
 
 impl Report {
     /// What the kernel calls itself.
-    pub(crate) fn kernel(&mut self, release: &str) {
+    pub(crate) fn kernel(release: &str) {
         line(&format!("K|{release}"));
     }
 
     /// How one check went, and what was seen. Tells whether it passed.
-    pub(crate) fn check(&mut self, section: &str, name: &str, seen: Result<String>) -> bool {
+    pub(crate) fn check(&mut self, section: &str, name: &str, seen: &Result<String>) -> bool {
         self.checks += 1;
-        let (outcome, detail) = match &seen {
+        let (outcome, detail) = match seen {
             Ok(detail) => ("PASS", detail.clone()),
             Err(error) => ("FAIL", format!("{error:#}")),
         };
+        let log = log_tail();
         if seen.is_err() {
-            let log = log_tail();
             line(&log);
-        } else {
-            log_tail();
         }
         line(&format!("R|{section}|{name}|{outcome}|{}", detail.replace(['\n', '\r'], " / ")));
         seen.is_ok()
     }
 
     /// How many instructions the verifier walked, where the kernel tells.
-    pub(crate) fn instructions(&mut self, section: &str, count: Option<u32>) {
+    pub(crate) fn instructions(section: &str, count: Option<u32>) {
         if let Some(count) = count {
             line(&format!("I|{section}|{count}"));
         }

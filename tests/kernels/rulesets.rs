@@ -2,6 +2,7 @@
 //! frame of [`crate::frames`] under them.
 
 use anyhow::{Context as _, Result};
+use foobar_common::counters::Counter;
 use foobar_daemon::{
     rules::{
         bundle::Bundle,
@@ -170,7 +171,7 @@ impl Ruleset {
         let ruleset =
             Bundle::of_text(self.name, self.text).parse().with_context(|| format!("read '{}'", self.name))?;
         // Rules that give their counters away would need a look at them; these are too few for that.
-        let assigned = slots.assign(&ruleset, &[FILTERED.to_owned()], &|_| Ok(Default::default()))?;
+        let assigned = slots.assign(&ruleset, &[FILTERED.to_owned()], &|_| Ok(Counter::default()))?;
         compile(&ruleset, &assigned)
     }
 }

@@ -20,20 +20,20 @@ pub(crate) fn run(report: &mut Report, ruleset: &Ruleset) {
     let mut runs = match loaded {
         Ok(runs) => runs,
         Err(error) => {
-            report.check(section, "load", Err(error));
+            report.check(section, "load", &Err(error));
             return;
         }
     };
-    report.check(section, "load", Ok(String::new()));
-    report.instructions(section, runs.facts().ok().and_then(|facts| facts.verified_instructions));
+    report.check(section, "load", &Ok(String::new()));
+    Report::instructions(section, runs.facts().ok().and_then(|facts| facts.verified_instructions));
     for (frame, expected) in *judged {
         let seen = judge(&mut runs, frame).and_then(|seen| {
             ensure!(seen == *expected, "{seen}, and not {expected}");
             Ok(seen)
         });
-        report.check(section, frame, seen);
+        report.check(section, frame, &seen);
     }
-    report.check(section, "every frame is counted once", counted(&runs, judged.len()));
+    report.check(section, "every frame is counted once", &counted(&runs, judged.len()));
 }
 
 /// Verdict and reason, or the rule if that is the reason.

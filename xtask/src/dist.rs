@@ -35,7 +35,7 @@ pub(crate) fn dist() -> Result<()> {
         Ok(path)
     };
     succeed(program("strip").arg("-o").arg(put("bin/foobar")?).arg(&built))?;
-    write(&put("share/man/man8/foobar.8")?, &output(program(&built).arg("man"))?)?;
+    output(program(&built).args(["man", "--dir"]).arg(folder.join("share/man/man1")))?;
     for (shell, file) in COMPLETIONS {
         let script = output(program(&built).args(["completions", shell]))?;
         write(&put(&format!("share/completions/{file}"))?, &script)?;

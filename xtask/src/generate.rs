@@ -87,7 +87,7 @@ fn build() -> Result<Built> {
 
 /// METRICS.md, from the daemon's catalogue.
 fn metrics(_built: &Built) -> Result<Generated> {
-    let text = output(program(workspace::target().join("debug/foobar")).arg("generate-docs"))?;
+    let text = output(program(workspace::target().join("debug/foobar")).args(["generate-docs", "metrics"]))?;
     Ok(Generated { path: workspace::root().join("METRICS.md"), content: text.into_bytes() })
 }
 

@@ -38,7 +38,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     add("--mode", "generic");
     add("--rules", "rules/default.toml");
     add("--listen", LISTEN);
-    add("--state", "target/run/state");
     add("--control", "target/run/control.sock");
     add("--pins", PINS);
     for flag in ["--ephemeral", "--summary"] {

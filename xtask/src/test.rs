@@ -18,7 +18,7 @@ pub(crate) struct Args {
     /// Everything but the matrix of kernels
     #[arg(long)]
     no_kernels: bool,
-    /// A million generated frames rather than a thousand
+    /// The long run: a million generated frames rather than a thousand, 1,000 reloads, 20 kills
     #[arg(long)]
     long: bool,
     /// Arguments for `cargo test`, such as `--package foobar-common` or the name of a test; without the kernels then
@@ -59,7 +59,7 @@ fn here(args: &Args) -> Result<()> {
         test.arg("--no-fail-fast");
     }
     if args.long {
-        test.env("FOOBAR_TEST_LONG", "1");
+        test.env("FOOBAR_LONG", "1");
     }
     succeed(test.args(&args.arguments))
 }

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long a guest may take. Seen: half a minute on a quiet machine.
-const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT: Duration = Duration::from_mins(5);
 
 /// What a guest reported, to its end.
 pub(crate) struct Report {
@@ -108,7 +108,7 @@ impl Report {
                     detail: (*detail).to_owned(),
                 }),
                 ["I", section, count] => {
-                    report.instructions.push(((*section).to_owned(), (*count).to_owned()))
+                    report.instructions.push(((*section).to_owned(), (*count).to_owned()));
                 }
                 ["END", count] => end = Some(count.parse::<usize>().context("the guest's count of checks")?),
                 _ => {}

@@ -56,7 +56,7 @@ impl Expected {
                 Some(line) => match (check.passed, line.fails_on.iter().any(|other| other == series)) {
                     (true, false) | (false, true) => {}
                     (false, false) => {
-                        differences.push(format!("{series}: {section}, {name}: FAILED: {detail}"))
+                        differences.push(format!("{series}: {section}, {name}: FAILED: {detail}"));
                     }
                     (true, true) => {
                         differences
