@@ -160,8 +160,8 @@ fn table(field: TableField, value: u16) -> Option<&'static Class> {
 ///
 /// The compiler knows that a port whose bytes were swapped fits 16 bits, and leaves out every check of that.
 /// Verifiers up to at least Linux 6.12 know nothing of a number after a swap of its bytes ("R0 max value is outside
-/// of the allowed memory range"; on 6.1 also "math between map_value pointer and register with unbounded min value
-/// is not allowed"). A copy that the compiler may not see through makes it keep the mask.
+/// of the allowed memory range"; on 6.1 also "math between `map_value` pointer and register with unbounded min
+/// value is not allowed"). A copy that the compiler may not see through makes it keep the mask.
 #[inline(always)]
 fn bounded(value: u16) -> usize {
     let wide = u32::from(value);

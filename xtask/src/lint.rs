@@ -21,10 +21,22 @@ pub(crate) fn lint() -> Result<()> {
             "warnings",
         ],
     )?;
-    // Of the programs only the binary: they have no test harness, which needs std.
+    // The programs have no std, and so neither a test harness nor unwinding.
+    let no_unwinding = "profile.dev.panic=\"abort\"";
     step(
         "lints of the programs",
-        &["clippy", "--quiet", "--package", "foobar-ebpf", "--bins", "--", "-D", "warnings"],
+        &[
+            "clippy",
+            "--quiet",
+            "--package",
+            "foobar-ebpf",
+            "--bins",
+            "--config",
+            no_unwinding,
+            "--",
+            "-D",
+            "warnings",
+        ],
     )?;
     say("lint: documentation");
     succeed(
