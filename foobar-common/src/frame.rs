@@ -64,18 +64,14 @@ impl<'a> Frame<'a> {
     }
 }
 
-/// No header begins further into a frame than this: 14 bytes of Ethernet, two VLAN tags, 40 bytes of IPv6 and
-/// eight extension headers of at most 2,048 bytes each are 16,446.
-const HEADER_OFFSET_MASK: usize = 0x7fff;
-
-/// The offset of a header, unchanged, without its history.
+/// A number that is at most `MASK`, one less than a power of two: unchanged, without its history.
 ///
-/// The verifier walks on once for each range of values that an offset can have, and each VLAN tag and each
-/// extension header multiplies them to over a million instructions. The volatile read keeps the compiler from
-/// seeing that the mask does nothing.
+/// The verifier walks on once for each range of values that it finds for a number, and each VLAN tag and each
+/// extension header multiplies them to over a million instructions. Under the mask they are all one range. The
+/// volatile read keeps the compiler from seeing that the mask does nothing.
 #[inline(always)]
-pub fn without_history(header_offset: usize) -> usize {
+pub fn without_history<const MASK: u32>(number: u32) -> u32 {
     // SAFETY: reads a live local variable.
-    let offset = unsafe { core::ptr::read_volatile(&raw const header_offset) };
-    offset & HEADER_OFFSET_MASK
+    let number = unsafe { core::ptr::read_volatile(&raw const number) };
+    number & MASK
 }

@@ -28,6 +28,11 @@ const IPV6_FRAGMENT_END_MAX: u32 = 65_535 + 40 + 8;
 /// Every IPv6 extension header is at least this long.
 const EXTENSION_HEADER_MIN: u32 = 8;
 const TCP_HEADER: u32 = 20;
+/// No header begins further into a frame than this: 14 bytes of Ethernet, two VLAN tags, 40 bytes of IPv6 and
+/// eight extension headers of at most 2,048 bytes each are 16,446.
+const HEADER_OFFSET_MASK: u32 = 0x7fff;
+/// No frame is longer: jumbograms exist on paper only.
+const LENGTH_MASK: u32 = 0xff_ffff;
 
 /// EtherTypes (IANA, IEEE 802 Numbers).
 mod ethertype {
@@ -111,7 +116,7 @@ fn link(frame: &Frame<'_>) -> Result<Link, Reason> {
         ethertype = u16::from_be_bytes(inner);
         network = network.wrapping_add(VLAN_TAG);
     }
-    Ok(Link { ethertype, vlan, network: without_history(network) })
+    Ok(Link { ethertype, vlan, network: header_offset(network) })
 }
 
 #[inline(always)]
@@ -220,8 +225,8 @@ fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Network, Reason> {
         if length > left {
             return Err(short(fragment, Reason::TruncatedNetwork));
         }
-        left = left.wrapping_sub(length);
-        at = without_history(at.wrapping_add(length as usize));
+        left = without_history::<LENGTH_MASK>(left.wrapping_sub(length));
+        at = header_offset(at.wrapping_add(length as usize));
         protocol = next;
     }
     if !matches!(fragment, Fragment::Later) && is_extension(protocol) {
@@ -252,7 +257,7 @@ fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Network, Reason> {
 #[inline(always)]
 pub fn transport(frame: &Frame<'_>, network: &Network) -> Result<Flow, Reason> {
     let Network { mut flow, transport, left } = *network;
-    let at = without_history(transport as usize);
+    let at = header_offset(transport as usize);
     if matches!(flow.fragment, Fragment::Later) {
         return Ok(flow);
     }
@@ -348,6 +353,12 @@ fn is_extension(protocol: u8) -> bool {
 #[inline(always)]
 fn clamp_length(length: u32) -> u16 {
     length.min(65_535) as u16
+}
+
+/// The offset of a header, in words that the verifier can follow.
+#[inline(always)]
+fn header_offset(offset: usize) -> usize {
+    without_history::<HEADER_OFFSET_MASK>(offset_u32(offset)) as usize
 }
 
 /// Offsets are a few hundred bytes at most, so this never truncates.

@@ -1,6 +1,7 @@
 //! A packet in words, as `rules explain --packet` takes it:
 //! `tcp 203.0.113.7:5555 > 192.0.2.10:443 syn`.
 
+mod describe;
 mod words;
 
 use std::{
@@ -13,6 +14,7 @@ use foobar_common::{
     verdict::Reason,
 };
 
+pub use self::describe::describe;
 use self::words::Words;
 use super::names::{self, PROTOCOLS, TCP_FLAGS, closest};
 
@@ -155,7 +157,7 @@ impl Rest {
                 "first-fragment" => rest.fragment = Fragment::First,
                 "vlan" => rest.vlan = words.number("vlan", 4095)?,
                 "length" => rest.length = Some(words.number("length", u16::MAX)?),
-                "hop-limit" | "ttl" => rest.hop_limit = Some(words.number("hop-limit", 255)? as u8),
+                "hop-limit" | "ttl" => rest.hop_limit = Some(words.number("hop-limit", u8::MAX)?),
                 _ => rest.transport(word, protocol)?,
             }
         }

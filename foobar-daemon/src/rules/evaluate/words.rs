@@ -37,8 +37,12 @@ impl Condition {
         match self {
             Self::Direction => "the packet comes in, the rule is for packets that go out".to_owned(),
             Self::Interface => {
-                let wanted = rule.interface.iter().flatten();
-                format!("interface {interface} is not {}", either(wanted))
+                let wanted = either(rule.interface.iter().flatten());
+                if interface.is_empty() {
+                    format!("no interface is given, so it is not {wanted}")
+                } else {
+                    format!("interface {interface} is not {wanted}")
+                }
             }
             Self::Vlan => {
                 let wanted = either(rule.vlan.iter().flatten());

@@ -65,3 +65,17 @@ fn errors_teach() {
         assert!(error.contains(message), "{text}: {error}");
     }
 }
+
+#[test]
+fn what_describe_says_is_the_same_packet() {
+    for text in [
+        "tcp 203.0.113.7:5555 > 192.0.2.10:443 syn",
+        "tcp [2001:db8::7]:1 > [2001:db8::1]:2 none first-fragment vlan 3",
+        "udp 1.2.3.4 > 5.6.7.8 fragment length 9 ttl 1",
+        "icmpv6 fe80::1 > fe80::2 packet-too-big",
+        "icmp 1.2.3.4 > 5.6.7.8 200/7",
+        "253 1.2.3.4 > 5.6.7.8",
+    ] {
+        assert_eq!(flow_of(&describe(&flow_of(text))), flow_of(text), "{text}");
+    }
+}
