@@ -7,6 +7,7 @@ use aya_ebpf::{
 use foobar_common::{
     counters::Transport,
     flow::{Family, Flow},
+    frame::without_history,
     rule::{
         Class, FAILSAFE_PEER, InterfaceRecord, NO_PORTS_CLASS, NO_SERVICE, RULES_MAX, RuleRecord, Settings,
         Table, TableField, uses,
@@ -150,7 +151,11 @@ fn destination(flow: &Flow) -> Option<&'static Class> {
 #[inline(always)]
 fn table(field: TableField, value: u16) -> Option<&'static Class> {
     let table = TABLES.get(field as u32)?;
-    let number = table.classes.get(usize::from(value))?;
+    // The compiler knows that a port whose bytes were swapped fits 16 bits, and leaves out every check of that;
+    // verifiers up to at least Linux 6.12 know nothing of a number after a swap of its bytes ("R0 max value is
+    // outside of the allowed memory range").
+    let value = without_history::<0xffff>(u32::from(value));
+    let number = table.classes.get(value as usize)?;
     class(u32::from(*number))
 }
 

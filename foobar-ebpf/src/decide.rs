@@ -26,6 +26,7 @@ pub(crate) struct Decision {
 impl Decision {
     /// For a packet whose headers could be read.
     #[inline(always)]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "inlined, so nothing is passed")]
     pub(crate) fn of(flow: &Flow, interface: &InterfaceRecord) -> Self {
         let Some(ports) = Ports::of(flow) else {
             return Self::without_flow(Reason::Internal);

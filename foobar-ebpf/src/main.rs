@@ -28,7 +28,8 @@ use crate::decide::Decision;
 
 /// Judges every packet that arrives on a network card, before the kernel spends anything on it.
 #[xdp(frags)]
-pub fn ingress(context: XdpContext) -> u32 {
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn ingress(context: XdpContext) -> u32 {
     let frame = window::of(&context);
     let interface = interface::of(&context);
     let decision = match headers(&frame) {
