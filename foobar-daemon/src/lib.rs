@@ -17,5 +17,7 @@ pub mod dataplane;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod http;
 pub mod metrics;
+pub mod rates;
 pub mod state;

@@ -10,15 +10,14 @@ fn folder() -> PathBuf {
 }
 
 fn example(name: &str) -> Ruleset {
-    let bundle = Bundle::read(&folder().join(name)).unwrap_or_else(|error| panic!("{error:#}"));
-    bundle.parse().unwrap_or_else(|errors| panic!("{errors}"))
+    Bundle::read(&folder().join(name)).expect(name).parse().expect(name)
 }
 
 /// Each row: a packet, and the rule or reason that decides it. A reason in capitals drops.
 fn check_table(name: &str, rows: &[(&str, &str)]) {
     let ruleset = example(name);
     for (packet, expected) in rows {
-        let read = packet::parse(packet).unwrap_or_else(|error| panic!("{packet}: {error}"));
+        let read = packet::parse(packet).expect(packet);
         let found = evaluate(&ruleset, &read, "eth0");
         let by = found.rule.unwrap_or(found.reason.label());
         let shown = match found.verdict {

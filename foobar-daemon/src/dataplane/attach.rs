@@ -42,6 +42,16 @@ pub enum AttachedMode {
     Generic,
 }
 
+impl AttachedMode {
+    /// The word for it in metrics, JSON and on the terminal.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
+}
+
 /// An interface and what runs on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {

@@ -157,7 +157,7 @@ impl Rest {
                 "first-fragment" => rest.fragment = Fragment::First,
                 "vlan" => rest.vlan = words.number("vlan", 4095)?,
                 "length" => rest.length = Some(words.number("length", u16::MAX)?),
-                "hop-limit" | "ttl" => rest.hop_limit = Some(words.number("hop-limit", 255)? as u8),
+                "hop-limit" | "ttl" => rest.hop_limit = Some(words.number("hop-limit", u8::MAX)?),
                 _ => rest.transport(word, protocol)?,
             }
         }

@@ -173,3 +173,79 @@ fn summary(ruleset: &Ruleset, findings: &[Finding]) -> String {
 fn counted(count: usize, thing: &str) -> String {
     format!("{count} {thing}{}", if count == 1 { "" } else { "s" })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::outcome;
+
+    /// Exit code, stdout and stderr of the command on this text, in this session.
+    fn check(text: &str, json: bool, session: Option<&SshSession>) -> (u8, String, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rules.toml");
+        fs::write(&path, text).unwrap();
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut env = Env { out: &mut out, err: &mut err, color: false, now: SystemTime::now };
+        let (code, said) = match run_in(&Args { path, json }, session, &mut env) {
+            Ok(outcome) => (outcome.exit_code(), String::new()),
+            Err(error) => (outcome::exit_code(&error), format!("{error:#}")),
+        };
+        let folder = folder.path().display().to_string();
+        let plain = |text: String| text.replace(&format!("{folder}/"), "");
+        (code, plain(String::from_utf8(out).unwrap()), plain(said))
+    }
+
+    const USELESS: &str =
+        "schema = 1\n[[rule]]\nid = \"a\"\naction = \"accept\"\n[[rule]]\nid = \"b\"\naction = \"drop\"\n";
+
+    #[test]
+    fn findings_are_no_error() {
+        let (code, out, err) = check(USELESS, false, None);
+        assert_eq!((code, err.as_str()), (0, ""));
+        assert_eq!(
+            out,
+            "rules.toml:6:6: warning: rule b: every packet that it matches is decided before it, by rule a, and \
+             gets the opposite of its verdict: drop\n   = put the rule before rule a, or leave it out\n\
+             rules.toml: 2 rules, 0 sets, 0 services; 1 warning\n"
+        );
+        let (code, out, _) = check("schema = 1\n", false, None);
+        assert_eq!((code, out.as_str()), (0, "rules.toml: 0 rules, 0 sets, 0 services; nothing to remark\n"));
+    }
+
+    #[test]
+    fn errors_are_exit_code_2() {
+        let (code, out, err) = check("schema = 1\nx = 1\n", false, None);
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert!(
+            err.starts_with("rules.toml:2:1: the file has no key \"x\"\n 2 | x = 1\n   | ^\n   = "),
+            "{err}"
+        );
+
+        let (code, out, err) = check("schema = 1\nx = 1\n", true, None);
+        assert_eq!((code, err.as_str()), (2, "check rules.toml: 1 error in it"));
+        let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(report["valid"], false);
+        assert_eq!((&report["errors"][0]["line"], &report["errors"][0]["column"]), (&json!(2), &json!(1)));
+    }
+
+    #[test]
+    fn json_has_everything_with_its_place() {
+        let session = SshSession::from_environment(|name| {
+            (name == "SSH_CONNECTION").then(|| "203.0.113.7 5 192.0.2.1 22".to_owned())
+        });
+        let (code, out, _) = check(&USELESS.replace("accept", "drop"), true, session.as_ref());
+        assert_eq!(code, 0);
+        let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(report["hash"].as_str().unwrap().len(), 64);
+        assert_eq!((&report["valid"], &report["rules"]), (&json!(true), &json!(2)));
+        let kinds: Vec<_> = report["findings"].as_array().unwrap().iter().map(|one| &one["kind"]).collect();
+        assert_eq!(kinds, [&json!("lock_out"), &json!("shadowed")]);
+        let shadowed = &report["findings"][1];
+        assert_eq!(
+            (&shadowed["rule"], &shadowed["line"], &shadowed["file"]),
+            (&json!("b"), &json!(6), &json!("rules.toml"))
+        );
+    }
+}

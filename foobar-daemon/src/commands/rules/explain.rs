@@ -32,7 +32,7 @@ pub struct Args {
     )]
     pub packet: String,
     /// The interface through which it comes in
-    #[arg(long, default_value = "")]
+    #[arg(long, default_value = "", hide_default_value = true)]
     pub interface: String,
     /// Print JSON
     #[arg(long)]
@@ -120,4 +120,80 @@ fn passed_over<'r>(
             Some(Passed { rule, condition, why: condition.explain(rule, flow, interface) })
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::SystemTime};
+
+    use super::*;
+    use crate::outcome;
+
+    const RULES: &str = "schema = 1\n[policy]\nin = \"drop\"\n[sets.offices]\nentries = [\"198.51.100.0/24\"]\n\
+        [[rule]]\nid = \"ssh\"\naction = \"accept\"\nsource = [\"@offices\", \"10.0.0.0/8\"]\ndestination_port = 22\n\
+        [[rule]]\nid = \"dmz\"\naction = \"drop\"\ninterface = \"eth7\"\n\
+        [[rule]]\nid = \"web\"\naction = \"accept\"\nprotocol = \"tcp\"\ndestination_port = [80, \"440-443\"]\ncomment = \"the site\"\n";
+
+    fn explain(packet: &str, interface: &str, json: bool) -> (u8, String) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("rules.toml");
+        fs::write(&path, RULES).unwrap();
+        let args = Args { path, packet: packet.to_owned(), interface: interface.to_owned(), json };
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let mut env = Env { out: &mut out, err: &mut err, color: false, now: SystemTime::now };
+        match run(&args, &mut env) {
+            Ok(outcome) => {
+                let folder = format!("{}/", folder.path().display());
+                (outcome.exit_code(), String::from_utf8(out).unwrap().replace(&folder, ""))
+            }
+            Err(error) => (outcome::exit_code(&error), format!("{error:#}")),
+        }
+    }
+
+    #[test]
+    fn says_which_rule_and_why_none_before() {
+        let (code, text) = explain("tcp 203.0.113.7:5555 > 192.0.2.10:443 syn", "eth0", false);
+        assert_eq!(code, 0, "{text}");
+        assert_eq!(
+            text,
+            "packet   tcp 203.0.113.7:5555 > 192.0.2.10:443 syn length 40 hop-limit 64\n\
+             through  eth0\n\
+             verdict  accept\n\
+             reason   rule: a rule matched\n\
+             rule     web (rules.toml:16): the site\n\
+             rules before that it does not meet:\n  \
+             ssh  source: source 203.0.113.7 is not in @offices or 10.0.0.0/8\n  \
+             dmz  interface: interface eth0 is not eth7\n"
+        );
+        let (_, text) = explain("udp 10.0.0.1:5 > 192.0.2.10:443", "", false);
+        for line in [
+            "verdict  drop\nreason   policy: no rule matched, so the policy decided\n",
+            "ssh  destination_port: destination port 443 is not 22",
+            "dmz  interface: no interface is given, so it is not eth7",
+            "web  protocol: protocol udp is not tcp",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        let (_, text) = explain("arp", "", false);
+        assert!(text.contains("reason   infrastructure") && !text.contains("rules before"), "{text}");
+    }
+
+    #[test]
+    fn json_has_the_same() {
+        let (code, text) = explain("tcp 203.0.113.7 > 192.0.2.10 fragment", "eth0", true);
+        assert_eq!(code, 0, "{text}");
+        let report: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&report["verdict"], &report["reason"]), (&json!("drop"), &json!("policy")));
+        assert_eq!(report["rule"], json!(null));
+        let web = &report["passed_over"][2];
+        assert_eq!((&web["rule"], &web["condition"]), (&json!("web"), &json!("destination_port")));
+        assert_eq!(web["why"], json!("a later fragment of tcp has no ports, so none is 80 or 440-443"));
+    }
+
+    #[test]
+    fn packets_that_cannot_be_read_are_exit_code_2() {
+        let (code, text) = explain("tpc 1.2.3.4:1 > 1.2.3.4:2", "", false);
+        assert_eq!(code, 2);
+        assert!(text.contains("did you mean tcp?"), "{text}");
+    }
 }

@@ -20,22 +20,29 @@ struct Step<'r> {
 /// Looks at each rule together with those before and behind it.
 pub(super) fn check(ruleset: &Ruleset, findings: &mut Vec<Finding>) {
     let steps = steps(ruleset);
-    for (number, step) in steps.iter().enumerate() {
+    let reached: Vec<Reached> =
+        steps.iter().enumerate().map(|(number, step)| reached(step, &steps[..number])).collect();
+    for (number, (step, reached_here)) in steps.iter().zip(&reached).enumerate() {
         let Some(id) = step.id else {
             continue;
         };
-        let (before, behind) = (&steps[..number], &steps[number + 1..]);
-        let found = match judge(step, before, behind, ruleset.policy.inbound) {
-            Ok(found) => found,
-            Err(TooMany) => Some((
-                Severity::Note,
-                Kind::Undecided,
-                "so many rules before it match parts of it that it was not found out whether it is of use"
-                    .to_owned(),
-                "compare its counter with zero".to_owned(),
-            )),
+        let found = match reached_here {
+            Reached::Not(found) => Some(found.clone()),
+            Reached::TooMany => Some(undecided()),
+            Reached::By(region) => {
+                let behind = || steps.iter().zip(&reached).skip(number + 1);
+                // Rules that are never reached may stay or go; what is said must hold in both cases.
+                let all = redundant(step, region, behind().map(|(step, _)| step), ruleset.policy.inbound);
+                let useful = behind().filter(|(_, reached)| !matches!(reached, Reached::Not(_)));
+                let without = redundant(step, region, useful.map(|(step, _)| step), ruleset.policy.inbound);
+                match (all, without) {
+                    (Ok(true), Ok(true)) => Some(only_counts(step)),
+                    (Ok(false), _) | (_, Ok(false)) => None,
+                    (Err(TooMany), _) | (_, Err(TooMany)) => Some(undecided()),
+                }
+            }
         };
-        let found = found.into_iter().chain(overlap(step, before));
+        let found = found.into_iter().chain(overlap(step, &steps[..number]));
         findings.extend(found.map(|(severity, kind, message, help)| Finding {
             severity,
             kind,
@@ -48,36 +55,49 @@ pub(super) fn check(ruleset: &Ruleset, findings: &mut Vec<Finding>) {
 
 type Found = (Severity, Kind, String, String);
 
-/// What is to be said of a rule.
-fn judge(
-    step: &Step<'_>,
-    before: &[Step<'_>],
-    behind: &[Step<'_>],
-    policy: Verdict,
-) -> Result<Option<Found>, TooMany> {
+/// What gets to a step.
+enum Reached {
+    /// These packets.
+    By(Region),
+    /// None, and that is what is to be said of it.
+    Not(Found),
+    /// Not known.
+    TooMany,
+}
+
+fn reached(step: &Step<'_>, before: &[Step<'_>]) -> Reached {
     if step.region.is_empty() {
-        return Ok(Some((
+        return Reached::Not((
             Severity::Warning,
             Kind::Empty,
             "no packet can match this rule: its conditions exclude each other, or a set has no entries"
                 .to_owned(),
             "look at excluded addresses and at sets, or leave the rule out".to_owned(),
-        )));
+        ));
     }
     let meeting: Vec<&Step<'_>> = before.iter().filter(|one| one.region.meets(&step.region)).collect();
     for one in &meeting {
         if one.region.covers(&step.region).unwrap_or(false) {
-            return Ok(Some(shadowed(step, &[one])));
+            return Reached::Not(shadowed(step, &[one]));
         }
     }
     let mut reached = step.region.clone();
     for one in &meeting {
-        reached = reached.subtract(&one.region)?;
+        match reached.subtract(&one.region) {
+            Ok(rest) => reached = rest,
+            Err(TooMany) => return Reached::TooMany,
+        }
     }
-    if reached.is_empty() {
-        return Ok(Some(shadowed(step, &meeting)));
-    }
-    redundant(step, reached, behind, policy)
+    if reached.is_empty() { Reached::Not(shadowed(step, &meeting)) } else { Reached::By(reached) }
+}
+
+fn undecided() -> Found {
+    (
+        Severity::Note,
+        Kind::Undecided,
+        "so many rules match parts of it that it was not found out whether it is of use".to_owned(),
+        "see whether its counter grows".to_owned(),
+    )
 }
 
 /// The rule decides nothing, because of these.
@@ -110,32 +130,33 @@ fn shadowed(step: &Step<'_>, by: &[&Step<'_>]) -> Found {
     }
 }
 
-/// Whether every packet that gets to the rule would get the same verdict without it.
-fn redundant(
+/// Whether every packet that gets to the rule would get the same verdict from the steps behind it.
+fn redundant<'s>(
     step: &Step<'_>,
-    reached: Region,
-    behind: &[Step<'_>],
+    reached: &Region,
+    behind: impl Iterator<Item = &'s Step<'s>>,
     policy: Verdict,
-) -> Result<Option<Found>, TooMany> {
-    let mut rest = reached;
+) -> Result<bool, TooMany> {
+    let mut rest = reached.clone();
     for next in behind {
         if next.region.meets(&rest) {
             if next.verdict != step.verdict {
-                return Ok(None);
+                return Ok(false);
             }
             rest = rest.subtract(&next.region)?;
         }
     }
-    if !rest.is_empty() && policy != step.verdict {
-        return Ok(None);
-    }
+    Ok(rest.is_empty() || policy == step.verdict)
+}
+
+fn only_counts(step: &Step<'_>) -> Found {
     let word = step.verdict.label();
-    Ok(Some((
+    (
         Severity::Note,
         Kind::Redundant,
         format!("without the rule its packets would get the same verdict, {word}, so it only counts them"),
         "leave it out if its counter is not wanted".to_owned(),
-    )))
+    )
 }
 
 /// Earlier rules of the opposite verdict whose lists run into those of this rule.

@@ -75,8 +75,6 @@ mod tests {
 
     #[test]
     fn arithmetic_agrees_with_sets_of_numbers() {
-        let members =
-            |ranges: &Ranges| (0..64u128).map(|n| ranges.0.iter().any(|(l, h)| (l..=h).contains(&&n)));
         // Every pair of sets made of 6 bits, each bit standing for three numbers.
         let set = |bits: u128| {
             Ranges::of((0..6).filter(|bit| bits >> bit & 1 == 1).map(|bit| (bit * 3, bit * 3 + 2)))
@@ -86,7 +84,6 @@ mod tests {
                 let (left, right) = (set(a), set(b));
                 assert_eq!(left.intersect(&right), set(a & b), "{a} {b}");
                 assert_eq!(left.subtract(&right), set(a & !b), "{a} {b}");
-                assert!(members(&left).eq(members(&set(a))));
             }
         }
         let all = Ranges::of([(0, u128::MAX)]);

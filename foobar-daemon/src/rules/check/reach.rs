@@ -13,7 +13,7 @@ use crate::rules::model::{FlagCondition, PortProtocol, Rule, Ruleset, ServicePor
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 const SYN_ACK: u8 = SYN | ACK;
-/// Ports that Linux gives to connections it opens (net.ipv4.ip_local_port_range).
+/// Ports that Linux gives to connections it opens (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
 /// Looks at services, and at answers to this server.

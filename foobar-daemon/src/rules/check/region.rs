@@ -111,7 +111,13 @@ impl Region {
     pub(super) fn from_addresses(prefixes: &[IpNet]) -> Self {
         Self::build(|space, side| match side {
             Side::Source => of_prefixes(prefixes, space),
-            _ => whole(side, space),
+            Side::Destination
+            | Side::Transport
+            | Side::SourcePort
+            | Side::DestinationPort
+            | Side::Vlan
+            | Side::Length
+            | Side::Interface => whole(side, space),
         })
     }
 
@@ -126,7 +132,12 @@ impl Region {
             }),
             Side::Transport => Ranges::default(),
             Side::DestinationPort => Ranges::of([(u128::from(port.port), u128::from(port.port))]),
-            _ => whole(side, space),
+            Side::Source
+            | Side::Destination
+            | Side::SourcePort
+            | Side::Vlan
+            | Side::Length
+            | Side::Interface => whole(side, space),
         })
     }
 
@@ -283,21 +294,17 @@ fn transport(rule: &Rule, space: Space) -> Ranges {
         return Ranges::default();
     }
     if rule.fragment != Some(true) {
-        match &rule.icmp {
-            Some(messages) => found.extend(messages.iter().filter(|one| may_be(one.protocol)).map(|one| {
+        if let Some(messages) = &rule.icmp {
+            found.extend(messages.iter().filter(|one| may_be(one.protocol)).map(|one| {
                 let base = if one.protocol == protocol::ICMP { ICMP } else { ICMPV6 };
                 let kind = base + (u128::from(one.kind) << 8);
-                match one.code {
-                    Some(code) => (kind + u128::from(code), kind + u128::from(code)),
-                    None => (kind, kind + 255),
-                }
-            })),
-            None => {
-                found.extend(may_be(protocol::ICMP).then_some((ICMP, ICMP + 0xffff)));
-                found.extend(may_be(protocol::ICMPV6).then_some((ICMPV6, ICMPV6 + 0xffff)));
-                let others = (0..=u8::MAX).filter(|number| !WITH_OWN_NUMBERS.contains(number));
-                found.extend(others.filter(|number| may_be(*number)).map(|number| one(u128::from(number))));
-            }
+                one.code.map_or((kind, kind + 255), |code| (kind + u128::from(code), kind + u128::from(code)))
+            }));
+        } else {
+            found.extend(may_be(protocol::ICMP).then_some((ICMP, ICMP + 0xffff)));
+            found.extend(may_be(protocol::ICMPV6).then_some((ICMPV6, ICMPV6 + 0xffff)));
+            let others = (0..=u8::MAX).filter(|number| !WITH_OWN_NUMBERS.contains(number));
+            found.extend(others.filter(|number| may_be(*number)).map(|number| one(u128::from(number))));
         }
     }
     if rule.fragment != Some(false) && rule.icmp.is_none() {

@@ -47,6 +47,9 @@ pub(super) fn tcp_flags(value: &Value<'_>, errors: &mut Errors<'_>) -> Option<Fl
     let help = "write tcp_flags = { set = [\"syn\"], clear = [\"ack\"] }";
     let section = value.section("tcp_flags", help, errors)?;
     section.check_keys(&["set", "clear"], errors);
+    if !section.is_empty() && section.get("set").is_none() && section.get("clear").is_none() {
+        return None;
+    }
     let mut flags_of = |key: &str| match section.get(key) {
         None => Some(0),
         Some(value) => flags(&value, key, errors),

@@ -1,6 +1,10 @@
 //! `[[rule]]`.
 
-use foobar_common::{flow::Direction, rule::RULES_MAX, verdict::Verdict};
+use foobar_common::{
+    flow::{Direction, protocol},
+    rule::RULES_MAX,
+    verdict::Verdict,
+};
 
 use super::{Reading, address, condition, error::Errors, name, policy, port, value::Section};
 use crate::rules::model::Rule;
@@ -123,18 +127,36 @@ fn refuse_unenforced(section: &Section<'_>, errors: &mut Errors<'_>) {
     section.refuse_true("shadow", "leave the rule out, or put it in force", errors);
 }
 
+/// Reports conditions that no packet of either IP version meets.
 fn check_families(section: &Section<'_>, rule: &Rule, reading: &Reading, errors: &mut Errors<'_>) {
     let sets = &reading.ruleset.sets;
-    let (Some(source), Some(destination)) = (&rule.source, &rule.destination) else {
-        return;
-    };
-    let [from_v4, from_v6] = address::families(source, sets);
-    let [to_v4, to_v6] = address::families(destination, sets);
-    if !(from_v4 && to_v4 || from_v6 && to_v6) {
+    let both = [true, true];
+    let [from_v4, from_v6] = rule.source.as_ref().map_or(both, |source| address::families(source, sets));
+    let [to_v4, to_v6] = rule.destination.as_ref().map_or(both, |to| address::families(to, sets));
+    let (v4, v6) = (from_v4 && to_v4, from_v6 && to_v6);
+    if !v4 && !v6 {
         errors.add(
             &section.key_place("destination"),
             "source and destination have no IP version in common, so no packet matches",
             "make two rules of it, one for IPv4 and one for IPv6",
+        );
+        return;
+    }
+    let narrowed_by = if rule.source.is_some() && !(from_v4 && from_v6) { "source" } else { "destination" };
+    let protocols = rule.protocols().unwrap_or_default();
+    let only = |number| protocols.len() == 1 && protocols.contains(&number);
+    let wrong = if only(protocol::ICMP) && !v4 {
+        Some(("ICMP is of IPv4", "IPv6", "icmpv6"))
+    } else if only(protocol::ICMPV6) && !v6 {
+        Some(("ICMPv6 is of IPv6", "IPv4", "icmp"))
+    } else {
+        None
+    };
+    if let Some((belongs, addresses, meant)) = wrong {
+        errors.add(
+            &section.key_place(narrowed_by),
+            format!("{belongs}, and {narrowed_by} has {addresses} only, so no packet matches"),
+            format!("write protocol = {meant:?}, or other addresses"),
         );
     }
 }

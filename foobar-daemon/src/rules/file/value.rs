@@ -228,18 +228,12 @@ impl<'t> Value<'t> {
         help: &str,
         errors: &mut Errors<'_>,
     ) -> Vec<Section<'t>> {
-        match self.value.as_array() {
-            Some(array) => self
-                .elements(array)
-                .iter()
-                .filter_map(|element| element.section(title, help, errors))
-                .collect(),
-            None => {
-                let kind = self.type_words();
-                errors.add(&self.place, format!("{title} is {kind}, not one of several tables"), help);
-                Vec::new()
-            }
-        }
+        let Some(array) = self.value.as_array() else {
+            let kind = self.type_words();
+            errors.add(&self.place, format!("{title} is {kind}, not one of several tables"), help);
+            return Vec::new();
+        };
+        self.elements(array).iter().filter_map(|element| element.section(title, help, errors)).collect()
     }
 
     /// Reports that the value is of another type than wanted.

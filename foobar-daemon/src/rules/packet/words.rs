@@ -1,5 +1,7 @@
 //! A text as words.
 
+use std::{fmt::Display, str::FromStr};
+
 use super::PacketError;
 
 /// The words of a packet that have not been read yet.
@@ -15,7 +17,11 @@ impl<'t> Words<'t> {
     }
 
     /// The number that belongs to the word before it.
-    pub(super) fn number(&mut self, what: &str, max: u16) -> Result<u16, PacketError> {
+    pub(super) fn number<N: Copy + Display + FromStr + PartialOrd>(
+        &mut self,
+        what: &str,
+        max: N,
+    ) -> Result<N, PacketError> {
         let help = format!("write {what} and a number from 0 to {max}");
         let Some(word) = self.next() else {
             return Err(PacketError::new(format!("behind {what} there is no number"), help));
