@@ -76,8 +76,7 @@ pub enum Transport {
 
 impl Transport {
     /// Every one, in numeric order.
-    pub const ALL: [Self; 6] =
-        [Self::Tcp, Self::Udp, Self::Sctp, Self::Icmp, Self::Icmpv6, Self::Other];
+    pub const ALL: [Self; 6] = [Self::Tcp, Self::Udp, Self::Sctp, Self::Icmp, Self::Icmpv6, Self::Other];
     /// How many there are.
     pub const COUNT: u32 = 6;
 

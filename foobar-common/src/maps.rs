@@ -19,17 +19,8 @@ pub const INTERFACES: &str = "INTERFACES";
 /// The one [`crate::rule::DecisionRecord`].
 pub const DECISION: &str = "DECISION";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 9] = [
-    SOURCES_V4,
-    SOURCES_V6,
-    DESTINATIONS_V4,
-    DESTINATIONS_V6,
-    TABLES,
-    CLASSES,
-    RULES,
-    INTERFACES,
-    DECISION,
-];
+pub const OF_RULESET: [&str; 9] =
+    [SOURCES_V4, SOURCES_V6, DESTINATIONS_V4, DESTINATIONS_V6, TABLES, CLASSES, RULES, INTERFACES, DECISION];
 
 /// Per-CPU [`crate::counters::Counter`]s by rule slot.
 pub const RULE_COUNTERS: &str = "RULE_COUNTERS";

@@ -6,7 +6,7 @@
 
 use crate::{
     flow::{Family, Flow, Fragment, UNTAGGED, protocol},
-    frame::Frame,
+    frame::{Frame, without_history},
     verdict::Reason,
 };
 
@@ -28,6 +28,11 @@ const IPV6_FRAGMENT_END_MAX: u32 = 65_535 + 40 + 8;
 /// Every IPv6 extension header is at least this long.
 const EXTENSION_HEADER_MIN: u32 = 8;
 const TCP_HEADER: u32 = 20;
+/// No header begins further into a frame than this: 14 bytes of Ethernet, two VLAN tags, 40 bytes of IPv6 and
+/// eight extension headers of at most 2,048 bytes each are 16,446.
+const HEADER_OFFSET_MASK: u32 = 0x7fff;
+/// No frame is longer: jumbograms exist on paper only.
+const LENGTH_MASK: u32 = 0xff_ffff;
 
 /// EtherTypes (IANA, IEEE 802 Numbers).
 mod ethertype {
@@ -55,6 +60,26 @@ mod extension {
 /// The [`Reason`] why there is no flow: [`Reason::is_malformed`] tells broken frames from such as are not IP.
 #[inline(always)]
 pub fn parse(frame: &Frame<'_>) -> Result<Flow, Reason> {
+    transport(frame, &network(frame)?)
+}
+
+/// What link and network layer say: a flow still without ports, flags and types.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    /// The flow so far.
+    pub flow: Flow,
+    /// Where the transport header begins in the frame.
+    pub transport: u32,
+    /// Bytes of the IP packet from there on.
+    pub left: u32,
+}
+
+/// Reads the headers up to the IP header and its extensions: the first half of [`parse`].
+///
+/// # Errors
+/// As [`parse`].
+#[inline(always)]
+pub fn network(frame: &Frame<'_>) -> Result<Network, Reason> {
     let link = link(frame)?;
     match link.ethertype {
         ethertype::IPV4 => ipv4(frame, &link),
@@ -91,11 +116,11 @@ fn link(frame: &Frame<'_>) -> Result<Link, Reason> {
         ethertype = u16::from_be_bytes(inner);
         network = network.wrapping_add(VLAN_TAG);
     }
-    Ok(Link { ethertype, vlan, network })
+    Ok(Link { ethertype, vlan, network: header_offset(network) })
 }
 
 #[inline(always)]
-fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
+fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Network, Reason> {
     let header: [u8; IPV4_HEADER] = frame.read(link.network, Reason::TruncatedNetwork)?;
     let [version_length, _, t0, t1, _, _, f0, f1, hop_limit, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
         header;
@@ -136,11 +161,12 @@ fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
         vlan: link.vlan,
         length: clamp_length(total_length),
     };
-    transport(frame, flow, link.network.wrapping_add(header_length as usize), payload)
+    let transport = offset_u32(link.network).wrapping_add(header_length);
+    Ok(Network { flow, transport, left: payload })
 }
 
 #[inline(always)]
-fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
+fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Network, Reason> {
     let [version, _, _, _, l0, l1, next_header, hop_limit]: [u8; 8] =
         frame.read(link.network, Reason::TruncatedNetwork)?;
     let source = frame.read(link.network.wrapping_add(8), Reason::TruncatedNetwork)?;
@@ -166,29 +192,16 @@ fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
     let mut protocol = next_header;
     let mut fragment = Fragment::Whole;
     for _ in 0..EXTENSION_HEADERS_MAX {
+        // What follows the header of a later fragment is data, whatever number stands there.
+        if matches!(fragment, Fragment::Later) || !is_extension(protocol) {
+            break;
+        }
+        if left < EXTENSION_HEADER_MIN {
+            return Err(short(fragment, Reason::TruncatedNetwork));
+        }
+        let [next, units, o0, o1] = frame.read(at, Reason::TruncatedNetwork)?;
         let length = match protocol {
-            extension::HOP_BY_HOP
-            | extension::ROUTING
-            | extension::DESTINATION
-            | extension::AUTHENTICATION => {
-                if left < EXTENSION_HEADER_MIN {
-                    return Err(short(fragment, Reason::TruncatedNetwork));
-                }
-                let [next, units] = frame.read(at, Reason::TruncatedNetwork)?;
-                let length = if protocol == extension::AUTHENTICATION {
-                    // The only extension header that counts in four bytes, RFC 4302 section 2.2.
-                    u32::from(units).wrapping_add(2).wrapping_mul(4)
-                } else {
-                    u32::from(units).wrapping_add(1).wrapping_mul(8)
-                };
-                protocol = next;
-                length
-            }
             extension::FRAGMENT => {
-                if left < EXTENSION_HEADER_MIN {
-                    return Err(short(fragment, Reason::TruncatedNetwork));
-                }
-                let [next, _, o0, o1] = frame.read(at, Reason::TruncatedNetwork)?;
                 let field = u16::from_be_bytes([o0, o1]);
                 let offset = u32::from(field & 0xfff8);
                 // The datagram put together again has the headers before this one, too (RFC 8200 section 4.5).
@@ -203,20 +216,18 @@ fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
                     (Fragment::First, Fragment::Whole) => Fragment::First,
                     (_, inner) => inner,
                 };
-                protocol = next;
-                8
+                EXTENSION_HEADER_MIN
             }
-            _ => break,
+            // The only extension header that counts in four bytes, RFC 4302 section 2.2.
+            extension::AUTHENTICATION => u32::from(units).wrapping_add(2).wrapping_mul(4),
+            _ => u32::from(units).wrapping_add(1).wrapping_mul(8),
         };
         if length > left {
             return Err(short(fragment, Reason::TruncatedNetwork));
         }
-        left = left.wrapping_sub(length);
-        at = at.wrapping_add(length as usize);
-        if matches!(fragment, Fragment::Later) {
-            // What follows is data, whatever number stands in the fragment header.
-            break;
-        }
+        left = without_history::<LENGTH_MASK>(left.wrapping_sub(length));
+        at = header_offset(at.wrapping_add(length as usize));
+        protocol = next;
     }
     if !matches!(fragment, Fragment::Later) && is_extension(protocol) {
         return Err(Reason::ExtensionHeaders);
@@ -236,12 +247,17 @@ fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Flow, Reason> {
         vlan: link.vlan,
         length: clamp_length(total_length),
     };
-    transport(frame, flow, at, left)
+    Ok(Network { flow, transport: offset_u32(at), left })
 }
 
-/// Adds to `flow` what the transport header at `at` says, of which `left` bytes belong to the IP packet.
+/// Adds what the transport header says: the second half of [`parse`].
+///
+/// # Errors
+/// As [`parse`].
 #[inline(always)]
-fn transport(frame: &Frame<'_>, mut flow: Flow, at: usize, left: u32) -> Result<Flow, Reason> {
+pub fn transport(frame: &Frame<'_>, network: &Network) -> Result<Flow, Reason> {
+    let Network { mut flow, transport, left } = *network;
+    let at = header_offset(transport as usize);
     if matches!(flow.fragment, Fragment::Later) {
         return Ok(flow);
     }
@@ -336,7 +352,13 @@ fn is_extension(protocol: u8) -> bool {
 
 #[inline(always)]
 fn clamp_length(length: u32) -> u16 {
-    if length > 65_535 { 65_535 } else { length as u16 }
+    length.min(65_535) as u16
+}
+
+/// The offset of a header, in words that the verifier can follow.
+#[inline(always)]
+fn header_offset(offset: usize) -> usize {
+    without_history::<HEADER_OFFSET_MASK>(offset_u32(offset)) as usize
 }
 
 /// Offsets are a few hundred bytes at most, so this never truncates.

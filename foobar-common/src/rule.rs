@@ -27,60 +27,25 @@ impl RuleVector {
     #[inline(always)]
     #[must_use]
     pub fn and(&self, other: &Self) -> Self {
-        let [a, b, c, d] = self.words;
-        let [e, f, g, h] = other.words;
-        Self { words: [a & e, b & f, c & g, d & h] }
+        let mut words = self.words;
+        for (word, other) in words.iter_mut().zip(other.words) {
+            *word &= other;
+        }
+        Self { words }
     }
 
     /// The number of the first rule, if there is any.
     #[inline(always)]
     pub fn first(&self) -> Option<u32> {
-        let [a, b, c, d] = self.words;
-        if a != 0 {
-            Some(lowest_bit(a))
-        } else if b != 0 {
-            Some(lowest_bit(b).wrapping_add(64))
-        } else if c != 0 {
-            Some(lowest_bit(c).wrapping_add(128))
-        } else if d != 0 {
-            Some(lowest_bit(d).wrapping_add(192))
-        } else {
-            None
+        let mut number = 0u32;
+        for word in self.words {
+            if word != 0 {
+                return Some(number.wrapping_add(word.trailing_zeros()));
+            }
+            number = number.wrapping_add(64);
         }
+        None
     }
-}
-
-/// Position of the lowest set bit, which must exist. BPF has no instruction for it; the de Bruijn sequence
-/// finds it with one multiplication (Leiserson, Prokop, Randall, "Using de Bruijn Sequences to Index a 1 in
-/// a Computer Word", 1998), but its table would be a map lookup, so halves are compared instead.
-#[inline(always)]
-fn lowest_bit(word: u64) -> u32 {
-    let mut rest = word & word.wrapping_neg();
-    let mut position = 0u32;
-    if rest & 0xffff_ffff == 0 {
-        position = 32;
-        rest >>= 32;
-    }
-    if rest & 0xffff == 0 {
-        position |= 16;
-        rest >>= 16;
-    }
-    if rest & 0xff == 0 {
-        position |= 8;
-        rest >>= 8;
-    }
-    if rest & 0xf == 0 {
-        position |= 4;
-        rest >>= 4;
-    }
-    if rest & 0x3 == 0 {
-        position |= 2;
-        rest >>= 2;
-    }
-    if rest & 0x1 == 0 {
-        position |= 1;
-    }
-    position
 }
 
 /// What all values of one class have in common.

@@ -17,6 +17,7 @@ macro_rules! words {
             /// Every one, in numeric order, without gaps from zero.
             pub const ALL: &'static [Self] = &[ $( Self::$variant, )+ ];
             /// How many there are.
+            #[expect(clippy::cast_possible_truncation, reason = "a list written by hand")]
             pub const COUNT: u32 = Self::ALL.len() as u32;
 
             /// The word for it in metrics, JSON and on the terminal.

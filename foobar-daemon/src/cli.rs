@@ -1,14 +1,25 @@
 //! Every command of `foobar`; each one's flags stand in its own file.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::LazyLock};
 
 use clap::{Parser, Subcommand};
 
-use crate::{commands, env::Env, outcome};
+use crate::{commands, dataplane::object, env::Env, outcome};
+
+/// Version of foobar, and where the BPF object that it carries comes from.
+static VERSION: LazyLock<String> =
+    LazyLock::new(|| format!("{} (BPF object: {})", env!("CARGO_PKG_VERSION"), object::ORIGIN));
 
 /// Firewall and traffic meter on the network card.
 #[derive(Debug, Parser)]
-#[command(name = "foobar", version, max_term_width = 100)]
+#[command(
+    name = "foobar",
+    version = VERSION.as_str(),
+    max_term_width = 100,
+    after_long_help = "A first look, which changes nothing and ends with Ctrl-C:\n  foobar run --interface eth0 \
+                       --rules rules/default.toml --mode generic --ephemeral --summary\n\nExit codes: 0 done; 1 \
+                       failed; 2 wrong usage or invalid input; 3 partly done."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -31,8 +42,11 @@ pub enum Command {
     Detach(commands::detach::Args),
     /// Print a completion script for a shell
     Completions(commands::completions::Args),
-    /// Print the manual page
-    Man,
+    /// Print the manual pages
+    Man(commands::man::Args),
+    /// Print texts that the repository keeps
+    #[command(hide = true)]
+    GenerateDocs(commands::generate_docs::Args),
 }
 
 /// Runs the command of this process.
@@ -61,6 +75,38 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> anyhow::Result<outcome::Outcome> {
         Command::Replay(args) => commands::replay::run(&args, env),
         Command::Detach(args) => commands::detach::run(&args, env),
         Command::Completions(args) => commands::completions::run(&args, env),
-        Command::Man => commands::man::run(env),
+        Command::Man(args) => commands::man::run(&args, env),
+        Command::GenerateDocs(args) => commands::generate_docs::run(&args, env),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn commands_and_flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn interfaces_can_be_named_in_every_usual_way() {
+        for words in [
+            vec!["--interface", "a", "b"],
+            vec!["--interface", "a", "--interface", "b"],
+            vec!["--interface", "a,b"],
+        ] {
+            let cli = Cli::try_parse_from(["foobar", "run"].into_iter().chain(words)).unwrap();
+            let shown = format!("{:?}", cli.command);
+            assert!(shown.contains(r#"interface: ["a", "b"]"#), "{shown}");
+        }
+    }
+
+    #[test]
+    fn the_version_tells_where_the_object_comes_from() {
+        let version = Cli::command().render_version();
+        assert!(version.contains(object::ORIGIN), "{version}");
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod completions;
 pub mod detach;
+pub mod generate_docs;
 pub mod man;
 pub mod replay;
 pub mod rules;

@@ -1,1 +1,262 @@
-//! To come.
+//! Settings of the daemon: flags, then the settings file, then defaults.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Result;
+use serde::Deserialize;
+
+use crate::{
+    dataplane::{attach::Mode, pins},
+    outcome::InvalidInput,
+};
+
+/// The settings file that is read when none is named.
+pub const DEFAULT_FILE: &str = "/etc/foobar/foobar.toml";
+/// Where rules are looked for.
+pub const DEFAULT_RULES: &str = "/etc/foobar/rules";
+/// Where metrics are served.
+pub const DEFAULT_LISTEN: &str = "127.0.0.1:9477";
+/// The control socket.
+pub const DEFAULT_CONTROL: &str = "/run/foobar/control.sock";
+/// Applied rulesets and counter slots.
+pub const DEFAULT_STATE: &str = "/var/lib/foobar";
+
+/// What one source, the flags or the file, says of each setting.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// Names of the interfaces to filter.
+    pub interface: Option<Vec<String>>,
+    /// Rule file or folder.
+    pub rules: Option<PathBuf>,
+    /// Native, generic, or whichever works.
+    pub mode: Option<Mode>,
+    /// Address and port of the metrics.
+    pub listen: Option<SocketAddr>,
+    /// Path of the control socket.
+    pub control: Option<PathBuf>,
+    /// The state folder.
+    pub state: Option<PathBuf>,
+    /// The pin folder.
+    pub pins: Option<PathBuf>,
+    /// Whether the filter goes away with the daemon.
+    pub ephemeral: Option<bool>,
+    /// What is logged, in the syntax of `RUST_LOG`.
+    pub log: Option<String>,
+}
+
+impl Source {
+    /// This source where it says something, `other` where it does not.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self {
+            interface: self.interface.or(other.interface),
+            rules: self.rules.or(other.rules),
+            mode: self.mode.or(other.mode),
+            listen: self.listen.or(other.listen),
+            control: self.control.or(other.control),
+            state: self.state.or(other.state),
+            pins: self.pins.or(other.pins),
+            ephemeral: self.ephemeral.or(other.ephemeral),
+            log: self.log.or(other.log),
+        }
+    }
+
+    /// Reads the settings file: the one named, else the default one if it exists.
+    ///
+    /// # Errors
+    /// A named file that is missing, one that cannot be read, and one that says something unknown.
+    pub fn read(named: Option<&Path>) -> Result<Self> {
+        let path = named.unwrap_or(Path::new(DEFAULT_FILE));
+        let text = match fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
+                return Ok(Self::default());
+            }
+            Err(error) => {
+                let path = path.display();
+                return Err(InvalidInput(format!("read settings {path}: {error}; check --config")).into());
+            }
+        };
+        Self::parse(&text)
+            .map_err(|error| InvalidInput(format!("read settings {}: {error}", path.display())).into())
+    }
+
+    /// Reads the text of a settings file.
+    ///
+    /// # Errors
+    /// Shows line and column of what is wrong, and the known keys if a key is not known.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+}
+
+/// All settings, complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Names of the interfaces to filter, each once, in their order.
+    pub interfaces: Vec<String>,
+    /// Rule file or folder.
+    pub rules: PathBuf,
+    /// Native, generic, or whichever works.
+    pub mode: Mode,
+    /// Address and port of the metrics.
+    pub listen: SocketAddr,
+    /// Path of the control socket.
+    pub control: PathBuf,
+    /// The state folder; `None` is one that is made for this run and removed after it.
+    pub state: Option<PathBuf>,
+    /// The pin folder.
+    pub pins: PathBuf,
+    /// Whether the filter goes away with the daemon.
+    pub ephemeral: bool,
+    /// What is logged, in the syntax of `RUST_LOG`.
+    pub log: Option<String>,
+}
+
+impl Settings {
+    /// Fills in the defaults.
+    ///
+    /// # Errors
+    /// When no interface is named, or one whose name no interface can have.
+    pub fn complete(source: Source) -> Result<Self, InvalidInput> {
+        let Source { interface, rules, mode, listen, control, state, pins, ephemeral, log } = source;
+        let mut interfaces: Vec<String> = Vec::new();
+        for name in interface.unwrap_or_default() {
+            // The kernel's IFNAMSIZ is 16 with the terminating zero (include/uapi/linux/if.h).
+            let possible = (1..16).contains(&name.len())
+                && !name.contains(|letter: char| letter == '/' || letter.is_whitespace());
+            if !possible {
+                return Err(InvalidInput(format!(
+                    "interface {name:?}: no interface can have this name; `ip link` lists those that exist"
+                )));
+            }
+            if !interfaces.contains(&name) {
+                interfaces.push(name);
+            }
+        }
+        if interfaces.is_empty() {
+            return Err(InvalidInput(format!(
+                "no interface to filter: say --interface NAME (`ip link` lists them) or write interface = \
+                 [\"NAME\"] into {DEFAULT_FILE}"
+            )));
+        }
+        let ephemeral = ephemeral.unwrap_or_default();
+        // What a first look applies is not to come back with the real daemon.
+        let state = state.or_else(|| (!ephemeral).then(|| PathBuf::from(DEFAULT_STATE)));
+        Ok(Self {
+            interfaces,
+            rules: rules.unwrap_or_else(|| DEFAULT_RULES.into()),
+            mode: mode.unwrap_or_default(),
+            listen: match listen {
+                Some(listen) => listen,
+                None => DEFAULT_LISTEN
+                    .parse()
+                    .map_err(|error| InvalidInput(format!("listen address {DEFAULT_LISTEN}: {error}")))?,
+            },
+            control: control.unwrap_or_else(|| DEFAULT_CONTROL.into()),
+            state,
+            pins: pins.unwrap_or_else(pins::default_folder),
+            ephemeral,
+            log,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_defaults() {
+        let flags = Source {
+            listen: Some("127.0.0.1:1".parse().unwrap()),
+            ephemeral: Some(true),
+            ..Source::default()
+        };
+        let file = Source::parse(
+            r#"
+            interface = ["eth0", "eth1", "eth0"]
+            rules = "/srv/rules"
+            mode = "native"
+            listen = "[::1]:2"
+            state = "/srv/state"
+            log = "debug"
+            "#,
+        )
+        .unwrap();
+        let settings = Settings::complete(flags.or(file)).unwrap();
+        assert_eq!(
+            settings,
+            Settings {
+                interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
+                rules: "/srv/rules".into(),
+                mode: Mode::Native,
+                listen: "127.0.0.1:1".parse().unwrap(),
+                control: DEFAULT_CONTROL.into(),
+                state: Some("/srv/state".into()),
+                pins: pins::default_folder(),
+                ephemeral: true,
+                log: Some("debug".to_owned()),
+            }
+        );
+    }
+
+    #[test]
+    fn an_ephemeral_run_keeps_away_from_the_state_of_the_lasting_one() {
+        let source = |ephemeral| Source {
+            interface: Some(vec!["lo".to_owned()]),
+            ephemeral: Some(ephemeral),
+            ..Source::default()
+        };
+        assert_eq!(Settings::complete(source(true)).unwrap().state, None);
+        assert_eq!(Settings::complete(source(false)).unwrap().state, Some(DEFAULT_STATE.into()));
+    }
+
+    #[test]
+    fn an_unknown_key_shows_its_line_and_the_known_ones() {
+        let error = Source::parse("interface = [\"lo\"]\nlisten_on = \"x\"\n").unwrap_err().to_string();
+        assert!(error.contains("line 2, column 1"), "{error}");
+        assert!(error.contains("`listen`"), "{error}");
+    }
+
+    #[test]
+    fn wrong_values_show_their_place() {
+        for (text, place) in [
+            ("listen = \"9477\"", "line 1, column 10"),
+            ("\nmode = \"fast\"", "line 2, column 8"),
+            ("interface = \"lo\"", "line 1, column 13"),
+            ("ephemeral = 1", "line 1, column 13"),
+            ("interface = [", "line 1"),
+        ] {
+            let error = Source::parse(text).unwrap_err().to_string();
+            assert!(error.contains(place), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_named_file_must_exist() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Source::read(Some(&folder.path().join("none.toml"))).unwrap_err();
+        assert!(error.is::<InvalidInput>());
+        assert!(error.to_string().contains("none.toml"), "{error}");
+    }
+
+    #[test]
+    fn interfaces_are_needed_and_must_be_possible() {
+        for (names, said) in [
+            (vec![], "no interface to filter"),
+            (vec!["a-name-of-16-byte"], "no interface can have this name"),
+            (vec!["a b"], "no interface can have this name"),
+            (vec![""], "no interface can have this name"),
+        ] {
+            let interface = Some(names.into_iter().map(str::to_owned).collect());
+            let error = Settings::complete(Source { interface, ..Source::default() }).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+}

@@ -1,4 +1,7 @@
 //! The control socket: HTTP with JSON bodies over a Unix socket.
 
 pub mod client;
+pub mod peer;
+pub mod protocol;
 pub mod server;
+pub mod socket;

@@ -1,1 +1,308 @@
-//! To come.
+//! The daemon: binds, puts rules in force, serves, and ends in order.
+//!
+//! One thread, the [`writer`], owns everything that changes; servers, signals and the watch over the interfaces
+//! send it requests through a [`handle`].
+
+pub mod handle;
+pub mod start;
+pub mod summary;
+pub mod writer;
+
+mod facts;
+mod notify;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::TcpListener,
+    path::PathBuf,
+    sync::mpsc::{Receiver, sync_channel},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, anyhow};
+use nix::unistd::mkdtemp;
+use sd_notify::NotifyState;
+use tokio::{
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+    time::{MissedTickBehavior, interval},
+};
+
+use self::{
+    handle::{Handle, QUEUE, Request},
+    start::Start,
+    summary::Summary,
+    writer::{End, Writer},
+};
+use crate::{
+    config::Settings,
+    control::{protocol::Reload, server, socket::ControlSocket},
+    dataplane::{
+        features,
+        filter::{Filter, FilterOptions, Pins},
+        interfaces::Watch,
+    },
+    env::Env,
+    metrics::serve,
+    outcome::Outcome,
+    state::{store::Store, unix_ms},
+};
+
+/// How long answers that are on their way are waited for at the end.
+const DRAIN_TIME: Duration = Duration::from_secs(2);
+
+/// Runs the daemon until a signal or `detach` ends it. With `summary`, tells once a second what passes.
+///
+/// # Errors
+/// Whatever prevents the start; nothing is attached then, and what an earlier daemon had in force still is.
+pub fn run(settings: Settings, summary: bool, env: &mut Env<'_>) -> Result<Outcome> {
+    features::check_privileges()?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("start the threads that serve")?;
+    let ended = runtime.block_on(serve_until_end(settings, summary, env));
+    // A client that never ends must not keep the process.
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    ended
+}
+
+/// What ends or interrupts the daemon.
+struct Signals {
+    reload: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> Result<Self> {
+        let listen = |kind| signal(kind).context("listen for signals");
+        Ok(Self {
+            reload: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+}
+
+async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -> Result<Outcome> {
+    let mut signals = Signals::new()?;
+    let state_folder = StateFolder::new(&settings)?;
+    let store = Store::open(&state_folder.path)?;
+    let start = start::prepare(&store, &settings, unix_ms((env.now)()))?;
+    // Both before anything is attached: a port or socket in use must leave everything as it is.
+    let metrics_listener = listen(&settings)?;
+    let (control_socket, control_listener) = ControlSocket::bind(&settings.control)?;
+
+    let writer = put_in_force(settings.clone(), store, start, env)?;
+    let (requests, taken) = sync_channel(QUEUE);
+    let handle = Handle::new(requests, writer.filter.counter_reader());
+    watch_interfaces(handle.clone())?;
+    let summary = summary.then(|| Summary::new(&writer.rules.ruleset, env.color));
+    let mut ended = spawn_writer(writer, taken)?;
+
+    let control = server::Server::new(control_listener, handle.clone())?;
+    let metrics = serve::Server::new(metrics_listener, handle.clone())?;
+    let places = [control.places(), metrics.places()];
+    tokio::spawn(control.serve());
+    tokio::spawn(metrics.serve());
+    notify::state(&[NotifyState::Ready]);
+    tracing::info!(
+        "serving metrics on http://{}/metrics, control on {}",
+        settings.listen,
+        settings.control.display()
+    );
+
+    let mut signalled = None;
+    let result = {
+        let tick = work(&mut signals, &handle, summary, env);
+        tokio::select! {
+            result = &mut ended => Some(result),
+            name = tick => {
+                signalled = Some(name?);
+                None
+            }
+        }
+    };
+    notify::state(&[NotifyState::Stopping]);
+    if let Some(name) = signalled {
+        tracing::info!("{name}: ending");
+        handle.stop();
+    }
+    let result = match result {
+        Some(result) => result,
+        None => ended.await,
+    };
+    for places in places {
+        places.drained(DRAIN_TIME).await;
+    }
+    drop(control_socket);
+    drop(state_folder);
+    match result {
+        Ok(Ok(End::Stopped | End::Detached)) => Ok(Outcome::Done),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(anyhow!(
+            "the daemon's writer broke off; the filter stays in force, start foobar again to look after it"
+        )),
+    }
+}
+
+/// Handles signals and shows the summary until a signal says to end; gives its name.
+async fn work(
+    signals: &mut Signals,
+    handle: &Handle,
+    mut summary: Option<Summary>,
+    env: &mut Env<'_>,
+) -> Result<&'static str> {
+    let mut second = interval(Duration::from_secs(1));
+    second.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => return Ok("SIGTERM"),
+            _ = signals.interrupt.recv() => return Ok("SIGINT"),
+            _ = signals.reload.recv() => handle.reload("SIGHUP"),
+            _ = second.tick(), if summary.is_some() => {
+                if let Some(shown) = &mut summary && let Err(error) = shown.show(handle, env) {
+                    // Nobody reads it any more; the filter goes on.
+                    tracing::warn!("show the summary: {error:#}");
+                    summary = None;
+                }
+            }
+        }
+    }
+}
+
+fn listen(settings: &Settings) -> Result<TcpListener> {
+    let address = settings.listen;
+    let listener = TcpListener::bind(address).with_context(|| {
+        format!("listen on {address} for metrics; end who has the port (`ss -ltnp` tells) or name another with --listen")
+    })?;
+    listener.set_nonblocking(true).with_context(|| format!("listen on {address}"))?;
+    Ok(listener)
+}
+
+/// Remembers what is to be in force, then puts it in force.
+fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -> Result<Writer> {
+    let Start { rules, compiled, slots, slots_before, state, state_before, confirm_within, why, problems } =
+        start;
+    let started_unix_ms = unix_ms((env.now)());
+    for problem in &problems {
+        tracing::error!("{problem}");
+    }
+    store.add_ruleset(&rules.bundle)?;
+    slots.save(&store.slots())?;
+    store.set_state(&state)?;
+    let deadline = confirm_within.map(|within| Instant::now() + within);
+    let pins = if settings.ephemeral {
+        Pins::Ephemeral(settings.pins.clone())
+    } else {
+        Pins::Lasting(settings.pins.clone())
+    };
+    let options = FilterOptions { interfaces: settings.interfaces.clone(), mode: settings.mode, pins };
+    let filter = Filter::start(options, &compiled).inspect_err(|_| {
+        let restored = store.set_state(&state_before).and_then(|()| slots_before.save(&store.slots()));
+        if let Err(error) = restored {
+            tracing::error!("remember that nothing was changed: {error:#}");
+        }
+    })?;
+    for attachment in filter.attachments() {
+        let mode = attachment.mode.map_or("no", |mode| mode.label());
+        if let Some(why) = &attachment.fallback {
+            tracing::warn!("filtering {} in {mode} mode: {why}", attachment.interface);
+        } else {
+            tracing::info!("filtering {} in {mode} mode", attachment.interface);
+        }
+    }
+    tracing::info!(
+        "ruleset {} with {} rules is in force, generation {}: {why}",
+        rules.hash.get(..12).unwrap_or(&rules.hash),
+        rules.ruleset.rules.len(),
+        state.generation
+    );
+    if let Some(within) = confirm_within {
+        tracing::warn!("it is taken back in {} s unless `foobar rules confirm` is said", within.as_secs());
+    }
+    let last_reload = Reload {
+        success: problems.is_empty(),
+        unix_ms: started_unix_ms,
+        what: "start".to_owned(),
+        error: (!problems.is_empty()).then(|| problems.join("\n")),
+    };
+    Ok(Writer {
+        settings,
+        store,
+        state,
+        slots,
+        filter,
+        rules,
+        deadline,
+        last_reload,
+        now: env.now,
+        started_unix_ms,
+        started: Instant::now(),
+        samples: [None; 2],
+        runs_before: BTreeMap::new(),
+    })
+}
+
+fn spawn_writer(writer: Writer, requests: Receiver<Request>) -> Result<oneshot::Receiver<Result<End>>> {
+    let (end, ended) = oneshot::channel();
+    thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(move || drop(end.send(writer.run(&requests))))
+        .context("start the thread that writes")?;
+    Ok(ended)
+}
+
+/// Tells the writer at once when an interface comes or goes.
+fn watch_interfaces(handle: Handle) -> Result<()> {
+    let watch = Watch::new()?;
+    let look = move || loop {
+        match watch.wait(Duration::from_secs(10)) {
+            Ok(true) if handle.tend() => {}
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!("{error:#}; interfaces are looked after once a second only");
+                return;
+            }
+        }
+    };
+    thread::Builder::new()
+        .name("interfaces".to_owned())
+        .spawn(look)
+        .context("start the thread that watches")?;
+    Ok(())
+}
+
+/// The state folder, or one that goes away with the run.
+struct StateFolder {
+    path: PathBuf,
+    temporary: bool,
+}
+
+impl StateFolder {
+    fn new(settings: &Settings) -> Result<Self> {
+        if let Some(path) = &settings.state {
+            return Ok(Self { path: path.clone(), temporary: false });
+        }
+        let template = std::env::temp_dir().join("foobar-XXXXXX");
+        let path = mkdtemp(&template)
+            .with_context(|| format!("make a temporary state folder {}", template.display()))?;
+        Ok(Self { path, temporary: true })
+    }
+}
+
+impl Drop for StateFolder {
+    fn drop(&mut self) {
+        if self.temporary
+            && let Err(error) = fs::remove_dir_all(&self.path)
+        {
+            tracing::warn!("remove {}: {error}", self.path.display());
+        }
+    }
+}

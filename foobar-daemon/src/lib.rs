@@ -19,5 +19,7 @@ pub mod replay;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod http;
 pub mod metrics;
+pub mod rates;
 pub mod state;

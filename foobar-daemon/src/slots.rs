@@ -213,9 +213,9 @@ fn take_from_oldest(
     let idle = owners.values_mut().filter(|owner| owner.slot.is_some() && owner.used + 1 < generation);
     let oldest = idle.min_by_key(|owner| owner.used).context("no counter slot is free")?;
     let slot = oldest.slot.context("no counter slot is free")?;
-    let counter = counted(slot)?;
-    oldest.carried_packets += counter.packets;
-    oldest.carried_bytes += counter.bytes;
+    let Counter { packets, bytes } = counted(slot)?;
+    oldest.carried_packets += packets;
+    oldest.carried_bytes += bytes;
     oldest.slot = None;
     Ok(slot)
 }
@@ -257,7 +257,7 @@ mod tests {
             let ids = (0..256).map(|n| format!("r{batch}-{n}"));
             slots.assign(&ruleset(ids), &[], &|_| Ok(Counter { packets: 7, bytes: 70 })).unwrap();
         }
-        assert_eq!(slots.rules["oldest"].slot, None);
+        assert_eq!(slots.rules["oldest"].slot, None, "given away");
         let back = assign(&mut slots, &["oldest"]);
         assert_eq!(back.rules["oldest"].carried, Counter { packets: 7, bytes: 70 });
         assert!(back.fresh.rules.contains(&back.rules["oldest"].slot));

@@ -26,6 +26,7 @@ pub(crate) struct Decision {
 impl Decision {
     /// For a packet whose headers could be read.
     #[inline(always)]
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "inlined, so nothing is passed")]
     pub(crate) fn of(flow: &Flow, interface: &InterfaceRecord) -> Self {
         let Some(ports) = Ports::of(flow) else {
             return Self::without_flow(Reason::Internal);
@@ -47,16 +48,11 @@ impl Decision {
             return decided(settings::verdict(settings.fragments), Reason::Fragments);
         }
         match classify::rule(flow, interface, &source, &ports, &settings) {
-            Ok(Some(rule)) => Self {
-                verdict: settings::verdict(rule.verdict),
-                reason: Reason::Rule,
-                rule: rule.slot,
-                port,
-            },
-            Ok(None) => decided(settings::verdict(settings.policy_in), Reason::Policy),
-            Err(classify::Unreadable) => {
-                decided(settings::verdict(settings.malformed), Reason::Internal)
+            Ok(Some(rule)) => {
+                Self { verdict: settings::verdict(rule.verdict), reason: Reason::Rule, rule: rule.slot, port }
             }
+            Ok(None) => decided(settings::verdict(settings.policy_in), Reason::Policy),
+            Err(classify::Unreadable) => decided(settings::verdict(settings.malformed), Reason::Internal),
         }
     }
 

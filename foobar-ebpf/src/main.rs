@@ -8,6 +8,7 @@ mod count;
 mod decide;
 mod infrastructure;
 mod interface;
+mod scratch;
 mod settings;
 mod window;
 
@@ -16,23 +17,36 @@ use aya_ebpf::{
     macros::xdp,
     programs::XdpContext,
 };
-use foobar_common::{flow::Direction, parse::parse, verdict::Verdict};
+use foobar_common::{
+    flow::{Direction, Flow},
+    frame::Frame,
+    parse,
+    verdict::{Reason, Verdict},
+};
 
 use crate::decide::Decision;
 
 /// Judges every packet that arrives on a network card, before the kernel spends anything on it.
 #[xdp(frags)]
-pub fn ingress(context: XdpContext) -> u32 {
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn ingress(context: XdpContext) -> u32 {
     let frame = window::of(&context);
     let interface = interface::of(&context);
-    let decision = match parse(&frame) {
-        Ok(flow) => Decision::of(&flow, &interface),
+    let decision = match headers(&frame) {
+        Ok(flow) => Decision::of(flow, &interface),
         Err(reason) => Decision::without_flow(reason),
     };
     match count::decision(&decision, &interface, Direction::In, frame.length()) {
         Verdict::Accept => XDP_PASS,
         Verdict::Drop => XDP_DROP,
     }
+}
+
+/// What [`foobar_common::parse::parse`] does, in steps that the verifier can follow.
+#[inline(always)]
+fn headers(frame: &Frame<'_>) -> Result<&'static Flow, Reason> {
+    let network = scratch::keep_network(&parse::network(frame)?).ok_or(Reason::Internal)?;
+    scratch::keep_flow(&parse::transport(frame, network)?).ok_or(Reason::Internal)
 }
 
 #[panic_handler]

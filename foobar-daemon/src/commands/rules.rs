@@ -7,6 +7,7 @@ pub mod diff;
 pub mod explain;
 pub mod rollback;
 pub mod show;
+mod words;
 
 use clap::Subcommand;
 

@@ -1,12 +1,110 @@
 //! `foobar run`.
 
-use crate::{env::Env, outcome::Outcome};
+use std::{
+    io::{self, IsTerminal as _},
+    net::SocketAddr,
+    path::PathBuf,
+};
 
-/// Flags of `foobar run`.
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    config::{Settings, Source},
+    daemon,
+    dataplane::attach::Mode,
+    env::Env,
+    outcome::{InvalidInput, Outcome},
+};
+
+/// Flags of `foobar run`. What is not given is taken from the settings file, which has the same keys.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(
+    long_about = "Attach the filter, keep it in force and serve its counters.\n\nThe filter outlives the daemon: \
+                  when the daemon ends, however it ends, packets are judged and counted as before, and the next \
+                  `foobar run` takes over without a gap. `foobar detach` takes the filter away; with --ephemeral it \
+                  goes away with the daemon.\n\nOf the rule files and the rules that were applied with `foobar \
+                  rules apply`, those that came last are put in force. SIGHUP reads the rule files again; rules \
+                  that cannot be used leave the old ones in force.",
+    after_long_help = "Examples:\n  A first look that changes nothing and ends with Ctrl-C:\n    foobar run \
+                       --interface eth0 --rules rules/default.toml --mode generic --ephemeral --summary\n\n  \
+                       A server with two interfaces:\n    foobar run --interface eth0 eth1 --rules \
+                       /etc/foobar/rules\n\n  The same by /etc/foobar/foobar.toml:\n    interface = [\"eth0\", \
+                       \"eth1\"]\n    rules = \"/etc/foobar/rules\"\n    listen = \"127.0.0.1:9477\"\n\n  What it \
+                       does:\n    foobar status\n    foobar rules show --counters\n    curl \
+                       http://127.0.0.1:9477/metrics\n\nExit codes: 0 ended by SIGTERM, SIGINT or `foobar detach`; \
+                       1 failed; 2 wrong usage, settings or rules."
+)]
+pub struct Args {
+    /// Interface to filter; several by several names or flags
+    #[arg(long, value_name = "IF", num_args = 1.., value_delimiter = ',')]
+    interface: Vec<String>,
+    /// Rule file, or folder whose *.toml are read in name order as one [default: /etc/foobar/rules]
+    #[arg(long, value_name = "PATH")]
+    rules: Option<PathBuf>,
+    /// Settings file [default: /etc/foobar/foobar.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where in the kernel to filter: in the driver (native), in the network stack (generic: works everywhere,
+    /// slower), or in the driver where it can [default: auto]
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
+    /// Address and port to serve metrics on [default: 127.0.0.1:9477]
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<SocketAddr>,
+    /// Control socket to make [default: /run/foobar/control.sock]
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Folder for applied rules and counter slots [default: /var/lib/foobar, or a temporary one with --ephemeral]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Folder on a BPF file system for what outlives the daemon [default: /sys/fs/bpf/foobar/v1]
+    #[arg(long, value_name = "DIR")]
+    pins: Option<PathBuf>,
+    /// Take the filter away when the daemon ends
+    #[arg(long)]
+    ephemeral: bool,
+    /// Show once a second what passes
+    #[arg(long)]
+    summary: bool,
+    /// What to log on stderr, in the syntax of `RUST_LOG`: error, warn, info, debug, trace [default: info]
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
+}
 
 /// Runs the command.
-pub fn run(_args: &Args, _env: &mut Env<'_>) -> anyhow::Result<Outcome> {
-    anyhow::bail!("not yet")
+pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
+    let flags = Source {
+        interface: (!args.interface.is_empty()).then(|| args.interface.clone()),
+        rules: args.rules.clone(),
+        mode: args.mode,
+        listen: args.listen,
+        control: args.control.clone(),
+        state: args.state.clone(),
+        pins: args.pins.clone(),
+        ephemeral: args.ephemeral.then_some(true),
+        log: args.log.clone(),
+    };
+    let settings = Settings::complete(flags.or(Source::read(args.config.as_deref())?))?;
+    start_log(settings.log.as_deref())?;
+    daemon::run(settings, args.summary, env)
+}
+
+/// Logs to stderr: `asked`, else what `RUST_LOG` says, else `info`.
+fn start_log(asked: Option<&str>) -> anyhow::Result<()> {
+    let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok();
+    let words = asked.or(from_environment.as_deref()).filter(|words| !words.is_empty()).unwrap_or("info");
+    let filter = EnvFilter::builder()
+        .parse(words)
+        .map_err(|error| InvalidInput(format!("log filter {words:?}: {error}; for example: info")))?;
+    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    let started = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(color)
+        .with_target(false)
+        .try_init();
+    if let Err(error) = started {
+        tracing::debug!("the log had been started: {error}");
+    }
+    Ok(())
 }

@@ -1,12 +1,189 @@
 //! `foobar status`.
 
-use crate::{env::Env, outcome::Outcome};
+use std::{
+    io::Write,
+    path::Path,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use anyhow::{Result, anyhow};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    control::{
+        client::{NotRunning, Target},
+        protocol::{self, PendingFacts, Rates, Reload, RulesetFacts, Status},
+    },
+    daemon::summary::bits,
+    dataplane::{attach::Attachment, filter::MapFill, pins},
+    env::Env,
+    outcome::Outcome,
+};
 
 /// Flags of `foobar status`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(
+    long_about = "Show what is attached, loaded and counted: interfaces and how they are filtered, the program \
+                  that should be there and the one that is, the rules in force, a confirmation that is waited for, \
+                  how full the maps are.\n\nWithout a daemon: what an earlier one left in force, and exit code 1."
+)]
+pub struct Args {
+    /// As JSON
+    #[arg(long)]
+    json: bool,
+    /// Folder of the pins to look into when no daemon runs [default: /sys/fs/bpf/foobar/v1]
+    #[arg(long, value_name = "DIR")]
+    pins: Option<std::path::PathBuf>,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// What `--json` prints of a daemon that runs.
+#[derive(Serialize)]
+struct Running<'a> {
+    running: bool,
+    #[serde(flatten)]
+    status: &'a Status,
+}
 
 /// Runs the command.
-pub fn run(_args: &Args, _env: &mut Env<'_>) -> anyhow::Result<Outcome> {
-    anyhow::bail!("not yet")
+pub fn run(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
+    let not_running = match args.target.client()?.get::<Status>(protocol::STATUS) {
+        Ok(status) => {
+            if args.json {
+                let running = Running { running: true, status: &status };
+                writeln!(env.out, "{}", serde_json::to_string_pretty(&running)?)?;
+            } else {
+                print(&status, (env.now)(), env.out)?;
+            }
+            return Ok(Outcome::Done);
+        }
+        Err(error) => error.downcast::<NotRunning>()?,
+    };
+    let folder = args.pins.clone().or(args.target.settings()?.pins).unwrap_or_else(pins::default_folder);
+    let interfaces = pinned(&folder)?;
+    if args.json {
+        let words = json!({ "running": false, "pins": folder, "pinned": interfaces });
+        writeln!(env.out, "{}", serde_json::to_string_pretty(&words)?)?;
+    } else if interfaces.is_empty() {
+        writeln!(env.out, "no daemon, and no filter is pinned in {}", folder.display())?;
+    } else {
+        writeln!(
+            env.out,
+            "no daemon, but a filter is in force on {} (pinned in {}); `foobar run` takes it over, `foobar \
+             detach` takes it away",
+            interfaces.join(", "),
+            folder.display()
+        )?;
+    }
+    Err(anyhow!(not_running))
+}
+
+/// The interfaces that have a pinned link.
+fn pinned(folder: &Path) -> Result<Vec<String>> {
+    pins::PinFolder::new(folder).interfaces()
+}
+
+fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
+    let Status {
+        version,
+        object,
+        pid,
+        started_unix_ms,
+        ready,
+        not_ready,
+        mode: _,
+        interfaces,
+        ruleset,
+        pending,
+        last_reload,
+        maps,
+        programs,
+        rates,
+        problems,
+        listen,
+        control,
+        state,
+        pins,
+        ephemeral,
+    } = status;
+    let lasts = if *ephemeral { "goes away with the daemon" } else { "outlives the daemon" };
+    writeln!(out, "foobar {version} (BPF object: {object}), pid {pid}, since {}", time(*started_unix_ms))?;
+    writeln!(out, "{}; the filter {lasts}", if *ready { "ready" } else { "NOT READY" })?;
+    for why in not_ready {
+        writeln!(out, "  {why}")?;
+    }
+
+    writeln!(out, "\ninterfaces")?;
+    for attachment in interfaces {
+        let Attachment { interface, index, mode, fallback, expected_program, found_program } = attachment;
+        let place = index.map_or("absent".to_owned(), |index| format!("index {index}"));
+        let mode = mode.map_or("not attached", |mode| mode.label());
+        let program = |id: &Option<u32>| id.map_or("none".to_owned(), |id| id.to_string());
+        writeln!(
+            out,
+            "  {interface}  {place}  {mode}  program expected {}, found {}",
+            program(expected_program),
+            program(found_program)
+        )?;
+        if let Some(fallback) = fallback {
+            writeln!(out, "    {fallback}")?;
+        }
+    }
+    for program in programs {
+        let (name, id, tag) = (&program.program, program.id, &program.tag);
+        writeln!(out, "  program {name}  id {id}  tag {tag}")?;
+    }
+
+    let RulesetFacts { hash, generation, applied, previous, path, rules, services, sets } = ruleset;
+    writeln!(out, "\nruleset {hash}")?;
+    writeln!(out, "  generation {generation}, {rules} rules, {services} services, {sets} sets")?;
+    if let Some(applied) = applied {
+        writeln!(out, "  in force since {} by {}", time(applied.unix_ms), applied.by)?;
+    }
+    writeln!(out, "  a reload reads {path}")?;
+    if let Some(previous) = previous {
+        writeln!(out, "  a rollback brings back {previous}")?;
+    }
+    if let Some(PendingFacts { seconds_left, .. }) = pending {
+        writeln!(
+            out,
+            "  NOT CONFIRMED: taken back in {seconds_left:.0} s; `foobar rules confirm` keeps it, `foobar rules \
+             rollback` takes it back now"
+        )?;
+    }
+    let Reload { success, unix_ms, what, error } = last_reload;
+    let word = if *success { "succeeded" } else { "FAILED" };
+    let ago = now.duration_since(UNIX_EPOCH + Duration::from_millis(*unix_ms)).unwrap_or_default();
+    let ago = humantime::format_duration(Duration::from_secs(ago.as_secs()));
+    writeln!(out, "  last change ({what}) {word} {ago} ago")?;
+    for line in error.iter().flat_map(|error| error.lines()) {
+        writeln!(out, "    {line}")?;
+    }
+
+    if let Some(Rates { packets_per_second, bits_per_second, dropped_packets_per_second, seconds }) = rates {
+        writeln!(
+            out,
+            "\npassing {packets_per_second:.0} packets/s, {}; {dropped_packets_per_second:.0} dropped/s (over \
+             {seconds:.0} s)",
+            bits(*bits_per_second)
+        )?;
+    }
+    writeln!(out, "\nmaps")?;
+    for MapFill { map, entries, max_entries, bytes } in maps {
+        writeln!(out, "  {map:<18} {entries:>8} of {max_entries:>8}  {:>8} KiB", bytes / 1024)?;
+    }
+    writeln!(
+        out,
+        "\nmetrics  http://{listen}/metrics\ncontrol  {control}\nstate    {state}\npins     {pins}"
+    )?;
+    for problem in problems {
+        writeln!(out, "problem  {problem}")?;
+    }
+    Ok(())
+}
+
+fn time(unix_ms: u64) -> String {
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
 }

@@ -1,1 +1,152 @@
-//! To come.
+//! The command line's side of the control socket.
+
+use std::{fmt, io, path::Path, path::PathBuf, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::{Method, Request, StatusCode, body::Bytes, header};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{net::UnixStream, runtime, time::timeout};
+
+use super::{
+    peer::GROUP,
+    protocol::{Refusal, RefusalKind},
+};
+use crate::{
+    config::{DEFAULT_CONTROL, Source},
+    outcome::InvalidInput,
+};
+
+/// Longest answer, in bytes.
+const ANSWER_MAX: usize = 256 << 20;
+/// Until the daemon has answered.
+const PATIENCE: Duration = Duration::from_mins(2);
+
+/// Which daemon a command is for.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct Target {
+    /// Control socket of the daemon [default: /run/foobar/control.sock]
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+    /// Settings file that tells where the socket is [default: /etc/foobar/foobar.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+impl Target {
+    /// The settings that the flags and the settings file give.
+    pub fn settings(&self) -> Result<Source> {
+        let flags = Source { control: self.control.clone(), ..Source::default() };
+        match (&self.control, &self.config) {
+            // Only the socket is asked for, so a broken settings file is no hindrance.
+            (Some(_), None) => Ok(flags),
+            (_, config) => Ok(flags.or(Source::read(config.as_deref())?)),
+        }
+    }
+
+    /// A client of that daemon.
+    pub fn client(&self) -> Result<Client> {
+        let control = self.settings()?.control.unwrap_or_else(|| DEFAULT_CONTROL.into());
+        Ok(Client { control })
+    }
+}
+
+/// Asks one daemon.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Path of the control socket.
+    pub control: PathBuf,
+}
+
+/// Nobody answers on the control socket.
+#[derive(Debug)]
+pub struct NotRunning {
+    control: PathBuf,
+    cause: io::Error,
+}
+
+impl fmt::Display for NotRunning {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { control, cause } = self;
+        write!(
+            formatter,
+            "no daemon answers on {} ({cause}); is foobar running? start it with `foobar run --interface NAME \
+             --rules PATH`, or name its socket with --control",
+            control.display()
+        )
+    }
+}
+
+impl std::error::Error for NotRunning {}
+
+impl Client {
+    /// Asks for something.
+    ///
+    /// # Errors
+    /// [`NotRunning`], [`InvalidInput`] when the daemon says so, and everything else that can fail.
+    pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        self.ask(Method::GET, path, Vec::new())
+    }
+
+    /// Has something changed.
+    ///
+    /// # Errors
+    /// As [`Client::get`].
+    pub fn post<T: DeserializeOwned>(&self, path: &str, body: Option<&impl Serialize>) -> Result<T> {
+        let body = body.map(serde_json::to_vec).transpose()?.unwrap_or_default();
+        self.ask(Method::POST, path, body)
+    }
+
+    fn ask<T: DeserializeOwned>(&self, method: Method, path: &str, body: Vec<u8>) -> Result<T> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let control = self.control.display();
+        let (status, bytes) = runtime.block_on(async {
+            timeout(PATIENCE, exchange(&self.control, method, path, body))
+                .await
+                .unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()))
+                .with_context(|| format!("ask the daemon on {control}"))
+        })?;
+        if status == StatusCode::OK {
+            return serde_json::from_slice(&bytes).with_context(|| {
+                format!("understand the daemon on {control}; is it of the version of this foobar?")
+            });
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(Refusal { error, kind: RefusalKind::Invalid }) => Err(InvalidInput(error).into()),
+            Ok(Refusal { error, kind: RefusalKind::Failed | RefusalKind::Conflict }) => Err(anyhow!(error)),
+            Err(_) => bail!("the daemon on {control} answered with status {status}"),
+        }
+    }
+}
+
+async fn exchange(control: &Path, method: Method, path: &str, body: Vec<u8>) -> Result<(StatusCode, Bytes)> {
+    let stream = UnixStream::connect(control).await.map_err(|cause| not_connected(control, cause))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "foobar")
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body)))?;
+    let response = sender.send_request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+    connection.abort();
+    let bytes = body.map_err(|error| anyhow!("{error}")).context("read the answer")?.to_bytes();
+    Ok((status, bytes))
+}
+
+fn not_connected(control: &Path, cause: io::Error) -> anyhow::Error {
+    let kind = cause.kind();
+    if matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) {
+        return NotRunning { control: control.to_path_buf(), cause }.into();
+    }
+    let hint = if kind == io::ErrorKind::PermissionDenied {
+        format!("; be root or a member of the group {GROUP}")
+    } else {
+        String::new()
+    };
+    anyhow!("open {}: {cause}{hint}", control.display())
+}

@@ -4,8 +4,9 @@ use std::{fs, io};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::programs::{
-    ProgramError, Xdp, XdpMode, loaded_programs,
+    ProgramError, Xdp, XdpMode,
     links::{FdLink, PinnedLink},
+    loaded_programs,
     xdp::XdpLink,
 };
 use clap::ValueEnum;
@@ -39,6 +40,16 @@ pub enum AttachedMode {
     Native,
     /// In the network stack.
     Generic,
+}
+
+impl AttachedMode {
+    /// The word for it in metrics, JSON and on the terminal.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        }
+    }
 }
 
 /// An interface and what runs on it.
@@ -81,7 +92,7 @@ pub(super) fn attach(
         bail!(
             "attach to {name}: another XDP program is there already ({}); nothing was changed. Stop its owner, or \
              take it away with 'ip link set dev {name} xdp off' or 'bpftool link detach'",
-            describe(&foreign)
+            describe(foreign)
         );
     }
     let program = loaded.ingress_mut()?;
@@ -98,11 +109,13 @@ pub(super) fn attach(
         },
     };
     let handle = handle.map_err(|refusal| {
-        let hint = if mode == AttachedMode::Native { "; '--mode auto' falls back to generic mode" } else { "" };
+        let hint =
+            if mode == AttachedMode::Native { "; '--mode auto' falls back to generic mode" } else { "" };
         anyhow!("attach to {name}: {}{hint}", refusal.reason(interface))
     })?;
     let path = pins.link(name);
-    let pinned = handle.pin(&path).with_context(|| format!("pin the link of {name} at {}", path.display()))?;
+    let pinned =
+        handle.pin(&path).with_context(|| format!("pin the link of {name} at {}", path.display()))?;
     Ok(Link { handle: FdLink::from(pinned), mode, fallback })
 }
 
@@ -113,11 +126,15 @@ pub(super) fn adopt(name: &str, interface: &Interface, mode: Mode, pins: &PinFol
     if !path.exists() {
         return Ok(None);
     }
-    let open = || PinnedLink::from_pin(&path).with_context(|| format!("open the pinned link {}", path.display()));
+    let open =
+        || PinnedLink::from_pin(&path).with_context(|| format!("open the pinned link {}", path.display()));
     let handle = FdLink::from(open()?);
     let program = handle.info().with_context(|| format!("ask for the link {}", path.display()))?.program_id();
     let Some(found) = interface.program.filter(|found| found.id == program) else {
-        tracing::warn!(interface = name, "the pinned link belongs to an interface that is gone; attaching anew");
+        tracing::warn!(
+            interface = name,
+            "the pinned link belongs to an interface that is gone; attaching anew"
+        );
         fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
         return Ok(None);
     };
@@ -139,7 +156,8 @@ pub(super) fn adopt(name: &str, interface: &Interface, mode: Mode, pins: &PinFol
 /// The old program is still there. [`is_gone`] tells whether the interface is not.
 pub(super) fn update(program: &mut Xdp, name: &str, pins: &PinFolder) -> Result<()> {
     let path = pins.link(name);
-    let second = PinnedLink::from_pin(&path).with_context(|| format!("open the pinned link {}", path.display()))?;
+    let second =
+        PinnedLink::from_pin(&path).with_context(|| format!("open the pinned link {}", path.display()))?;
     let second = XdpLink::try_from(FdLink::from(second)).context("the pinned link is no XDP link")?;
     let id = program.attach_to_link(second).with_context(|| format!("update the program on {name}"))?;
     // The program would close the link with itself; the pin and the first handle hold it.
@@ -149,9 +167,10 @@ pub(super) fn update(program: &mut Xdp, name: &str, pins: &PinFolder) -> Result<
 
 /// Whether an error of [`update`] says that the interface of the link no longer exists.
 pub(super) fn is_gone(error: &anyhow::Error) -> bool {
-    error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|error| {
-        error.raw_os_error() == Some(Errno::ENOLINK as i32)
-    })
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| error.raw_os_error() == Some(Errno::ENOLINK as i32))
 }
 
 /// The kernel's refusal to attach.
@@ -166,7 +185,9 @@ impl Refusal {
     fn reason(&self, interface: &Interface) -> String {
         match self.errno() {
             Some(Errno::EOPNOTSUPP) => "the driver cannot run XDP programs".to_owned(),
-            Some(Errno::ERANGE) => format!("the MTU of {} is too large for XDP in this driver", interface.mtu),
+            Some(Errno::ERANGE) => {
+                format!("the MTU of {} is too large for XDP in this driver", interface.mtu)
+            }
             Some(Errno::EBUSY | Errno::EEXIST) => "another XDP program is there already".to_owned(),
             Some(Errno::EPERM) => "not permitted: foobar needs CAP_NET_ADMIN and CAP_BPF".to_owned(),
             Some(errno) => format!("the kernel refuses: {} ({errno:?})", errno.desc()),
@@ -183,7 +204,7 @@ fn try_mode(program: &mut Xdp, interface: &Interface, mode: XdpMode) -> Result<F
     FdLink::try_from(link).map_err(|error| Refusal(ProgramError::IOError(io::Error::other(error))))
 }
 
-fn describe(program: &InterfaceProgram) -> String {
+fn describe(program: InterfaceProgram) -> String {
     let info = loaded_programs().flatten().find(|info| info.id() == program.id);
     let name = info.as_ref().and_then(|info| info.name_as_str()).unwrap_or("without a name").to_owned();
     let uid = info.and_then(|info| info.created_by_uid());

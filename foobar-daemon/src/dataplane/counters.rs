@@ -126,7 +126,8 @@ impl CounterMaps {
     pub(super) fn of(loaded: &LoadedRuleset) -> Result<Self> {
         let open = |name: &str| -> Result<_> {
             let id = features::map_data(loaded.map(name)?)?.info()?.id();
-            PerCpuArray::try_from(Map::from_map_data(MapData::from_id(id)?)?).with_context(|| format!("open map {name}"))
+            PerCpuArray::try_from(Map::from_map_data(MapData::from_id(id)?)?)
+                .with_context(|| format!("open map {name}"))
         };
         Ok(Self {
             rules: open(maps::RULE_COUNTERS)?,
@@ -180,7 +181,8 @@ fn read(map: &PerCpuArray<MapData, Counter>, slot: u32) -> Result<Counter> {
 }
 
 fn zero(map: &mut PerCpuArray<MapData, Counter>, slot: u32) -> Result<()> {
-    let zeros = PerCpuValues::try_from(vec![Counter::default(); aya::util::nr_cpus().map_err(|(_, error)| error)?])?;
+    let zeros =
+        PerCpuValues::try_from(vec![Counter::default(); aya::util::nr_cpus().map_err(|(_, error)| error)?])?;
     map.set(slot, zeros, 0).with_context(|| format!("clear counter {slot}"))
 }
 

@@ -1,6 +1,9 @@
 //! What the kernel and this process lack, in words that say how to mend it.
 
-use std::{fs, os::fd::{AsFd, AsRawFd as _}};
+use std::{
+    fs,
+    os::fd::{AsFd, AsRawFd as _},
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use aya::{
@@ -134,10 +137,10 @@ fn fdinfo(object: &impl AsFd, key: &str) -> Result<Option<u64>> {
 
 /// The map behind any of the types that foobar uses.
 pub(super) fn map_data(map: &Map) -> Result<&MapData> {
-    match map {
-        Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) | Map::PerCpuArray(data) => Ok(data),
-        other => bail!("a map of a type that foobar does not use: {other:?}"),
+    if let Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) | Map::PerCpuArray(data) = map {
+        return Ok(data);
     }
+    bail!("a map of a type that foobar does not use: {map:?}")
 }
 
 #[cfg(test)]

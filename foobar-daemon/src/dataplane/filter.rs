@@ -115,7 +115,8 @@ impl Filter {
             lines.push(Line { name, index: Some(interface.index), link: Some(link), failure: None });
         }
         for name in &adopted {
-            attach::update(loaded.ingress_mut()?, name, &pins).inspect_err(|_| unpin_new(&lines, &adopted, &pins))?;
+            attach::update(loaded.ingress_mut()?, name, &pins)
+                .inspect_err(|_| unpin_new(&lines, &adopted, &pins))?;
         }
         let reader = CounterReader::new(&loaded, compiled)?;
         let filter = Self { mode, pins, ephemeral, loaded, fill: fill(compiled), lines, reader };
@@ -231,7 +232,9 @@ impl Filter {
                     mode: link.map(|link| link.mode),
                     fallback: link.and_then(|link| link.fallback.clone()).or_else(|| line.failure.clone()),
                     expected_program: self.loaded.program_id().ok(),
-                    found_program: interface.and_then(|interface| interface.program).map(|program| program.id),
+                    found_program: interface
+                        .and_then(|interface| interface.program)
+                        .map(|program| program.id),
                 }
             })
             .collect()
@@ -341,7 +344,7 @@ fn fill(compiled: &CompiledRuleset) -> BTreeMap<&'static str, Fill> {
         (maps::DESTINATIONS_V4, sized(compiled.destinations_v4.entries.len())),
         (maps::DESTINATIONS_V6, sized(compiled.destinations_v6.entries.len())),
         (maps::CLASSES, sized(compiled.classes.len())),
-        (maps::RULES, Fill { entries: compiled.rules.len(), max_entries: RULES_MAX as u32 }),
+        (maps::RULES, Fill { entries: compiled.rules.len(), ..sized(RULES_MAX) }),
         (maps::RULE_COUNTERS, Fill { entries: slots.rules.len(), max_entries: RULE_SLOTS }),
         (maps::VERDICT_COUNTERS, sized(VERDICT_ENTRIES as usize)),
         (maps::PORT_COUNTERS, Fill { entries: ports, max_entries: PORT_ENTRIES }),

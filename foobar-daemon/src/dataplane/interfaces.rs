@@ -67,13 +67,16 @@ fn read(message: &LinkMessage) -> Interface {
 }
 
 fn program(xdp: &[LinkXdp]) -> Option<InterfaceProgram> {
-    let mode = match xdp.iter().find_map(|part| if let LinkXdp::Attached(mode) = part { Some(mode) } else { None })? {
-        XdpAttached::None => return None,
-        XdpAttached::SocketBuffer => AttachedMode::Generic,
-        _ => AttachedMode::Native,
-    };
-    let id = xdp.iter().find_map(|part| if let LinkXdp::ProgId(id) = part { Some(*id) } else { None })?;
-    Some(InterfaceProgram { id, mode })
+    let attached = xdp
+        .iter()
+        .find_map(|part| if let LinkXdp::Attached(attached) = part { Some(attached) } else { None });
+    let id = xdp.iter().find_map(|part| if let LinkXdp::ProgId(id) = part { Some(*id) } else { None });
+    // Without a program there is no id. What is neither is in the driver or the hardware.
+    let generic = matches!(attached?, XdpAttached::SocketBuffer);
+    Some(InterfaceProgram {
+        id: id?,
+        mode: if generic { AttachedMode::Generic } else { AttachedMode::Native },
+    })
 }
 
 /// Sends one request and waits for its one answer.
@@ -89,11 +92,13 @@ fn exchange(request: RouteNetlinkMessage) -> io::Result<LinkMessage> {
     socket.send(&bytes, 0)?;
     let (answer, _) = socket.recv_from_full()?;
     let answer = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&answer).map_err(io::Error::other)?;
-    match answer.payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(link),
-        NetlinkPayload::Error(error) => Err(error.to_io()),
-        other => Err(io::Error::other(format!("an answer of another kind: {other:?}"))),
+    if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = answer.payload {
+        return Ok(link);
     }
+    if let NetlinkPayload::Error(error) = answer.payload {
+        return Err(error.to_io());
+    }
+    Err(io::Error::other("the kernel gave an answer of another kind"))
 }
 
 /// Wakes up when some interface comes, goes or changes.

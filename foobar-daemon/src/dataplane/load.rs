@@ -56,7 +56,8 @@ impl LoadedRuleset {
 
     /// The XDP program, for attaching.
     pub(super) fn ingress_mut(&mut self) -> Result<&mut Xdp> {
-        let program = self.object.program_mut(maps::INGRESS).context("the object has no program 'ingress'")?;
+        let program =
+            self.object.program_mut(maps::INGRESS).context("the object has no program 'ingress'")?;
         program.try_into().context("the program 'ingress' is no XDP program")
     }
 
@@ -122,7 +123,7 @@ fn create_maps(compiled: &CompiledRuleset, settings: &Settings, pins: Option<&Pi
             loader.map_pin_path(name, pins.map(name));
         }
     }
-    loader.load(object::BYTES).map_err(|error| features::explain_create(error))
+    loader.load(object::BYTES).map_err(features::explain_create)
 }
 
 /// Writes the tables. Nothing runs yet, so the order does not matter.
@@ -147,12 +148,18 @@ fn fill(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<()> {
     fill_array::<RuleRecord>(object, maps::RULES, rules.iter().copied())?;
     let map = object.map_mut(maps::TABLES).context("the object has no tables")?;
     let mut map: Array<_, Table> = map.try_into()?;
-    let mut record = Box::new(Table { classes: [0; 65_536] });
+    let mut record = empty_table();
     for (number, FieldTable { classes }) in (0..).zip(tables) {
         record.classes.copy_from_slice(classes);
-        map.set(number, &*record, 0).context("write a table")?;
+        map.set(number, record.as_ref(), 0).context("write a table")?;
     }
     Ok(())
+}
+
+/// A table on the heap; it is too large for the stack of a thread.
+fn empty_table() -> Box<Table> {
+    // SAFETY: all bits zero is a valid table.
+    unsafe { Box::new_zeroed().assume_init() }
 }
 
 fn fill_prefixes<K: aya::Pod>(

@@ -22,6 +22,9 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
+/// Bytes of one value of a surviving map.
+#[expect(clippy::cast_possible_truncation, reason = "a record of 16 bytes")]
+const VALUE_SIZE: u32 = size_of::<Counter>() as u32;
 /// Where a bpffs is mounted by custom.
 const BPFFS: &str = "/sys/fs/bpf";
 
@@ -140,7 +143,7 @@ impl PinFolder {
             }
             let info = MapInfo::from_pin(&path).with_context(|| format!("open {}", path.display()))?;
             let found = (info.map_type()?, info.key_size(), info.value_size(), info.max_entries());
-            let expected = (MapType::PerCpuArray, 4, size_of::<Counter>() as u32, capacity(name));
+            let expected = (MapType::PerCpuArray, 4, VALUE_SIZE, capacity(name));
             ensure!(
                 found == expected,
                 "{} is not the map that this version of foobar makes (found {found:?}, expected {expected:?}); \

@@ -1,1 +1,326 @@
-//! To come.
+//! The one list of metrics: what is not here cannot be exported, because a [`Family`] is made of a [`Metric`] and
+//! those are made here alone. METRICS.md is [`markdown`].
+
+use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
+
+/// What a metric is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+}
+
+/// What a metric is measured in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Frames, each counted once however many fragments or segments it carries.
+    Packets,
+    /// Bytes of whole frames, Ethernet header included, checksum (FCS) not.
+    Bytes,
+    /// Seconds.
+    Seconds,
+    /// Seconds since 1970.
+    Timestamp,
+    /// A plain number.
+    Number,
+    /// 1 for yes, 0 for no.
+    Flag,
+    /// Always 1; the labels are what is told.
+    Info,
+}
+
+/// What METRICS.md says of a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    name: &'static str,
+    kind: Kind,
+    unit: Unit,
+    labels: &'static [&'static str],
+    help: &'static str,
+}
+
+/// A metric with `N` labels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric<const N: usize> {
+    entry: Entry,
+    labels: [&'static str; N],
+}
+
+macro_rules! catalogue {
+    ($( $constant:ident = $name:literal, $kind:ident, $unit:ident, [$( $label:literal ),*], $help:literal; )+) => {
+        $(
+            #[doc = concat!("`", $name, "`")]
+            pub const $constant: Metric<{ <[&str]>::len(&[$( $label ),*]) }> = Metric {
+                entry: Entry {
+                    name: $name,
+                    kind: Kind::$kind,
+                    unit: Unit::$unit,
+                    labels: &[$( $label ),*],
+                    help: $help,
+                },
+                labels: [$( $label ),*],
+            };
+        )+
+
+        /// Every metric, in the order of METRICS.md.
+        pub const ALL: &[Entry] = &[$( $constant.entry ),+];
+    };
+}
+
+catalogue! {
+    PACKETS = "foobar_packets_total", Counter, Packets, ["iface", "direction", "port", "l4"],
+        "Packets seen on the interface, by the port of a service or other.";
+    BYTES = "foobar_bytes_total", Counter, Bytes, ["iface", "direction", "port", "l4"],
+        "Bytes seen on the interface, by the port of a service or other.";
+    FIREWALL_PACKETS = "foobar_firewall_packets_total", Counter, Packets, ["iface", "action", "reason"],
+        "Packets by what became of them, and why.";
+    FIREWALL_BYTES = "foobar_firewall_bytes_total", Counter, Bytes, ["iface", "action", "reason"],
+        "Bytes by what became of their packets, and why.";
+    RULE_HITS = "foobar_firewall_rule_hits_total", Counter, Packets, ["rule"],
+        "Packets that a rule decided, by the id of the rule.";
+    MAP_ENTRIES = "foobar_map_entries", Gauge, Number, ["map"],
+        "Entries in use in a BPF map.";
+    MAP_MAX_ENTRIES = "foobar_map_max_entries", Gauge, Number, ["map"],
+        "Entries that a BPF map has room for.";
+    MAP_MEMORY = "foobar_map_memory_bytes", Gauge, Number, ["map"],
+        "Kernel memory of a BPF map, by the kernel's own account.";
+    PROGRAM_ATTACHED = "foobar_program_attached", Gauge, Flag, ["program", "iface"],
+        "Whether the program that should judge the packets of the interface does.";
+    ATTACH_MODE = "foobar_attach_mode_info", Gauge, Info, ["iface", "mode"],
+        "How the program is attached: native (in the driver) or generic (in the network stack).";
+    ATTACH_FALLBACK = "foobar_attach_fallback_info", Gauge, Info, ["iface", "reason"],
+        "There only where the program is not attached as asked for, or not at all: why.";
+    PROGRAM_RUNS = "foobar_program_runs_total", Counter, Number, ["program"],
+        "Runs of the program since the daemon started. Stands still unless kernel.bpf_stats_enabled is on.";
+    PROGRAM_RUN_SECONDS = "foobar_program_run_seconds_total", Counter, Seconds, ["program"],
+        "Time that these runs took.";
+    RULESET = "foobar_ruleset_info", Gauge, Info, ["hash"],
+        "The ruleset in force, by the SHA-256 of its texts.";
+    RULESET_GENERATION = "foobar_ruleset_generation", Gauge, Number, [],
+        "How many times rules were put in force, since the state folder was made.";
+    RULES_LOADED = "foobar_rules_loaded_timestamp_seconds", Gauge, Timestamp, [],
+        "When the rules in force were put in force.";
+    RELOAD_SUCCESS = "foobar_config_reload_success", Gauge, Flag, [],
+        "Whether the last attempt to change the rules succeeded.";
+    CONFIRM_PENDING = "foobar_confirm_pending", Gauge, Flag, [],
+        "Whether the rules in force are taken back unless they are confirmed.";
+    UP = "foobar_up", Gauge, Flag, [],
+        "Whether rules are in force on every interface.";
+    BUILD = "foobar_build_info", Gauge, Info, ["version", "object"],
+        "The version of foobar, and where its BPF object comes from.";
+    SCRAPE_SECONDS = "foobar_scrape_duration_seconds", Gauge, Seconds, ["collector"],
+        "How long a collector took in this scrape.";
+    COLLECTOR_SUCCESS = "foobar_collector_success", Gauge, Flag, ["collector"],
+        "Whether a collector could read everything in this scrape.";
+    SERIES = "foobar_series", Gauge, Number, ["family"],
+        "How many series a metric has in this scrape.";
+}
+
+/// The series of one metric in one scrape.
+#[derive(Clone, Debug)]
+pub struct Family<const N: usize> {
+    metric: Metric<N>,
+    series: Vec<proto::Metric>,
+}
+
+impl<const N: usize> Metric<N> {
+    /// No series yet.
+    pub fn family(self) -> Family<N> {
+        Family { metric: self, series: Vec::new() }
+    }
+
+    /// The name with its prefix.
+    pub const fn name(&self) -> &'static str {
+        self.entry.name
+    }
+}
+
+impl Entry {
+    /// The name with its prefix.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The names of the labels.
+    pub const fn labels(&self) -> &'static [&'static str] {
+        self.labels
+    }
+
+    /// The sentence that explains the metric.
+    pub const fn help(&self) -> &'static str {
+        self.help
+    }
+}
+
+impl<const N: usize> Family<N> {
+    /// Adds a series.
+    pub fn add(&mut self, labels: [&str; N], value: f64) {
+        let mut series = proto::Metric::default();
+        let pairs = self.metric.labels.iter().zip(labels).map(|(name, value)| {
+            let mut pair = LabelPair::default();
+            pair.set_name((*name).to_owned());
+            pair.set_value(value.to_owned());
+            pair
+        });
+        series.set_label(pairs.collect());
+        match self.metric.entry.kind {
+            Kind::Counter => {
+                let mut counter = proto::Counter::default();
+                counter.set_value(value);
+                series.set_counter(counter);
+            }
+            Kind::Gauge => {
+                let mut gauge = proto::Gauge::default();
+                gauge.set_value(value);
+                series.set_gauge(gauge);
+            }
+        }
+        self.series.push(series);
+    }
+
+    /// Adds a series whose value is an integer. Prometheus keeps values as 64-bit floats, so above 2^53 the last
+    /// digits are rounded; a counter that is rounded still never goes back.
+    #[expect(clippy::cast_precision_loss, reason = "the exposition has no integers")]
+    pub fn add_integer(&mut self, labels: [&str; N], value: u64) {
+        self.add(labels, value as f64);
+    }
+
+    /// Adds a series that says yes or no.
+    pub fn add_flag(&mut self, labels: [&str; N], yes: bool) {
+        self.add(labels, if yes { 1.0 } else { 0.0 });
+    }
+
+    /// What the encoder takes.
+    pub fn into_proto(self) -> MetricFamily {
+        let mut family = MetricFamily::default();
+        family.set_name(self.metric.entry.name.to_owned());
+        family.set_help(self.metric.entry.help.to_owned());
+        family.set_field_type(match self.metric.entry.kind {
+            Kind::Counter => MetricType::COUNTER,
+            Kind::Gauge => MetricType::GAUGE,
+        });
+        family.set_metric(self.series);
+        family
+    }
+}
+
+impl Kind {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+        }
+    }
+}
+
+impl Unit {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Packets => "packets",
+            Self::Bytes => "bytes of whole frames",
+            Self::Seconds => "seconds",
+            Self::Timestamp => "seconds since 1970",
+            Self::Number => "number",
+            Self::Flag => "1 yes, 0 no",
+            Self::Info => "always 1",
+        }
+    }
+}
+
+/// What each label can be; the same wherever it stands.
+const LABELS: &[(&str, &str)] = &[
+    ("action", "what became of the packet: `accept` or `drop`"),
+    ("collector", "`counters` (read from the BPF maps) or `daemon` (asked of the daemon's writer)"),
+    ("direction", "`in`: from the network to the server; `out`: from the server"),
+    ("family", "name of a metric"),
+    ("hash", "SHA-256 in hexadecimal digits"),
+    ("iface", "name of an interface of `--interface`, or `other`: there are at most eight and `other`"),
+    ("l4", "`tcp`, `udp`, `sctp`, `icmp`, `icmpv6` or `other`"),
+    ("map", "name of a BPF map"),
+    ("mode", "`native` or `generic`"),
+    ("object", "where the BPF object of this foobar comes from"),
+    ("port", "port number of a configured service, or `other`: there are at most 32 and `other`"),
+    ("program", "name of a BPF program"),
+    (
+        "reason",
+        "of a packet: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`",
+    ),
+    ("rule", "`id` of a rule in force: there are at most 256"),
+    ("version", "version of foobar"),
+];
+
+/// METRICS.md: every metric, label and reason.
+pub fn markdown() -> String {
+    let mut text = String::from(
+        "# Metrics\n\n\
+         Written by `cargo xtask generate` from the catalogue in `foobar-daemon/src/metrics/catalogue.rs`; do not \
+         edit.\n\n\
+         foobar serves them on `http://127.0.0.1:9477/metrics` (`--listen`), beside `/healthz` (the daemon lives) and \
+         `/readyz` (rules are in force on every interface). Labels are bounded by configuration, never by traffic. \
+         Counters never go back over reloads, restarts and crashes of the daemon; they start at zero when the filter \
+         was detached or the machine started.\n\n\
+         | metric | type | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for Entry { name, kind, unit, labels, help } in ALL {
+        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
+        line(
+            &mut text,
+            format_args!("| `{name}` | {} | {} | {} | {help} |", kind.word(), unit.word(), labels.join(", ")),
+        );
+    }
+    text.push_str("\n## Labels\n\n| label | values |\n| --- | --- |\n");
+    for (label, values) in LABELS {
+        line(&mut text, format_args!("| `{label}` | {values} |"));
+    }
+    text.push_str(
+        "\n## Reasons\n\nEvery packet has exactly one.\n\n| reason | the packet |\n| --- | --- |\n",
+    );
+    for reason in foobar_common::verdict::Reason::ALL {
+        line(&mut text, format_args!("| `{}` | {} |", reason.label(), reason.describe()));
+    }
+    text
+}
+
+fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+    text.push_str(&line.to_string());
+    text.push('\n');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn names_follow_the_rules_of_prometheus() {
+        let mut names = BTreeSet::new();
+        for entry in ALL {
+            let Entry { name, kind, unit, labels, help } = entry;
+            assert!(names.insert(name), "{name} twice");
+            assert!(name.starts_with("foobar_"), "{name}");
+            assert_eq!(name.ends_with("_total"), *kind == Kind::Counter, "{name}");
+            assert_eq!(name.ends_with("_info"), *unit == Unit::Info, "{name}");
+            assert_eq!(name.contains("_seconds"), matches!(unit, Unit::Seconds | Unit::Timestamp), "{name}");
+            assert_eq!(name.ends_with("_timestamp_seconds"), *unit == Unit::Timestamp, "{name}");
+            assert!(help.ends_with('.'), "{name}");
+            assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len(), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_label_is_explained_once() {
+        let used: BTreeSet<&str> = ALL.iter().flat_map(|entry| entry.labels).copied().collect();
+        let explained: Vec<&str> = LABELS.iter().map(|(label, _)| *label).collect();
+        assert_eq!(explained, used.into_iter().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn metrics_md_is_the_catalogue() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../METRICS.md");
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == markdown(), "METRICS.md is old; renew it with `cargo xtask generate`");
+    }
+}

@@ -1,1 +1,335 @@
-//! To come.
+//! A scrape: the counters and the daemon's facts as metric families.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
+
+use foobar_common::{
+    counters::{Counter, Transport},
+    flow::Direction,
+    verdict::{Reason, Verdict},
+};
+use prometheus::{
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+
+use super::catalogue::{self, Family, Metric};
+use crate::{
+    control::protocol::Status,
+    daemon::handle::{Facts, Handle},
+    dataplane::{
+        attach::Attachment,
+        counters::{Counters, Port},
+    },
+    rules::model::{PortProtocol, ServicePort},
+};
+
+/// Collector of what the BPF maps hold.
+const COUNTERS: &str = "counters";
+/// Collector of what the daemon knows.
+const DAEMON: &str = "daemon";
+
+/// Where a scrape comes from.
+pub trait Source: Send + Sync {
+    /// The counters.
+    fn counters(&self) -> Result<Counters, String>;
+    /// What the daemon knows.
+    fn facts(&self) -> Result<Facts, String>;
+}
+
+impl Source for Handle {
+    fn counters(&self) -> Result<Counters, String> {
+        self.counters.read().map_err(|error| format!("{error:#}"))
+    }
+
+    fn facts(&self) -> Result<Facts, String> {
+        Self::facts(self).map_err(|refusal| refusal.error)
+    }
+}
+
+/// Reads everything at each scrape.
+pub struct ScrapeCollector {
+    source: Box<dyn Source>,
+    descriptors: Vec<Desc>,
+    /// One scrape at a time, and what the last good ones gave: counters that cannot be read must not vanish.
+    last: Mutex<Last>,
+}
+
+#[derive(Default)]
+struct Last {
+    counters: Option<Counters>,
+    facts: Option<Facts>,
+}
+
+impl fmt::Debug for ScrapeCollector {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ScrapeCollector").finish_non_exhaustive()
+    }
+}
+
+impl ScrapeCollector {
+    /// A collector of this source.
+    ///
+    /// # Errors
+    /// When a name of the catalogue is none that Prometheus takes.
+    pub fn new(source: Box<dyn Source>) -> prometheus::Result<Self> {
+        let descriptors = catalogue::ALL
+            .iter()
+            .map(|entry| {
+                let labels = entry.labels().iter().map(|label| (*label).to_owned()).collect();
+                Desc::new(entry.name().to_owned(), entry.help().to_owned(), labels, [].into())
+            })
+            .collect::<prometheus::Result<_>>()?;
+        Ok(Self { source, descriptors, last: Mutex::default() })
+    }
+}
+
+impl Collector for ScrapeCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        self.descriptors.iter().collect()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut success = catalogue::COLLECTOR_SUCCESS.family();
+        let mut seconds = catalogue::SCRAPE_SECONDS.family();
+        let mut families = Vec::new();
+
+        let started = Instant::now();
+        match self.source.facts() {
+            Ok(facts) => {
+                success.add_flag([DAEMON], facts.status.problems.is_empty());
+                last.facts = Some(facts);
+            }
+            Err(error) => {
+                tracing::warn!("scrape: {error}");
+                success.add_flag([DAEMON], false);
+            }
+        }
+        seconds.add([DAEMON], started.elapsed().as_secs_f64());
+
+        let started = Instant::now();
+        match self.source.counters() {
+            Ok(counters) => {
+                success.add_flag([COUNTERS], true);
+                last.counters = Some(counters);
+            }
+            Err(error) => {
+                tracing::warn!("scrape: read the counters: {error}");
+                success.add_flag([COUNTERS], false);
+            }
+        }
+        let Last { counters, facts } = &*last;
+        if let Some(counters) = counters {
+            counter_families(counters, facts.as_ref(), &mut families);
+        }
+        seconds.add([COUNTERS], started.elapsed().as_secs_f64());
+        if let Some(facts) = facts {
+            status_families(&facts.status, &mut families);
+        }
+        families.extend([success.into_proto(), seconds.into_proto()]);
+        families.retain(|family| !family.get_metric().is_empty());
+        families.push(series_family(&families));
+        families
+    }
+}
+
+/// How many series each family has, this one included.
+fn series_family(families: &[MetricFamily]) -> MetricFamily {
+    let mut series = catalogue::SERIES.family();
+    for family in families {
+        series.add_integer([family.name()], family.get_metric().len() as u64);
+    }
+    series.add_integer([catalogue::SERIES.name()], families.len() as u64 + 1);
+    series.into_proto()
+}
+
+fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut Vec<MetricFamily>) {
+    let interfaces: Vec<&str> = facts
+        .iter()
+        .flat_map(|facts| &facts.status.interfaces)
+        .map(|attachment| attachment.interface.as_str())
+        .collect();
+    let services: &[ServicePort] = facts.map_or(&[], |facts| &facts.service_ports);
+
+    // Zeros are told too: a counter that appears with its first packet hides that packet from rate().
+    let mut ports: BTreeMap<(&str, Direction, Port), Counter> = BTreeMap::new();
+    let others = Transport::ALL.into_iter().map(Port::Other);
+    for port in services.iter().copied().map(Port::Service).chain(others) {
+        ports.extend(interfaces.iter().map(|name| ((*name, Direction::In, port), Counter::default())));
+    }
+    let told = counters
+        .ports
+        .iter()
+        .map(|((name, direction, port), counter)| ((name.as_str(), *direction, *port), *counter));
+    ports.extend(told);
+    let mut packets = catalogue::PACKETS.family();
+    let mut bytes = catalogue::BYTES.family();
+    for ((interface, direction, port), counter) in ports {
+        let (number, transport) = port_labels(port);
+        let labels = [interface, direction.label(), &number, transport];
+        packets.add_integer(labels, counter.packets);
+        bytes.add_integer(labels, counter.bytes);
+    }
+    families.extend([packets.into_proto(), bytes.into_proto()]);
+
+    let mut verdicts: BTreeMap<(&str, Verdict, Reason), Counter> = BTreeMap::new();
+    for (verdict, reason) in usual_verdicts() {
+        verdicts.extend(interfaces.iter().map(|name| ((*name, verdict, reason), Counter::default())));
+    }
+    let told = counters
+        .verdicts
+        .iter()
+        .map(|((name, verdict, reason), counter)| ((name.as_str(), *verdict, *reason), *counter));
+    verdicts.extend(told);
+    let mut packets = catalogue::FIREWALL_PACKETS.family();
+    let mut bytes = catalogue::FIREWALL_BYTES.family();
+    for ((interface, verdict, reason), counter) in verdicts {
+        let labels = [interface, verdict.label(), reason.label()];
+        packets.add_integer(labels, counter.packets);
+        bytes.add_integer(labels, counter.bytes);
+    }
+    families.extend([packets.into_proto(), bytes.into_proto()]);
+
+    let mut hits = catalogue::RULE_HITS.family();
+    for (id, counter) in &counters.rules {
+        hits.add_integer([id], counter.packets);
+    }
+    families.push(hits.into_proto());
+}
+
+/// The pairs of verdict and reason that any ruleset can lead to.
+fn usual_verdicts() -> impl Iterator<Item = (Verdict, Reason)> {
+    let accepted = [Reason::Policy, Reason::Rule, Reason::Infrastructure, Reason::Failsafe];
+    let dropped = Reason::ALL.iter().copied().filter(|reason| {
+        matches!(reason, Reason::Policy | Reason::Rule | Reason::Fragments) || reason.is_malformed()
+    });
+    accepted
+        .into_iter()
+        .map(|reason| (Verdict::Accept, reason))
+        .chain(dropped.map(|reason| (Verdict::Drop, reason)))
+}
+
+/// The labels `port` and `l4`.
+fn port_labels(port: Port) -> (String, &'static str) {
+    match port {
+        Port::Service(ServicePort { protocol, port }) => {
+            let transport = match protocol {
+                PortProtocol::Tcp => Transport::Tcp,
+                PortProtocol::Udp => Transport::Udp,
+                PortProtocol::Sctp => Transport::Sctp,
+            };
+            (port.to_string(), transport.label())
+        }
+        Port::Other(transport) => ("other".to_owned(), transport.label()),
+    }
+}
+
+fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
+    let Status {
+        version,
+        object,
+        ready,
+        interfaces,
+        ruleset,
+        pending,
+        last_reload,
+        maps,
+        programs,
+        pid: _,
+        started_unix_ms: _,
+        not_ready: _,
+        mode: _,
+        rates: _,
+        problems: _,
+        listen: _,
+        control: _,
+        state: _,
+        pins: _,
+        ephemeral: _,
+    } = status;
+
+    let mut entries = catalogue::MAP_ENTRIES.family();
+    let mut max_entries = catalogue::MAP_MAX_ENTRIES.family();
+    let mut memory = catalogue::MAP_MEMORY.family();
+    for map in maps {
+        entries.add_integer([&map.map], map.entries.into());
+        max_entries.add_integer([&map.map], map.max_entries.into());
+        memory.add_integer([&map.map], map.bytes);
+    }
+    families.extend([entries.into_proto(), max_entries.into_proto(), memory.into_proto()]);
+
+    let mut runs = catalogue::PROGRAM_RUNS.family();
+    let mut run_seconds = catalogue::PROGRAM_RUN_SECONDS.family();
+    for program in programs {
+        runs.add_integer([&program.program], program.runs);
+        run_seconds
+            .add([&program.program], std::time::Duration::from_nanos(program.run_time_ns).as_secs_f64());
+    }
+    families.extend([runs.into_proto(), run_seconds.into_proto()]);
+
+    let mut attached = catalogue::PROGRAM_ATTACHED.family();
+    let mut modes = catalogue::ATTACH_MODE.family();
+    let mut fallbacks = catalogue::ATTACH_FALLBACK.family();
+    for Attachment { interface, index, mode, fallback, expected_program, found_program } in interfaces {
+        let program = programs.iter().find(|program| Some(program.id) == *expected_program);
+        let program = program.map_or("ingress", |program| &program.program);
+        let is_attached = index.is_some() && expected_program.is_some() && expected_program == found_program;
+        attached.add_flag([program, interface], is_attached);
+        if let Some(mode) = mode {
+            modes.add([interface, mode.label()], 1.0);
+        }
+        if let Some(fallback) = fallback {
+            fallbacks.add([interface, fallback_label(fallback)], 1.0);
+        }
+    }
+    families.extend([attached.into_proto(), modes.into_proto(), fallbacks.into_proto()]);
+
+    let mut hash = catalogue::RULESET.family();
+    hash.add([&ruleset.hash], 1.0);
+    let mut build = catalogue::BUILD.family();
+    build.add([version, object], 1.0);
+    families.extend([hash.into_proto(), build.into_proto()]);
+
+    let mut generation = catalogue::RULESET_GENERATION.family();
+    generation.add_integer([], ruleset.generation);
+    families.push(generation.into_proto());
+    if let Some(applied) = &ruleset.applied {
+        let seconds = std::time::Duration::from_millis(applied.unix_ms).as_secs_f64();
+        families.push(single(catalogue::RULES_LOADED, seconds));
+    }
+    families.extend([
+        flag(catalogue::RELOAD_SUCCESS, last_reload.success),
+        flag(catalogue::CONFIRM_PENDING, pending.is_some()),
+        flag(catalogue::UP, *ready),
+    ]);
+}
+
+fn single(metric: Metric<0>, value: f64) -> MetricFamily {
+    let mut family: Family<0> = metric.family();
+    family.add([], value);
+    family.into_proto()
+}
+
+fn flag(metric: Metric<0>, yes: bool) -> MetricFamily {
+    single(metric, if yes { 1.0 } else { 0.0 })
+}
+
+/// The words of a fallback reason as one of a few labels.
+fn fallback_label(words: &str) -> &'static str {
+    let labels = [
+        ("driver cannot", "driver"),
+        ("MTU", "mtu"),
+        ("another XDP program", "other_program"),
+        ("not permitted", "permission"),
+        ("adopted", "adopted"),
+    ];
+    labels.into_iter().find(|(part, _)| words.contains(part)).map_or("other", |(_, label)| label)
+}
+
+#[cfg(test)]
+mod tests;

@@ -122,7 +122,8 @@ impl Bundle {
             field(name.as_bytes());
             field(text.as_bytes());
         }
-        hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let digits = |byte: &u8| [byte >> 4, byte & 15].map(|half| char::from_digit(half.into(), 16));
+        hasher.finalize().iter().flat_map(digits).flatten().collect()
     }
 }
 
@@ -179,3 +180,6 @@ fn read_text(path: &Path, what: &str, limit: u64) -> Result<String> {
 fn invalid(path: &Path, operation: &str, cause: &str) -> anyhow::Error {
     InvalidInput(format!("{operation} {}: {cause}", path.display())).into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,11 +17,11 @@ use foobar_common::{
     },
 };
 
+use self::addresses::Side;
 pub use self::{
     addresses::{PrefixEntry, PrefixTable},
     fields::FieldTable,
 };
-use self::addresses::Side;
 use super::model::{FragmentPolicy, Policy, Rule, Ruleset};
 use crate::slots::Assigned;
 

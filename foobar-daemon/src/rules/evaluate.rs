@@ -217,3 +217,6 @@ fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
         Family::V6 => Ipv6Addr::from(bytes).into(),
     }
 }
+
+#[cfg(test)]
+mod tests;

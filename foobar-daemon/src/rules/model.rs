@@ -159,7 +159,7 @@ pub struct Rule {
     pub destination_port: Option<Vec<RangeInclusive<u16>>>,
     /// TCP flags.
     pub tcp_flags: Option<FlagCondition>,
-    /// ICMP and ICMPv6 messages.
+    /// Messages of ICMP and `ICMPv6`.
     pub icmp: Option<Vec<IcmpCondition>>,
     /// `true`: later fragments only. `false`: anything else.
     pub fragment: Option<bool>,
@@ -246,7 +246,7 @@ pub struct FlagCondition {
     pub clear: u8,
 }
 
-/// One ICMP or ICMPv6 message.
+/// One message of ICMP or `ICMPv6`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IcmpCondition {
     /// [`foobar_common::flow::protocol::ICMP`] or [`foobar_common::flow::protocol::ICMPV6`].

@@ -44,7 +44,7 @@ pub const ICMP_TYPES: [(&str, u8); 14] = [
     ("extended-echo-request", 42),
 ];
 
-/// ICMPv6 message types (IANA, ICMPv6 Parameters).
+/// `ICMPv6` message types (IANA, `ICMPv6` Parameters).
 pub const ICMPV6_TYPES: [(&str, u8); 15] = [
     ("destination-unreachable", 1),
     ("packet-too-big", 2),
@@ -63,7 +63,7 @@ pub const ICMPV6_TYPES: [(&str, u8); 15] = [
     ("listener-report-v2", 143),
 ];
 
-/// The ICMP message types of a protocol; none for any but ICMP and ICMPv6.
+/// The ICMP message types of a protocol; none for any but ICMP and `ICMPv6`.
 pub fn icmp_types(protocol: u8) -> &'static [(&'static str, u8)] {
     match protocol {
         protocol::ICMP => &ICMP_TYPES,

@@ -1,12 +1,54 @@
 //! `foobar rules apply`.
 
-use crate::{env::Env, outcome::Outcome};
+use std::{path::PathBuf, time::Duration};
+
+use crate::{
+    control::{
+        client::Target,
+        protocol::{self, ApplyRequest, Changed},
+    },
+    env::Env,
+    outcome::{InvalidInput, Outcome},
+    rules::bundle::Bundle,
+};
 
 /// Flags of `foobar rules apply`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+#[command(
+    long_about = "Put rules in force, on every interface in one step: each packet is judged wholly by the old or \
+                  wholly by the new rules. Rules with an error leave the old ones in force.\n\nWith \
+                  --confirm-within the old rules come back by themselves unless `foobar rules confirm` is said in \
+                  time, also when the daemon was killed meanwhile and started again: the way not to be locked out \
+                  of a machine that is far away.\n\nApplied rules are remembered: they stay in force over a restart \
+                  of the daemon, until its rule files change or others are applied.",
+    after_long_help = "Examples:\n  See what would change, then change it:\n    foobar rules check new.toml\n    \
+                       foobar rules diff new.toml\n    foobar rules apply new.toml --confirm-within 60s\n    \
+                       foobar rules confirm\n\n  Back to the rules before:\n    foobar rules rollback\n\nExit codes: \
+                       0 in force; 1 failed, and the old rules are in force; 2 the rules are invalid, and the old \
+                       rules are in force."
+)]
+pub struct Args {
+    /// Rule file, or folder whose *.toml are read in name order as one
+    path: PathBuf,
+    /// Take the rules back after this time unless they are confirmed, as 60s or 5m
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    confirm_within: Option<Duration>,
+    #[command(flatten)]
+    target: Target,
+}
 
 /// Runs the command.
-pub fn run(_args: &Args, _env: &mut Env<'_>) -> anyhow::Result<Outcome> {
-    anyhow::bail!("not yet")
+pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
+    let bundle = Bundle::read(&args.path)?;
+    // The daemon reads them again; here an error is told even if it does not run.
+    bundle.parse().map_err(InvalidInput::from)?;
+    let confirm_within_ms =
+        args.confirm_within
+            .map(|within| u64::try_from(within.as_millis()))
+            .transpose()
+            .map_err(|error| InvalidInput(format!("--confirm-within: {error}; it is from 1s to 24h")))?;
+    let request = ApplyRequest { bundle, confirm_within_ms };
+    let changed: Changed = args.target.client()?.post(protocol::APPLY, Some(&request))?;
+    writeln!(env.out, "{}", changed.message)?;
+    Ok(Outcome::Done)
 }

@@ -1,12 +1,24 @@
 //! `foobar rules rollback`.
 
-use crate::{env::Env, outcome::Outcome};
+use crate::{
+    control::{
+        client::Target,
+        protocol::{self, Changed},
+    },
+    env::Env,
+    outcome::Outcome,
+};
 
 /// Flags of `foobar rules rollback`.
 #[derive(Debug, clap::Args)]
-pub struct Args {}
+pub struct Args {
+    #[command(flatten)]
+    target: Target,
+}
 
 /// Runs the command.
-pub fn run(_args: &Args, _env: &mut Env<'_>) -> anyhow::Result<Outcome> {
-    anyhow::bail!("not yet")
+pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
+    let changed: Changed = args.target.client()?.post(protocol::ROLLBACK, None::<&()>)?;
+    writeln!(env.out, "{}", changed.message)?;
+    Ok(Outcome::Done)
 }

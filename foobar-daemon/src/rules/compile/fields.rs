@@ -36,7 +36,8 @@ pub(super) fn table(
         // All values between two boundaries mean the same to every rule.
         let value = u16::try_from(from).context("a boundary beyond the field")?;
         let class = classes.number(class_of_value(ruleset, slots, field, value));
-        let class = u16::try_from(class).context("the rules divide ports and types into over 65,536 classes")?;
+        let class =
+            u16::try_from(class).context("the rules divide ports and types into over 65,536 classes")?;
         table.resize(to as usize, class);
     }
     Ok(FieldTable { classes: table })
@@ -49,13 +50,20 @@ fn boundaries(ruleset: &Ruleset, slots: &Assigned, field: TableField) -> BTreeSe
     let mut range = |low: u16, high: u16| boundaries.extend([u32::from(low), u32::from(high) + 1]);
     match field {
         TableField::SourcePort => {
-            rules.flat_map(|rule| rule.source_port.iter().flatten()).for_each(|ports| range(*ports.start(), *ports.end()));
+            rules
+                .flat_map(|rule| rule.source_port.iter().flatten())
+                .for_each(|ports| range(*ports.start(), *ports.end()));
         }
         TableField::DestinationPort => {
             rules
                 .flat_map(|rule| rule.destination_port.iter().flatten())
                 .for_each(|ports| range(*ports.start(), *ports.end()));
-            ruleset.failsafe.ports.iter().chain(slots.services.keys()).for_each(|port| range(port.port, port.port));
+            ruleset
+                .failsafe
+                .ports
+                .iter()
+                .chain(slots.services.keys())
+                .for_each(|port| range(port.port, port.port));
         }
         TableField::Transport => (0..transport_value::END).for_each(|value| range(value, value)),
         TableField::Icmp => icmp_boundaries(ruleset, protocol::ICMP, range),
@@ -95,9 +103,9 @@ fn class_of_value(ruleset: &Ruleset, slots: &Assigned, field: TableField, value:
         TableField::Transport => of_rules(&|rule| accepts_transport(rule, value)),
         TableField::Icmp => of_rules(&|rule| accepts_icmp(rule, protocol::ICMP, value)),
         TableField::Icmpv6 => of_rules(&|rule| accepts_icmp(rule, protocol::ICMPV6, value)),
-        TableField::Vlan => of_rules(&|rule| {
-            rule.vlan.as_ref().is_none_or(|ids| value < UNTAGGED && ids.contains(&value))
-        }),
+        TableField::Vlan => {
+            of_rules(&|rule| rule.vlan.as_ref().is_none_or(|ids| value < UNTAGGED && ids.contains(&value)))
+        }
         TableField::Length => {
             of_rules(&|rule| rule.length.as_ref().is_none_or(|bytes| bytes.contains(&value)))
         }

@@ -1,6 +1,6 @@
 //! Why a packet does not meet a condition, in words.
 
-use std::{fmt::Write as _, ops::RangeInclusive};
+use std::ops::RangeInclusive;
 
 use foobar_common::flow::{Flow, Fragment, UNTAGGED};
 
@@ -37,8 +37,12 @@ impl Condition {
         match self {
             Self::Direction => "the packet comes in, the rule is for packets that go out".to_owned(),
             Self::Interface => {
-                let wanted = rule.interface.iter().flatten();
-                format!("interface {interface} is not {}", either(wanted))
+                let wanted = either(rule.interface.iter().flatten());
+                if interface.is_empty() {
+                    format!("no interface is given, so it is not {wanted}")
+                } else {
+                    format!("interface {interface} is not {wanted}")
+                }
             }
             Self::Vlan => {
                 let wanted = either(rule.vlan.iter().flatten());
@@ -88,18 +92,16 @@ fn outside(condition: Option<&AddressCondition>) -> String {
             AddressMatch::Set(name) => format!("@{name}"),
         }))
     };
-    let mut text = String::new();
+    let mut reasons = Vec::new();
     if let Some(AddressCondition { include, exclude }) = condition {
         if !include.is_empty() {
-            // Writing to a string never fails.
-            drop(write!(text, "is not in {}", words(include)));
+            reasons.push(format!("is not in {}", words(include)));
         }
         if !exclude.is_empty() {
-            let joint = if text.is_empty() { "" } else { ", or " };
-            drop(write!(text, "{joint}is excluded by {}", words(exclude)));
+            reasons.push(format!("is excluded by {}", words(exclude)));
         }
     }
-    text
+    reasons.join(", or ")
 }
 
 fn port_words(which: &str, port: Option<u16>, ranges: Option<&[RangeInclusive<u16>]>, flow: &Flow) -> String {

@@ -9,6 +9,8 @@ use crate::{outcome::InvalidInput, rules::bundle::SourceFile};
 
 /// More errors than these are only counted: nobody reads on.
 const SHOWN_MAX: usize = 20;
+/// More errors than these are not even kept.
+const KEPT_MAX: usize = 200;
 /// Longer lines are cut around the place.
 const LINE_MAX: usize = 100;
 
@@ -16,6 +18,8 @@ const LINE_MAX: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileErrors {
     errors: Vec<FileError>,
+    /// How many more there are.
+    more: usize,
 }
 
 /// One thing that is wrong in a rule file.
@@ -47,14 +51,19 @@ pub struct Place {
 }
 
 impl FileErrors {
-    /// Puts errors together, in the order of files and lines.
+    /// Puts errors together.
     pub fn new(errors: Vec<FileError>) -> Self {
-        Self { errors }
+        Self { errors, more: 0 }
     }
 
-    /// Each of them.
+    /// Each of them, up to some hundred.
     pub fn errors(&self) -> &[FileError] {
         &self.errors
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.errors.len() + self.more
     }
 }
 
@@ -66,7 +75,7 @@ impl fmt::Display for FileErrors {
             }
             error.fmt(formatter)?;
         }
-        if let Some(more @ 1..) = self.errors.len().checked_sub(SHOWN_MAX) {
+        if let Some(more @ 1..) = self.count().checked_sub(SHOWN_MAX) {
             write!(formatter, "\nand {more} more like these")?;
         }
         Ok(())
@@ -97,7 +106,63 @@ impl fmt::Display for FileError {
     }
 }
 
+/// Where readers put what they find wrong.
+pub(super) struct Errors<'b> {
+    files: &'b [SourceFile],
+    found: Vec<FileError>,
+    more: usize,
+}
+
+impl<'b> Errors<'b> {
+    /// For the files of a bundle.
+    pub(super) fn new(files: &'b [SourceFile]) -> Self {
+        Self { files, found: Vec::new(), more: 0 }
+    }
+
+    /// Something is wrong here. `help` says what to write instead; it may be empty.
+    pub(super) fn add(&mut self, place: &Place, message: impl Into<String>, help: impl AsRef<str>) {
+        let files = self.files;
+        self.keep(|| place.error(files, message.into(), Some(help.as_ref()).filter(|help| !help.is_empty())));
+    }
+
+    /// Something is wrong in another file than the rule files.
+    pub(super) fn add_elsewhere(&mut self, error: impl FnOnce() -> FileError) {
+        self.keep(error);
+    }
+
+    /// A place in words, for errors about two of them: `file:line`.
+    pub(super) fn position(&self, place: &Place) -> String {
+        place.position(self.files).map_or_else(String::new, |at| format!("{}:{}", at.file, at.line))
+    }
+
+    /// Nothing wrong, or all of it in the order of files and lines.
+    pub(super) fn finish(self) -> Result<(), FileErrors> {
+        let Self { files, mut found, more } = self;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let number = |name: &str| files.iter().position(|file| file.name == name).unwrap_or(usize::MAX);
+        found.sort_by_cached_key(|error| (number(&error.file), error.line, error.column));
+        Err(FileErrors { errors: found, more })
+    }
+
+    /// Finding the line costs the length of the text, so a file of noise must not make that happen for each of
+    /// a million errors.
+    fn keep(&mut self, error: impl FnOnce() -> FileError) {
+        if self.found.len() < KEPT_MAX {
+            self.found.push(error());
+        } else {
+            self.more += 1;
+        }
+    }
+}
+
 impl Place {
+    /// The beginning of a file.
+    pub(super) fn start_of(file: usize) -> Self {
+        Self { file, span: 0..0 }
+    }
+
     /// An error here. `files` are those of the bundle.
     pub fn error(&self, files: &[SourceFile], message: String, help: Option<&str>) -> FileError {
         match files.get(self.file) {

@@ -1,0 +1,370 @@
+//! What differs between two rulesets. Pure.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::Serialize;
+
+use super::super::words::{self, Setting};
+use crate::rules::model::{Rule, Ruleset};
+
+/// All differences; what is the same is left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Difference {
+    /// Hashes of both.
+    from: String,
+    to: String,
+    policy: Vec<Change>,
+    failsafe: Vec<Change>,
+    sets: Vec<SetChange>,
+    services: Vec<NamedChange>,
+    rules: RuleChanges,
+}
+
+/// A key whose value differs; `None` where it is absent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct Change {
+    key: String,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+/// Differences of a set; all its entries, if it is new or gone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct SetChange {
+    name: String,
+    change: Kind,
+    added: Vec<String>,
+    removed: Vec<String>,
+}
+
+/// A service that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct NamedChange {
+    name: String,
+    change: Kind,
+    from: Option<String>,
+    to: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Added,
+    Removed,
+    Changed,
+}
+
+/// Differences of the rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+struct RuleChanges {
+    added: Vec<PlacedRule>,
+    removed: Vec<PlacedRule>,
+    changed: Vec<ChangedRule>,
+    moved: Vec<MovedRule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct PlacedRule {
+    id: String,
+    /// Counted from 1.
+    position: usize,
+    action: &'static str,
+    conditions: Vec<Setting>,
+    #[serde(skip)]
+    line: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct ChangedRule {
+    id: String,
+    changes: Vec<Change>,
+}
+
+/// A rule that stands before or behind others than it did.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+struct MovedRule {
+    id: String,
+    /// Positions, counted from 1.
+    from: usize,
+    to: usize,
+}
+
+/// Compares two rulesets, each with its hash.
+pub(super) fn compare(old: (&str, &Ruleset), new: (&str, &Ruleset)) -> Difference {
+    let (from, old) = old;
+    let (to, new) = new;
+    Difference {
+        from: from.to_owned(),
+        to: to.to_owned(),
+        policy: settings(&words::settings_of_policy(&old.policy), &words::settings_of_policy(&new.policy)),
+        failsafe: settings(
+            &words::settings_of_failsafe(&old.failsafe),
+            &words::settings_of_failsafe(&new.failsafe),
+        ),
+        sets: sets(old, new),
+        services: services(old, new),
+        rules: rules(&old.rules, &new.rules),
+    }
+}
+
+fn settings(old: &[Setting], new: &[Setting]) -> Vec<Change> {
+    let by_key = |settings: &[Setting]| -> BTreeMap<&'static str, String> {
+        settings.iter().map(|setting| (setting.key, setting.value.clone())).collect()
+    };
+    let (old_values, new_values) = (by_key(old), by_key(new));
+    // In the order in which they are written, the new ones first.
+    let mut keys: Vec<&'static str> = Vec::new();
+    for setting in new.iter().chain(old) {
+        if !keys.contains(&setting.key) {
+            keys.push(setting.key);
+        }
+    }
+    keys.into_iter()
+        .map(|key| Change {
+            key: key.to_owned(),
+            from: old_values.get(key).cloned(),
+            to: new_values.get(key).cloned(),
+        })
+        .filter(|change| change.from != change.to)
+        .collect()
+}
+
+fn kind<T: PartialEq>(old: Option<&T>, new: Option<&T>) -> Option<Kind> {
+    match (old, new) {
+        (None, Some(_)) => Some(Kind::Added),
+        (Some(_), None) => Some(Kind::Removed),
+        (Some(old), Some(new)) if old != new => Some(Kind::Changed),
+        _ => None,
+    }
+}
+
+fn sets(old: &Ruleset, new: &Ruleset) -> Vec<SetChange> {
+    let entries = |ruleset: &Ruleset, name: &str| {
+        ruleset.sets.get(name).map(|set| set.entries.iter().copied().collect::<BTreeSet<_>>())
+    };
+    let names: BTreeSet<&String> = old.sets.keys().chain(new.sets.keys()).collect();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let (before, after) = (entries(old, name), entries(new, name));
+            let change = kind(before.as_ref(), after.as_ref())?;
+            let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+            Some(SetChange {
+                name: name.clone(),
+                change,
+                added: after.difference(&before).map(words::prefix).collect(),
+                removed: before.difference(&after).map(words::prefix).collect(),
+            })
+        })
+        .collect()
+}
+
+fn services(old: &Ruleset, new: &Ruleset) -> Vec<NamedChange> {
+    let (before, after) = (words::services(&old.services), words::services(&new.services));
+    let names: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let (from, to) = (before.get(name), after.get(name));
+            let change = kind(from, to)?;
+            Some(NamedChange { name: name.to_owned(), change, from: from.cloned(), to: to.cloned() })
+        })
+        .collect()
+}
+
+fn rules(old: &[Rule], new: &[Rule]) -> RuleChanges {
+    let place = |rules: &[Rule]| -> BTreeMap<String, usize> {
+        rules.iter().enumerate().map(|(index, rule)| (rule.id.clone(), index)).collect()
+    };
+    let (old_places, new_places) = (place(old), place(new));
+    let only_in = |rules: &[Rule], others: &BTreeMap<String, usize>| -> Vec<PlacedRule> {
+        let lonely = rules.iter().enumerate().filter(|(_, rule)| !others.contains_key(&rule.id));
+        lonely.map(|(index, rule)| placed(index, rule)).collect()
+    };
+    let mut changed = Vec::new();
+    // Old positions of the rules that both have, in the new order.
+    let mut common: Vec<(usize, usize, &str)> = Vec::new();
+    for (to, rule) in new.iter().enumerate() {
+        let Some((from, before)) = old_places.get(&rule.id).and_then(|from| Some((*from, old.get(*from)?)))
+        else {
+            continue;
+        };
+        common.push((from, to, &rule.id));
+        let differing = settings(&words::settings_of_rule(before), &words::settings_of_rule(rule));
+        if !differing.is_empty() {
+            changed.push(ChangedRule { id: rule.id.clone(), changes: differing });
+        }
+    }
+    let stayed = longest_rising(&common.iter().map(|(from, _, _)| *from).collect::<Vec<_>>());
+    let moved = common
+        .iter()
+        .filter(|(from, _, _)| !stayed.contains(from))
+        .map(|(from, to, id)| MovedRule { id: (*id).to_owned(), from: from + 1, to: to + 1 })
+        .collect();
+    RuleChanges { added: only_in(new, &old_places), removed: only_in(old, &new_places), changed, moved }
+}
+
+fn placed(index: usize, rule: &Rule) -> PlacedRule {
+    PlacedRule {
+        id: rule.id.clone(),
+        position: index + 1,
+        action: rule.action.label(),
+        conditions: words::conditions(rule),
+        line: words::conditions_line(rule),
+    }
+}
+
+/// The longest part of a sequence of different numbers that rises: the rules that did not move, if as few as
+/// possible did. Quadratic, for the few hundred rules there are.
+fn longest_rising(numbers: &[usize]) -> BTreeSet<usize> {
+    // For each number, the length of the longest rising part that ends with it, and where the one before stands.
+    let mut ends: Vec<(usize, Option<usize>)> = Vec::new();
+    for (index, number) in numbers.iter().enumerate() {
+        let before = (0..index).filter(|before| numbers.get(*before) < Some(number));
+        let best = before.max_by_key(|before| ends.get(*before).map_or(0, |(length, _)| *length));
+        let length = best.and_then(|best| ends.get(best)).map_or(0, |(length, _)| *length);
+        ends.push((length + 1, best));
+    }
+    let mut rising = BTreeSet::new();
+    let mut next = (0..ends.len()).max_by_key(|index| ends.get(*index).map_or(0, |(length, _)| *length));
+    while let Some(index) = next {
+        rising.extend(numbers.get(index));
+        next = ends.get(index).and_then(|(_, before)| *before);
+    }
+    rising
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, policy, failsafe, sets, services, rules } = self;
+        let RuleChanges { added, removed, changed, moved } = rules;
+        if *self == (Self { from: from.clone(), to: to.clone(), ..Self::default() }) {
+            let same = if from == to { "the same texts" } else { "other texts that say the same" };
+            return writeln!(formatter, "nothing would change: {same}");
+        }
+        for (section, changes) in [("policy", policy), ("failsafe", failsafe)] {
+            for change in changes {
+                writeln!(formatter, "~ {section}.{change}")?;
+            }
+        }
+        for SetChange { name, change, added, removed } in sets {
+            let (plus, minus) = (added.len(), removed.len());
+            writeln!(formatter, "{} set {name}: {plus} entries more, {minus} less", change.sign())?;
+        }
+        for NamedChange { name, change, from, to } in services {
+            let ports = [from, to].map(|ports| ports.as_deref().unwrap_or("none"));
+            writeln!(formatter, "{} service {name}: {} -> {}", change.sign(), ports[0], ports[1])?;
+        }
+        for (sign, rules) in [("+", added), ("-", removed)] {
+            for PlacedRule { id, position, action, line, .. } in rules {
+                writeln!(formatter, "{sign} rule {id} (number {position}): {action}  {line}")?;
+            }
+        }
+        for ChangedRule { id, changes } in changed {
+            for change in changes {
+                writeln!(formatter, "~ rule {id}: {change}")?;
+            }
+        }
+        for MovedRule { id, from, to } in moved {
+            writeln!(formatter, "> rule {id}: number {from} -> {to}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [from, to] = [&self.from, &self.to].map(|value| match value.as_deref() {
+            None | Some("") => "none",
+            Some(value) => value,
+        });
+        write!(formatter, "{} {from} -> {to}", self.key)
+    }
+}
+
+impl Kind {
+    const fn sign(self) -> char {
+        match self {
+            Self::Added => '+',
+            Self::Removed => '-',
+            Self::Changed => '~',
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::bundle::Bundle;
+
+    fn difference(old: &str, new: &str) -> Difference {
+        let [old, new] = [old, new].map(|text| Bundle::of_text("r.toml", &format!("schema = 1\n{text}")));
+        compare((&old.hash(), &old.parse().unwrap()), (&new.hash(), &new.parse().unwrap()))
+    }
+
+    fn rules(ids: &str) -> String {
+        ids.chars()
+            .fold(String::new(), |text, id| text + &format!("[[rule]]\nid = \"{id}\"\naction = \"accept\"\n"))
+    }
+
+    #[test]
+    fn the_same_rules_differ_in_nothing() {
+        assert_eq!(difference("", "").to_string(), "nothing would change: the same texts\n");
+        assert_eq!(
+            difference("", "# a comment\n").to_string(),
+            "nothing would change: other texts that say the same\n"
+        );
+    }
+
+    #[test]
+    fn every_part_is_compared() {
+        let old = "[policy]\nin = \"drop\"\n[failsafe]\nports = [\"tcp/22\"]\n[sets.a]\nentries = [\"192.0.2.1\", \
+                   \"192.0.2.2\"]\n[sets.gone]\nentries = [\"192.0.2.9\"]\n[[service]]\nname = \"www\"\nport = \
+                   \"tcp/80\"\nprotocol = \"raw\"\n[[rule]]\nid = \"old\"\naction = \"drop\"\n[[rule]]\nid = \
+                   \"web\"\naction = \"accept\"\nprotocol = \"tcp\"\ndestination_port = 80\n";
+        let new = "[policy]\nin = \"accept\"\n[sets.a]\nentries = [\"192.0.2.1\", \"192.0.2.3\", \
+                   \"192.0.2.4\"]\n[[service]]\nname = \"www\"\nport = [\"tcp/80\", \"tcp/443\"]\nprotocol = \
+                   \"raw\"\n[[rule]]\nid = \"web\"\naction = \"drop\"\nprotocol = \"tcp\"\ndestination_port = [80, \
+                   443]\nvlan = [3]\n[[rule]]\nid = \"new\"\naction = \"accept\"\nsource = [\"@a\"]\n";
+        let difference = difference(old, new);
+        assert_eq!(
+            difference.to_string(),
+            "~ policy.in drop -> accept\n\
+             ~ failsafe.ports tcp/22 -> none\n\
+             ~ set a: 2 entries more, 1 less\n\
+             - set gone: 0 entries more, 1 less\n\
+             ~ service www: tcp/80 -> tcp/80,tcp/443\n\
+             + rule new (number 2): accept  source @a\n\
+             - rule old (number 1): drop  every packet\n\
+             ~ rule web: action accept -> drop\n\
+             ~ rule web: destination_port 80 -> 80,443\n\
+             ~ rule web: vlan none -> 3\n"
+        );
+        let json = serde_json::to_value(&difference).unwrap();
+        assert_eq!(json["sets"][0]["added"], serde_json::json!(["192.0.2.3", "192.0.2.4"]));
+        assert_eq!(json["sets"][1]["change"], "removed");
+        assert_eq!(json["rules"]["added"][0]["position"], 2);
+    }
+
+    #[test]
+    fn as_few_rules_as_possible_have_moved() {
+        for (old, new, moved) in [
+            ("abcde", "abcde", ""),
+            ("abcde", "eabcd", "e"),
+            ("abcde", "bcdea", "a"),
+            ("abcde", "acbde", "c"),
+            ("abcde", "xacye", ""),
+            ("abc", "cba", "cb"),
+        ] {
+            let moves = difference(&rules(old), &rules(new)).rules.moved;
+            let ids: String = moves.iter().map(|rule| rule.id.as_str()).collect();
+            assert_eq!(ids.len(), moved.len(), "{old} {new}: {ids}");
+            if moved.len() == 1 && moved != "c" {
+                assert_eq!(ids, moved, "{old} {new}");
+            }
+        }
+    }
+}

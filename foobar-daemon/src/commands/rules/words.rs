@@ -1,0 +1,203 @@
+//! Parts of a ruleset in the words of the rule file.
+
+use std::{collections::BTreeMap, ops::RangeInclusive};
+
+use foobar_common::flow::Direction;
+use ipnet::IpNet;
+use serde::Serialize;
+
+use crate::rules::{
+    model::{AddressCondition, AddressMatch, Failsafe, FlagCondition, FragmentPolicy, Policy, Rule, Service},
+    names,
+};
+
+/// A key of the rule file and what it says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Setting {
+    pub key: &'static str,
+    pub value: String,
+}
+
+/// The conditions of a rule, in the order of the documentation. Absent ones are left out.
+pub(super) fn conditions(rule: &Rule) -> Vec<Setting> {
+    let Rule {
+        id: _,
+        action: _,
+        direction,
+        source,
+        destination,
+        protocol,
+        source_port,
+        destination_port,
+        tcp_flags,
+        icmp,
+        fragment,
+        interface,
+        vlan,
+        length,
+        comment: _,
+    } = rule;
+    let direction = match direction {
+        Direction::In => None,
+        Direction::Out => Some(direction.label().to_owned()),
+    };
+    let protocols =
+        protocol.as_ref().map(|numbers| list(numbers.iter().map(|number| protocol_word(*number))));
+    let messages = icmp.as_ref().map(|messages| {
+        list(messages.iter().map(|message| {
+            let name = names::icmp_name(message.protocol, message.kind, message.code);
+            format!("{}:{name}", names::protocol_name(message.protocol))
+        }))
+    });
+    let all = [
+        ("direction", direction),
+        ("source", source.as_ref().map(addresses)),
+        ("destination", destination.as_ref().map(addresses)),
+        ("protocol", protocols),
+        ("source_port", source_port.as_deref().map(ports)),
+        ("destination_port", destination_port.as_deref().map(ports)),
+        ("tcp_flags", tcp_flags.map(flags)),
+        ("icmp", messages),
+        ("fragment", fragment.map(|fragment| fragment.to_string())),
+        ("interface", interface.as_ref().map(list)),
+        ("vlan", vlan.as_ref().map(list)),
+        ("length", length.as_ref().map(range)),
+    ];
+    all.into_iter().filter_map(|(key, value)| Some(Setting { key, value: value? })).collect()
+}
+
+/// Everything of a rule that a reader can see but its id: what [`conditions`] gives, its action and its comment.
+pub(super) fn settings_of_rule(rule: &Rule) -> Vec<Setting> {
+    let mut settings = vec![Setting { key: "action", value: rule.action.label().to_owned() }];
+    settings.extend(conditions(rule));
+    settings.extend(rule.comment.iter().map(|comment| Setting { key: "comment", value: comment.clone() }));
+    settings
+}
+
+/// The conditions of a rule in one line.
+pub(super) fn conditions_line(rule: &Rule) -> String {
+    let words: Vec<String> =
+        conditions(rule).into_iter().map(|Setting { key, value }| format!("{key} {value}")).collect();
+    if words.is_empty() { "every packet".to_owned() } else { words.join("  ") }
+}
+
+/// `[policy]`.
+pub(super) fn settings_of_policy(policy: &Policy) -> Vec<Setting> {
+    let Policy { inbound, malformed, fragments, infrastructure } = policy;
+    let fragments = match fragments {
+        FragmentPolicy::Rules => "rules".to_owned(),
+        FragmentPolicy::Always(verdict) => verdict.label().to_owned(),
+    };
+    vec![
+        Setting { key: "in", value: inbound.label().to_owned() },
+        Setting { key: "malformed", value: malformed.label().to_owned() },
+        Setting { key: "fragments", value: fragments },
+        Setting { key: "infrastructure", value: infrastructure.to_string() },
+    ]
+}
+
+/// `[failsafe]`.
+pub(super) fn settings_of_failsafe(failsafe: &Failsafe) -> Vec<Setting> {
+    let Failsafe { ports, peers, never_ban } = failsafe;
+    vec![
+        Setting { key: "ports", value: list(ports) },
+        Setting { key: "peers", value: list(peers.iter().map(prefix)) },
+        Setting { key: "never_ban", value: list(never_ban.iter().map(prefix)) },
+    ]
+}
+
+/// The ports of each service, by its name.
+pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
+    services.iter().map(|Service { name, ports, .. }| (name.as_str(), list(ports))).collect()
+}
+
+/// An address as an address, a prefix as a prefix.
+pub(super) fn prefix(prefix: &IpNet) -> String {
+    if prefix.prefix_len() == prefix.max_prefix_len() {
+        prefix.addr().to_string()
+    } else {
+        prefix.to_string()
+    }
+}
+
+/// Words with commas between them.
+pub(super) fn list(words: impl IntoIterator<Item = impl ToString>) -> String {
+    words.into_iter().map(|word| word.to_string()).collect::<Vec<_>>().join(",")
+}
+
+fn addresses(condition: &AddressCondition) -> String {
+    let AddressCondition { include, exclude } = condition;
+    let word = |one: &AddressMatch| match one {
+        AddressMatch::Prefix(one) => prefix(one),
+        AddressMatch::Set(name) => format!("@{name}"),
+    };
+    list(include.iter().map(word).chain(exclude.iter().map(|one| format!("!{}", word(one)))))
+}
+
+fn protocol_word(number: u8) -> String {
+    names::name(&names::PROTOCOLS, number).map_or_else(|| number.to_string(), str::to_owned)
+}
+
+fn ports(ranges: &[RangeInclusive<u16>]) -> String {
+    list(ranges.iter().map(range))
+}
+
+fn range(range: &RangeInclusive<u16>) -> String {
+    let (start, end) = (range.start(), range.end());
+    if start == end { start.to_string() } else { format!("{start}-{end}") }
+}
+
+fn flags(condition: FlagCondition) -> String {
+    let FlagCondition { set, clear } = condition;
+    let named = |byte: u8, sign: &str| {
+        let names = names::TCP_FLAGS.iter().filter(move |(_, bit)| byte & bit != 0);
+        names.map(|(name, _)| format!("{sign}{name}")).collect::<Vec<_>>()
+    };
+    list(named(set, "").into_iter().chain(named(clear, "!")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::bundle::Bundle;
+
+    #[test]
+    fn a_rule_is_shown_in_the_words_of_its_file() {
+        let bundle = Bundle::of_text(
+            "r.toml",
+            r#"
+            schema = 1
+            [sets.offices]
+            entries = ["198.51.100.0/24"]
+            [[rule]]
+            id = "web"
+            action = "drop"
+            source = ["@offices", "203.0.113.0/24", "!203.0.113.9"]
+            protocol = "tcp"
+            destination_port = [80, "8000-8099"]
+            tcp_flags = { set = ["syn"], clear = ["ack"] }
+            interface = ["eth0"]
+            vlan = [10]
+            length = "0-128"
+            [[rule]]
+            id = "ping"
+            action = "accept"
+            icmp = ["echo-request"]
+            [[rule]]
+            id = "rest"
+            action = "accept"
+            "#,
+        );
+        let ruleset = bundle.parse().unwrap();
+        let lines: Vec<String> = ruleset.rules.iter().map(conditions_line).collect();
+        assert_eq!(
+            lines,
+            [
+                "source @offices,203.0.113.0/24,!203.0.113.9  protocol tcp  destination_port 80,8000-8099  \
+                 tcp_flags syn,!ack  interface eth0  vlan 10  length 0-128",
+                "icmp icmp:echo-request,icmpv6:echo-request",
+                "every packet",
+            ]
+        );
+    }
+}

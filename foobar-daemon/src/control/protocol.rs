@@ -1,0 +1,236 @@
+//! What goes over the control socket, and what `--json` shows of it.
+
+use std::collections::BTreeMap;
+
+use foobar_common::counters::Counter;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    dataplane::{
+        attach::{Attachment, Mode},
+        filter::{MapFill, ProgramFacts},
+    },
+    rules::bundle::Bundle,
+    state::Applied,
+};
+
+/// Longest request body, in bytes.
+pub const BODY_MAX: usize = 64 << 20;
+
+/// `GET /v1/status`.
+pub const STATUS: &str = "/v1/status";
+/// `GET /v1/rules`.
+pub const RULES: &str = "/v1/rules";
+/// `POST /v1/rules/apply`.
+pub const APPLY: &str = "/v1/rules/apply";
+/// `POST /v1/rules/confirm`.
+pub const CONFIRM: &str = "/v1/rules/confirm";
+/// `POST /v1/rules/rollback`.
+pub const ROLLBACK: &str = "/v1/rules/rollback";
+/// `POST /v1/reload`.
+pub const RELOAD: &str = "/v1/reload";
+/// `POST /v1/detach`.
+pub const DETACH: &str = "/v1/detach";
+
+/// Everything that `foobar status` shows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Whether its BPF object was built from source.
+    pub object: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Milliseconds since 1970 at which it started.
+    pub started_unix_ms: u64,
+    /// Whether rules are in force on every interface.
+    pub ready: bool,
+    /// If not, why.
+    pub not_ready: Vec<String>,
+    /// How the program was to be attached.
+    pub mode: Mode,
+    /// How it is, interface by interface.
+    pub interfaces: Vec<Attachment>,
+    /// The rules in force.
+    pub ruleset: RulesetFacts,
+    /// Set while they wait for their confirmation.
+    pub pending: Option<PendingFacts>,
+    /// How the last attempt to put rules in force ended.
+    pub last_reload: Reload,
+    /// How full the maps are.
+    pub maps: Vec<MapFill>,
+    /// The programs in force.
+    pub programs: Vec<ProgramFacts>,
+    /// How much passes, over the last seconds.
+    pub rates: Option<Rates>,
+    /// What of this could not be found out, and why.
+    pub problems: Vec<String>,
+    /// Address of the metrics.
+    pub listen: String,
+    /// Path of the control socket.
+    pub control: String,
+    /// The state folder.
+    pub state: String,
+    /// The pin folder.
+    pub pins: String,
+    /// Whether the filter goes away with the daemon.
+    pub ephemeral: bool,
+}
+
+/// The rules in force.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesetFacts {
+    /// SHA-256 of their texts.
+    pub hash: String,
+    /// How many times rules were put in force.
+    pub generation: u64,
+    /// When and by whom these were.
+    pub applied: Option<Applied>,
+    /// What `rules rollback` would bring back.
+    pub previous: Option<String>,
+    /// The path of `--rules`, which a reload reads.
+    pub path: String,
+    /// How many rules there are.
+    pub rules: usize,
+    /// How many services there are.
+    pub services: usize,
+    /// How many sets there are.
+    pub sets: usize,
+}
+
+/// A confirmation that is waited for.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PendingFacts {
+    /// What comes back without it.
+    pub previous: String,
+    /// Seconds until then.
+    pub seconds_left: f64,
+}
+
+/// How an attempt to put rules in force ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// Whether what was asked for is in force.
+    pub success: bool,
+    /// Milliseconds since 1970.
+    pub unix_ms: u64,
+    /// Who asked for what, in words.
+    pub what: String,
+    /// Why it failed.
+    pub error: Option<String>,
+}
+
+/// Packets and bits per second on all interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// Packets.
+    pub packets_per_second: f64,
+    /// Bits of whole frames.
+    pub bits_per_second: f64,
+    /// Packets that ended here.
+    pub dropped_packets_per_second: f64,
+    /// Over how many seconds.
+    pub seconds: f64,
+}
+
+/// Answer to [`RULES`]: the rules in force and what they counted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesInForce {
+    /// SHA-256 of the texts.
+    pub hash: String,
+    /// How many times rules were put in force.
+    pub generation: u64,
+    /// The texts.
+    pub bundle: Bundle,
+    /// By rule id.
+    pub rules: BTreeMap<String, Counted>,
+    /// By reason and verdict, over all interfaces.
+    pub reasons: Vec<ReasonCounted>,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counted {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes of whole frames.
+    pub bytes: u64,
+}
+
+/// What was counted for a reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReasonCounted {
+    /// Label of the reason.
+    pub reason: String,
+    /// Label of the verdict.
+    pub action: String,
+    /// How much.
+    #[serde(flatten)]
+    pub counted: Counted,
+}
+
+impl From<Counter> for Counted {
+    fn from(Counter { packets, bytes }: Counter) -> Self {
+        Self { packets, bytes }
+    }
+}
+
+/// Body of [`APPLY`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApplyRequest {
+    /// The texts.
+    pub bundle: Bundle,
+    /// Milliseconds until the old rules come back, unless these are confirmed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirm_within_ms: Option<u64>,
+}
+
+/// Answer to everything that changes something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// What was done, for people.
+    pub message: String,
+    /// The ruleset in force then; `None` after a detach.
+    pub hash: Option<String>,
+    /// How many times rules were put in force.
+    pub generation: u64,
+}
+
+/// Answer to a request that was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// Why, and what to do.
+    pub error: String,
+    /// Whose fault it is.
+    pub kind: RefusalKind,
+}
+
+/// Kinds of refusals; the client's exit code follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RefusalKind {
+    /// The request or the rules in it cannot be meant so: exit code 2.
+    Invalid,
+    /// It could not be done: exit code 1.
+    Failed,
+    /// Something else has to be done first: exit code 1.
+    Conflict,
+}
+
+impl Refusal {
+    /// See [`RefusalKind::Invalid`].
+    pub fn invalid(error: impl Into<String>) -> Self {
+        Self { error: error.into(), kind: RefusalKind::Invalid }
+    }
+
+    /// See [`RefusalKind::Failed`].
+    pub fn failed(error: impl Into<String>) -> Self {
+        Self { error: error.into(), kind: RefusalKind::Failed }
+    }
+
+    /// See [`RefusalKind::Conflict`].
+    pub fn conflict(error: impl Into<String>) -> Self {
+        Self { error: error.into(), kind: RefusalKind::Conflict }
+    }
+}

@@ -1,0 +1,139 @@
+//! What `status`, `/readyz` and the metrics tell of the daemon.
+
+use std::time::Instant;
+
+use super::{handle::Facts, writer::Writer};
+use crate::{
+    control::protocol::{PendingFacts, RulesetFacts, Status},
+    dataplane::{attach::Attachment, object},
+    rates::Sample,
+};
+
+/// Gathers everything that can be found out.
+pub(super) fn gather(writer: &Writer) -> Facts {
+    let Writer { settings, state, filter, rules, deadline, last_reload, .. } = writer;
+    let mut problems = Vec::new();
+    let mut or_problem = |what: &str, error: anyhow::Error| problems.push(format!("{what}: {error:#}"));
+    let maps = filter.maps().unwrap_or_else(|error| {
+        or_problem("ask how full the maps are", error);
+        Vec::new()
+    });
+    let mut programs = filter.programs().unwrap_or_else(|error| {
+        or_problem("ask for the programs", error);
+        Vec::new()
+    });
+    for program in &mut programs {
+        if let Some(before) = writer.runs_before.get(&program.program) {
+            program.runs += before.runs;
+            program.run_time_ns += before.run_time_ns;
+        }
+    }
+    let rates = match filter.counters() {
+        Ok(counters) => {
+            let sample = Sample::of(&counters, writer.started.elapsed());
+            // The last sample may be a moment old only, which gives no useful rate.
+            let [older, last] = writer.samples;
+            let long_ago = |earlier: &Sample| sample.at.abs_diff(earlier.at).as_secs_f64() >= 1.0;
+            last.filter(long_ago).or(older).or(last).and_then(|earlier| sample.since(&earlier))
+        }
+        Err(error) => {
+            or_problem("read the counters", error);
+            None
+        }
+    };
+    let interfaces = filter.attachments();
+    let not_ready: Vec<String> = interfaces.iter().filter_map(not_filtered).collect();
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        object: object::ORIGIN.to_owned(),
+        pid: std::process::id(),
+        started_unix_ms: writer.started_unix_ms,
+        ready: not_ready.is_empty(),
+        not_ready,
+        mode: settings.mode,
+        interfaces,
+        ruleset: RulesetFacts {
+            hash: rules.hash.clone(),
+            generation: state.generation,
+            applied: state.applied.clone(),
+            previous: match &state.pending {
+                Some(pending) => Some(pending.previous.clone()),
+                None => state.previous.clone(),
+            },
+            path: settings.rules.display().to_string(),
+            rules: rules.ruleset.rules.len(),
+            services: rules.ruleset.services.len(),
+            sets: rules.ruleset.sets.len(),
+        },
+        pending: state.pending.as_ref().zip(*deadline).map(|(pending, deadline)| PendingFacts {
+            previous: pending.previous.clone(),
+            seconds_left: deadline.saturating_duration_since(Instant::now()).as_secs_f64(),
+        }),
+        last_reload: last_reload.clone(),
+        maps,
+        programs,
+        rates,
+        problems,
+        listen: settings.listen.to_string(),
+        control: settings.control.display().to_string(),
+        state: settings.state.as_ref().map_or_else(
+            || "a temporary folder, as the run is ephemeral".to_owned(),
+            |state| state.display().to_string(),
+        ),
+        pins: settings.pins.display().to_string(),
+        ephemeral: settings.ephemeral,
+    };
+    let mut service_ports: Vec<_> =
+        rules.ruleset.services.iter().flat_map(|service| &service.ports).copied().collect();
+    service_ports.sort_unstable();
+    service_ports.dedup();
+    Facts { status, service_ports }
+}
+
+/// Why no rules are in force on an interface, if none are.
+pub(super) fn not_filtered(attachment: &Attachment) -> Option<String> {
+    let Attachment { interface, index, mode, fallback, expected_program, found_program } = attachment;
+    let why = match (index, mode, expected_program, found_program) {
+        (None, ..) => "the interface does not exist".to_owned(),
+        (_, None, ..) => match fallback {
+            Some(why) => format!("not attached: {why}"),
+            None => "not attached".to_owned(),
+        },
+        (_, _, _, None) => "no program is attached".to_owned(),
+        (_, _, Some(expected), Some(found)) if expected != found => {
+            format!("program {found} is attached, not foobar's program {expected}")
+        }
+        (_, _, None, Some(_)) => "it is not known which program should be attached".to_owned(),
+        (_, _, Some(_), Some(_)) => return None,
+    };
+    Some(format!("{interface}: {why}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataplane::attach::AttachedMode;
+
+    #[test]
+    fn only_the_expected_program_makes_an_interface_ready() {
+        let good = Attachment {
+            interface: "eth0".to_owned(),
+            index: Some(2),
+            mode: Some(AttachedMode::Native),
+            fallback: None,
+            expected_program: Some(7),
+            found_program: Some(7),
+        };
+        assert_eq!(not_filtered(&good), None);
+        for (attachment, said) in [
+            (Attachment { index: None, ..good.clone() }, "does not exist"),
+            (Attachment { mode: None, fallback: Some("because".to_owned()), ..good.clone() }, "because"),
+            (Attachment { found_program: None, ..good.clone() }, "no program"),
+            (Attachment { found_program: Some(8), ..good.clone() }, "program 8 is attached"),
+            (Attachment { expected_program: None, ..good }, "not known"),
+        ] {
+            let why = not_filtered(&attachment).unwrap();
+            assert!(why.starts_with("eth0: ") && why.contains(said), "{why}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! What the servers, the signals and the metrics hold of the one writer.
+
+use std::{
+    fmt,
+    sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    time::Duration,
+};
+
+use super::start::Rules;
+use crate::{
+    control::protocol::{Changed, Refusal, RulesInForce, Status},
+    dataplane::counters::CounterReader,
+    rules::model::ServicePort,
+};
+
+/// How long a look waits for the writer, which may be loading a ruleset.
+const LOOK_TIME: Duration = Duration::from_secs(10);
+/// How long a change waits for the writer.
+const CHANGE_TIME: Duration = Duration::from_secs(100);
+/// Requests that wait for the writer at a time.
+pub const QUEUE: usize = 64;
+
+/// Asks the writer; cheap to clone.
+#[derive(Clone)]
+pub struct Handle {
+    requests: SyncSender<Request>,
+    /// Counters are read past the writer.
+    pub counters: CounterReader,
+}
+
+/// Something that the writer does, one after the other.
+pub enum Request {
+    /// Tell what is.
+    Facts(SyncSender<Facts>),
+    /// Tell the rules in force.
+    Rules(SyncSender<Result<RulesInForce, Refusal>>),
+    /// Change something.
+    Change {
+        /// What.
+        change: Change,
+        /// Who asks, in words.
+        by: String,
+        /// Where the result goes, if anybody waits for it; it is logged in any case.
+        reply: Option<SyncSender<Result<Changed, Refusal>>>,
+    },
+    /// Look after the interfaces: one of them has changed.
+    Tend,
+    /// End, and leave the filter in force unless it is ephemeral.
+    Stop,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Facts(_) => "Facts",
+            Self::Rules(_) => "Rules",
+            Self::Change { .. } => "Change",
+            Self::Tend => "Tend",
+            Self::Stop => "Stop",
+        })
+    }
+}
+
+/// A change of what is in force.
+#[derive(Debug)]
+pub enum Change {
+    /// Put these rules in force.
+    Apply {
+        /// They, with their texts.
+        rules: Box<Rules>,
+        /// Take them back after this time unless they are confirmed.
+        confirm_within: Option<Duration>,
+    },
+    /// Keep the rules that wait for their confirmation.
+    Confirm,
+    /// Put the rules before them back in force.
+    Rollback,
+    /// Put the rule files of `--rules` in force.
+    Reload,
+    /// Take the filter away and end.
+    Detach,
+}
+
+/// What is, for `status` and metrics.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// As `status` shows it.
+    pub status: Status,
+    /// The ports of the services in force.
+    pub service_ports: Vec<ServicePort>,
+}
+
+impl Handle {
+    /// A handle of the writer that takes these requests.
+    pub fn new(requests: SyncSender<Request>, counters: CounterReader) -> Self {
+        Self { requests, counters }
+    }
+
+    /// Asks what is.
+    pub fn facts(&self) -> Result<Facts, Refusal> {
+        self.ask(LOOK_TIME, Request::Facts)
+    }
+
+    /// Asks for the rules in force.
+    pub fn rules(&self) -> Result<RulesInForce, Refusal> {
+        self.ask(LOOK_TIME, Request::Rules)?
+    }
+
+    /// Has something changed, and waits until it is.
+    pub fn change(&self, change: Change, by: &str) -> Result<Changed, Refusal> {
+        let by = by.to_owned();
+        self.ask(CHANGE_TIME, |reply| Request::Change { change, by, reply: Some(reply) })?
+    }
+
+    /// Has the rule files read again; the log tells how that ended.
+    pub fn reload(&self, by: &str) {
+        let request = Request::Change { change: Change::Reload, by: by.to_owned(), reply: None };
+        if let Err(refusal) = self.send(request) {
+            tracing::error!("reload by {by}: {}", refusal.error);
+        }
+    }
+
+    /// Has the interfaces looked after; `false` when there is no writer any more.
+    pub fn tend(&self) -> bool {
+        // With a full queue the writer is busy, and looks after them within a second of being done.
+        !matches!(self.requests.try_send(Request::Tend), Err(TrySendError::Disconnected(_)))
+    }
+
+    /// Has the writer end. Waits for its place in the queue, but not for the end.
+    pub fn stop(&self) {
+        if self.requests.send(Request::Stop).is_err() {
+            tracing::debug!("the writer had ended before it was asked to");
+        }
+    }
+
+    fn ask<T>(
+        &self,
+        patience: Duration,
+        request: impl FnOnce(SyncSender<T>) -> Request,
+    ) -> Result<T, Refusal> {
+        let (reply, answer) = sync_channel(1);
+        self.send(request(reply))?;
+        answer.recv_timeout(patience).map_err(|error| match error {
+            RecvTimeoutError::Timeout => Refusal::failed(format!(
+                "the daemon is still busy after {} s; `foobar status` tells later how it ended",
+                patience.as_secs()
+            )),
+            RecvTimeoutError::Disconnected => Refusal::failed("the daemon is ending"),
+        })
+    }
+
+    fn send(&self, request: Request) -> Result<(), Refusal> {
+        self.requests.try_send(request).map_err(|error| match error {
+            TrySendError::Full(_) => {
+                Refusal::failed(format!("{QUEUE} requests wait for the daemon already; try again later"))
+            }
+            TrySendError::Disconnected(_) => Refusal::failed("the daemon is ending"),
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! Which rules a daemon starts with, compiled; nothing is changed yet.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::{
+    config::{DEFAULT_RULES, Settings},
+    dataplane::counters::pinned_rule_slot,
+    outcome::InvalidInput,
+    rules::{
+        bundle::Bundle,
+        compile::{CompiledRuleset, compile},
+        model::Ruleset,
+    },
+    slots::Slots,
+    state::{Confirmation, Occasion, RulesetSource, State, plan_start, store::Store},
+};
+
+/// Everything that is to be put in force.
+#[derive(Debug)]
+pub struct Start {
+    /// The rules.
+    pub rules: Rules,
+    /// Compiled with the slots of `slots`.
+    pub compiled: CompiledRuleset,
+    /// The book of slots with these rules in it.
+    pub slots: Slots,
+    /// The book as it was.
+    pub slots_before: Slots,
+    /// What is to be remembered.
+    pub state: State,
+    /// What was remembered.
+    pub state_before: State,
+    /// How long their confirmation is still waited for, if it is.
+    pub confirm_within: Option<Duration>,
+    /// Why these rules, in words.
+    pub why: &'static str,
+    /// Why other rules, which should have been preferred, were not.
+    pub problems: Vec<String>,
+}
+
+/// Rules with their texts.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// The texts.
+    pub bundle: Bundle,
+    /// Their hash.
+    pub hash: String,
+    /// What they say.
+    pub ruleset: Ruleset,
+}
+
+impl Rules {
+    /// Reads what texts say.
+    ///
+    /// # Errors
+    /// [`InvalidInput`] with all that is wrong in them.
+    pub fn new(bundle: Bundle) -> Result<Self> {
+        let ruleset = bundle.parse().map_err(InvalidInput::from)?;
+        Ok(Self { hash: bundle.hash(), bundle, ruleset })
+    }
+
+    /// Reads the rule files of `--rules`.
+    ///
+    /// # Errors
+    /// As [`Rules::new`], and when they cannot be read.
+    pub fn from_files(path: &Path) -> Result<Self> {
+        read_files(path).and_then(Self::new)
+    }
+}
+
+/// Reads the texts of `--rules`.
+///
+/// # Errors
+/// [`InvalidInput`] with what to do.
+fn read_files(path: &Path) -> Result<Bundle> {
+    if path == Path::new(DEFAULT_RULES) && !path.exists() {
+        return Err(InvalidInput(format!(
+            "there are no rules: name a file or folder with --rules PATH, or write rule files into \
+             {DEFAULT_RULES} (the smallest one says: schema = 1)"
+        ))
+        .into());
+    }
+    Bundle::read(path)
+}
+
+/// The hash of the rule files of `--rules`, if they can be read.
+pub fn files_hash(path: &Path) -> Option<String> {
+    read_files(path).ok().map(|bundle| bundle.hash())
+}
+
+/// Chooses the rules, and compiles them.
+///
+/// # Errors
+/// When neither the files nor an earlier decision give rules that can be used: why, for each of them.
+pub fn prepare(store: &Store, settings: &Settings, unix_ms: u64) -> Result<Start> {
+    let state_before = store.state()?;
+    let slots_before = Slots::load(&store.slots())?;
+    let files = read_files(&settings.rules);
+    let files_hash = files.as_ref().ok().map(Bundle::hash);
+    let plan = plan_start(&state_before, files_hash.as_deref(), unix_ms);
+    let mut files = Some(files);
+    let mut problems: Vec<anyhow::Error> = Vec::new();
+    if let (Some(Err(error)), false) = (&files, plan.sources.contains(&RulesetSource::Files)) {
+        problems.push(anyhow!("{error:#}"));
+    }
+    for source in &plan.sources {
+        let bundle = match source {
+            RulesetSource::Files => {
+                files.take().unwrap_or_else(|| Err(anyhow!("the rule files were tried already")))
+            }
+            RulesetSource::Store(hash) => store.ruleset(hash),
+        };
+        let mut slots = slots_before.clone();
+        let used = bundle.and_then(Rules::new).and_then(|rules| {
+            let counted = |slot| pinned_rule_slot(&settings.pins, slot);
+            let compiled = compile_with(&mut slots, &rules.ruleset, &settings.interfaces, &counted)?;
+            Ok((rules, compiled))
+        });
+        match used {
+            Ok((rules, compiled)) => {
+                let by = match plan.confirmation {
+                    Confirmation::TooLate => "start, after a confirmation that did not come",
+                    Confirmation::Left(_) | Confirmation::NotWaited => "start",
+                };
+                let occasion = Occasion { by, unix_ms, files: files_hash };
+                let state = plan
+                    .carried_out(&state_before, source, &rules.hash, &occasion)
+                    .map_err(|conflict| anyhow!(conflict.0))?;
+                let confirm_within = state.pending.as_ref().and_then(|pending| pending.left(unix_ms));
+                return Ok(Start {
+                    rules,
+                    compiled,
+                    slots,
+                    slots_before,
+                    state,
+                    state_before,
+                    confirm_within,
+                    why: if problems.is_empty() { plan.why } else { "the rules before them cannot be used" },
+                    problems: problems.iter().map(|problem| format!("{problem:#}")).collect(),
+                });
+            }
+            Err(error) => problems.push(error),
+        }
+    }
+    let mut problems = problems.into_iter();
+    let first = problems.next().unwrap_or_else(|| anyhow!("there are no rules"));
+    Err(problems.fold(first, |error, next| error.context(format!("{next:#}"))))
+}
+
+/// Gives the rules their counter slots, and compiles them.
+///
+/// # Errors
+/// [`InvalidInput`]: says what there is too much of.
+pub fn compile_with(
+    slots: &mut Slots,
+    ruleset: &Ruleset,
+    interfaces: &[String],
+    counted: &dyn Fn(u32) -> Result<foobar_common::counters::Counter>,
+) -> Result<CompiledRuleset> {
+    let assigned = slots
+        .assign(ruleset, interfaces, counted)
+        .context("give every rule, service and interface a counter")?;
+    compile(ruleset, &assigned).map_err(|error| InvalidInput(format!("compile the rules: {error:#}")).into())
+}

@@ -1,0 +1,388 @@
+//! The one writer: a thread that owns the filter, the state and the book of slots, and does one thing at a time.
+
+use std::{
+    collections::BTreeMap,
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, Result};
+use foobar_common::verdict::{Reason, Verdict};
+use sd_notify::NotifyState;
+
+use super::{
+    handle::{Change, Facts, Request},
+    notify,
+    start::{Rules, compile_with, files_hash},
+};
+use crate::{
+    config::Settings,
+    control::protocol::{Changed, Counted, ReasonCounted, Refusal, Reload, RulesInForce},
+    dataplane::filter::{Filter, Tended},
+    outcome::InvalidInput,
+    rates::Sample,
+    slots::Slots,
+    state::{Conflict, Occasion, State, store::Store, unix_ms},
+};
+
+/// How often interfaces are looked after even if nobody says that they changed.
+const TEND_EVERY: Duration = Duration::from_secs(1);
+/// How often all packets are counted up, for rates.
+const SAMPLE_EVERY: Duration = Duration::from_secs(5);
+/// How long after a failed attempt to take unconfirmed rules back the next one follows.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+/// Shortest and longest time for a confirmation.
+const CONFIRM_WITHIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_hours(24));
+
+/// What the writer owns.
+pub struct Writer {
+    /// The settings of this run.
+    pub settings: Settings,
+    /// The state folder.
+    pub store: Store,
+    /// What is remembered; the store has the same.
+    pub state: State,
+    /// The book of slots; the store has the same.
+    pub slots: Slots,
+    /// The filter.
+    pub filter: Filter,
+    /// The rules in force.
+    pub rules: Rules,
+    /// When unconfirmed rules are taken back.
+    pub deadline: Option<Instant>,
+    /// How the last attempt to put rules in force ended.
+    pub last_reload: Reload,
+    /// The time of day.
+    pub now: fn() -> SystemTime,
+    /// Milliseconds since 1970 at which the daemon started.
+    pub started_unix_ms: u64,
+    /// When the daemon started.
+    pub started: Instant,
+    /// The last two samples of all packets, the older first.
+    pub samples: [Option<Sample>; 2],
+    /// Runs of programs that this daemon has replaced, by name.
+    pub runs_before: BTreeMap<String, Runs>,
+}
+
+/// How often a program ran.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Runs {
+    /// Times.
+    pub runs: u64,
+    /// Nanoseconds they took in all.
+    pub run_time_ns: u64,
+}
+
+/// How the writer ended.
+pub enum End {
+    /// The daemon was asked to end.
+    Stopped,
+    /// The filter was taken away.
+    Detached,
+}
+
+impl Writer {
+    /// Works until it is told to end.
+    ///
+    /// # Errors
+    /// When the filter could not be taken away at the end.
+    pub fn run(mut self, requests: &Receiver<Request>) -> Result<End> {
+        let mut tended = Instant::now();
+        let mut sampled = None::<Instant>;
+        loop {
+            let now = Instant::now();
+            if self.deadline.is_some_and(|deadline| deadline <= now) {
+                self.take_back_unconfirmed();
+            }
+            if now.duration_since(tended) >= TEND_EVERY {
+                tended = now;
+                self.tend();
+            }
+            if sampled.is_none_or(|sampled| now.duration_since(sampled) >= SAMPLE_EVERY) {
+                sampled = Some(now);
+                self.sample();
+            }
+            let until_deadline = self.deadline.map_or(TEND_EVERY, |deadline| deadline - now.min(deadline));
+            match requests.recv_timeout(TEND_EVERY.min(until_deadline)) {
+                Ok(Request::Facts(reply)) => drop(reply.send(self.facts())),
+                Ok(Request::Rules(reply)) => drop(reply.send(self.rules_in_force())),
+                Ok(Request::Tend) => self.tend(),
+                Ok(Request::Change { change: Change::Detach, by, reply }) => {
+                    let result = self.detach(&by);
+                    let end = result.as_ref().map(|_| End::Detached).map_err(|error| {
+                        anyhow::anyhow!("{error:#}; `foobar detach` takes away what is left")
+                    });
+                    if let Some(reply) = reply {
+                        drop(reply.send(result.map_err(|error| Refusal::failed(format!("{error:#}")))));
+                    }
+                    return end;
+                }
+                Ok(Request::Change { change, by, reply }) => {
+                    let result = self.change(change, &by);
+                    if let Some(reply) = reply {
+                        drop(reply.send(result));
+                    }
+                }
+                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+
+    /// Makes a change, and says in the log how it went.
+    fn change(&mut self, change: Change, by: &str) -> Result<Changed, Refusal> {
+        let (what, result) = match change {
+            Change::Apply { rules, confirm_within } => ("apply", self.apply(*rules, confirm_within, by)),
+            Change::Confirm => ("confirm", self.confirm()),
+            Change::Rollback => ("rollback", self.roll_back(by)),
+            Change::Reload => ("reload", self.reload(by)),
+            Change::Detach => ("detach", Err(Refusal::failed("the daemon is ending"))),
+        };
+        self.report(what, by, &result);
+        result
+    }
+
+    fn report(&mut self, what: &str, by: &str, result: &Result<Changed, Refusal>) {
+        let error = result.as_ref().err().map(|refusal| refusal.error.clone());
+        match (result, &error) {
+            (Ok(changed), _) => tracing::info!("{what} by {by}: {}", changed.message),
+            (Err(_), Some(error)) => {
+                tracing::error!("{what} by {by} failed, the rules in force stay: {error}");
+            }
+            (Err(_), None) => {}
+        }
+        self.last_reload = Reload {
+            success: error.is_none(),
+            unix_ms: unix_ms((self.now)()),
+            what: format!("{what} by {by}"),
+            error,
+        };
+    }
+
+    fn apply(
+        &mut self,
+        rules: Rules,
+        confirm_within: Option<Duration>,
+        by: &str,
+    ) -> Result<Changed, Refusal> {
+        let (shortest, longest) = CONFIRM_WITHIN;
+        if confirm_within.is_some_and(|within| within < shortest || within > longest) {
+            return Err(Refusal::invalid("the time for a confirmation is from 1s to 24h"));
+        }
+        let occasion = self.occasion(by);
+        let next = self.state.with_ruleset(&rules.hash, confirm_within, &occasion).map_err(conflict)?;
+        self.put_in_force(next, rules)?;
+        self.deadline = confirm_within.map(|within| Instant::now() + within);
+        let kept = match confirm_within {
+            Some(within) => format!(
+                "; the old ones come back in {} unless `foobar rules confirm` is said",
+                humantime::format_duration(within)
+            ),
+            None => String::new(),
+        };
+        Ok(self.changed(format!("{} are in force{kept}", self.rules_words())))
+    }
+
+    fn confirm(&mut self) -> Result<Changed, Refusal> {
+        let next = self.state.confirmed().map_err(conflict)?;
+        self.store.set_state(&next).map_err(failed)?;
+        self.state = next;
+        self.deadline = None;
+        Ok(self.changed(format!("{} stay in force", self.rules_words())))
+    }
+
+    fn roll_back(&mut self, by: &str) -> Result<Changed, Refusal> {
+        let next = self.state.rolled_back(&self.occasion(by)).map_err(conflict)?;
+        let hash = next.in_force.clone().unwrap_or_default();
+        let rules = self.store.ruleset(&hash).and_then(Rules::new).map_err(failed)?;
+        self.put_in_force(next, rules)?;
+        self.deadline = None;
+        Ok(self.changed(format!("{} are back in force", self.rules_words())))
+    }
+
+    fn reload(&mut self, by: &str) -> Result<Changed, Refusal> {
+        notify::reloading();
+        let result = self.reload_files(by);
+        notify::state(&[NotifyState::Ready]);
+        result
+    }
+
+    fn reload_files(&mut self, by: &str) -> Result<Changed, Refusal> {
+        // Whether it is the time for new rules at all is asked first: reading them may take long.
+        self.state.nothing_waits(unix_ms((self.now)())).map_err(conflict)?;
+        let rules = Rules::from_files(&self.settings.rules).map_err(refusal)?;
+        let occasion = Occasion { by, unix_ms: unix_ms((self.now)()), files: Some(rules.hash.clone()) };
+        let next = self.state.with_ruleset(&rules.hash, None, &occasion).map_err(conflict)?;
+        self.put_in_force(next, rules)?;
+        Ok(self.changed(format!("{} are in force", self.rules_words())))
+    }
+
+    fn take_back_unconfirmed(&mut self) {
+        let by = "the daemon, as no confirmation came in time";
+        let result = self.roll_back(by);
+        if result.is_err() {
+            self.deadline = Some(Instant::now() + RETRY_AFTER);
+        }
+        self.report("rollback", by, &result);
+    }
+
+    /// Puts rules in force and remembers `next`; if anything fails, the old rules are in force and remembered.
+    fn put_in_force(&mut self, next: State, rules: Rules) -> Result<(), Refusal> {
+        let mut slots = self.slots.clone();
+        let reader = self.filter.counter_reader();
+        let counted = |slot| reader.rule_slot(slot);
+        let compiled =
+            compile_with(&mut slots, &rules.ruleset, &self.settings.interfaces, &counted).map_err(refusal)?;
+        // All is written before the swap: a daemon that is killed after it knows what is in force, and who owns
+        // the slots that count it.
+        self.store.add_ruleset(&rules.bundle).map_err(failed)?;
+        slots.save(&self.store.slots()).map_err(failed)?;
+        let old_programs = self.filter.programs();
+        let swapped = self
+            .store
+            .set_state(&next)
+            .and_then(|()| self.filter.swap(&compiled).context("put the rules in force"));
+        if let Err(error) = swapped {
+            self.remember_old(slots);
+            return Err(failed(error));
+        }
+        for program in old_programs.unwrap_or_default() {
+            let before = self.runs_before.entry(program.program).or_default();
+            before.runs += program.runs;
+            before.run_time_ns += program.run_time_ns;
+        }
+        self.slots = slots;
+        self.state = next;
+        self.rules = rules;
+        Ok(())
+    }
+
+    /// After a failed swap: slots that were given to the new rules stay theirs, as they may have been emptied
+    /// already, but the rules in force are once more the last that used the book.
+    fn remember_old(&mut self, mut slots: Slots) {
+        let reader = self.filter.counter_reader();
+        let counted = |slot| reader.rule_slot(slot);
+        let remembered = slots
+            .assign(&self.rules.ruleset, &self.settings.interfaces, &counted)
+            .and_then(|_| slots.save(&self.store.slots()))
+            .and_then(|()| self.store.set_state(&self.state));
+        if let Err(error) = remembered {
+            tracing::error!("remember that the old rules are in force: {error:#}");
+        }
+        self.slots = slots;
+    }
+
+    fn tend(&mut self) {
+        for news in self.filter.tend() {
+            match news {
+                Tended::Vanished(name) => {
+                    tracing::warn!("interface {name} is gone; it is filtered when it returns");
+                }
+                Tended::Returned(name) => tracing::info!("interface {name} is back, and filtered"),
+                Tended::Failed(name, why) => {
+                    tracing::error!(
+                        "interface {name} is there and not filtered: {why}; trying again every second"
+                    );
+                }
+            }
+        }
+    }
+
+    fn sample(&mut self) {
+        match self.filter.counters() {
+            Ok(counters) => {
+                let [_, last] = self.samples;
+                self.samples = [last, Some(Sample::of(&counters, self.started.elapsed()))];
+            }
+            Err(error) => tracing::debug!("read the counters: {error:#}"),
+        }
+    }
+
+    fn facts(&self) -> Facts {
+        super::facts::gather(self)
+    }
+
+    fn rules_in_force(&self) -> Result<RulesInForce, Refusal> {
+        let counters = self.filter.counters().context("read the counters").map_err(failed)?;
+        let mut reasons: BTreeMap<(Reason, Verdict), Counted> = BTreeMap::new();
+        for ((_, verdict, reason), counter) in &counters.verdicts {
+            let counted = reasons.entry((*reason, *verdict)).or_default();
+            counted.packets = counted.packets.wrapping_add(counter.packets);
+            counted.bytes = counted.bytes.wrapping_add(counter.bytes);
+        }
+        let reasons = reasons.into_iter().map(|((reason, verdict), counted)| ReasonCounted {
+            reason: reason.label().to_owned(),
+            action: verdict.label().to_owned(),
+            counted,
+        });
+        Ok(RulesInForce {
+            hash: self.rules.hash.clone(),
+            generation: self.state.generation,
+            bundle: self.rules.bundle.clone(),
+            rules: counters.rules.into_iter().map(|(id, counter)| (id, counter.into())).collect(),
+            reasons: reasons.collect(),
+        })
+    }
+
+    fn detach(self, by: &str) -> Result<Changed> {
+        let generation = self.state.generation;
+        let interfaces = self.settings.interfaces.join(", ");
+        self.filter.detach().context("take the filter away").inspect_err(|error| {
+            tracing::error!("detach by {by} failed: {error:#}");
+        })?;
+        let message = format!("the filter is taken away from {interfaces}; the daemon ends");
+        tracing::info!("detach by {by}: {message}");
+        Ok(Changed { message, hash: None, generation })
+    }
+
+    fn stop(self) -> Result<End> {
+        if self.settings.ephemeral {
+            self.filter.detach().context("take the filter away")?;
+            tracing::info!("ended; the filter is taken away");
+            return Ok(End::Detached);
+        }
+        if let Some(deadline) = self.deadline {
+            let left = deadline.saturating_duration_since(Instant::now()).as_secs();
+            tracing::warn!(
+                "ended while rules wait for their confirmation ({left} s left): they stay in force until a daemon \
+                 starts again and takes them back"
+            );
+        }
+        tracing::info!("ended; the filter stays in force (`foobar detach` takes it away)");
+        Ok(End::Stopped)
+    }
+
+    fn occasion<'a>(&self, by: &'a str) -> Occasion<'a> {
+        Occasion { by, unix_ms: unix_ms((self.now)()), files: files_hash(&self.settings.rules) }
+    }
+
+    fn changed(&self, message: String) -> Changed {
+        Changed { message, hash: Some(self.rules.hash.clone()), generation: self.state.generation }
+    }
+
+    fn rules_words(&self) -> String {
+        let short = self.rules.hash.get(..12).unwrap_or(&self.rules.hash);
+        format!(
+            "{} rules (ruleset {short}, generation {})",
+            self.rules.ruleset.rules.len(),
+            self.state.generation
+        )
+    }
+}
+
+fn conflict(Conflict(text): Conflict) -> Refusal {
+    Refusal::conflict(text)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
+fn failed(error: anyhow::Error) -> Refusal {
+    Refusal::failed(format!("{error:#}"))
+}
+
+fn refusal(error: anyhow::Error) -> Refusal {
+    if error.chain().any(<dyn std::error::Error>::is::<InvalidInput>) {
+        Refusal::invalid(format!("{error:#}"))
+    } else {
+        failed(error)
+    }
+}

@@ -1,0 +1,185 @@
+use std::collections::BTreeSet;
+
+use prometheus::{Registry, TextEncoder};
+
+use super::*;
+use crate::{
+    control::protocol::{PendingFacts, Reload, RulesetFacts},
+    dataplane::{
+        attach::{AttachedMode, Mode},
+        filter::{MapFill, ProgramFacts},
+    },
+    state::Applied,
+};
+
+const WEB: ServicePort = ServicePort { protocol: PortProtocol::Tcp, port: 443 };
+
+/// Counters and facts that give every metric a series; `fail` makes both fail.
+struct Fixed {
+    fail: bool,
+}
+
+impl Source for Fixed {
+    fn counters(&self) -> Result<Counters, String> {
+        if self.fail {
+            return Err("the map is gone".to_owned());
+        }
+        let counter = Counter { packets: 3, bytes: 180 };
+        let mut counters = Counters::default();
+        counters.rules.insert("web".to_owned(), counter);
+        counters.rules.insert("never".to_owned(), Counter::default());
+        counters.verdicts.insert(("eth0".to_owned(), Verdict::Accept, Reason::Rule), counter);
+        counters.verdicts.insert(("other".to_owned(), Verdict::Drop, Reason::Policy), counter);
+        counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Service(WEB)), counter);
+        counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Other(Transport::Icmp)), counter);
+        Ok(counters)
+    }
+
+    fn facts(&self) -> Result<Facts, String> {
+        if self.fail {
+            return Err("the daemon is busy".to_owned());
+        }
+        let attachment = Attachment {
+            interface: "eth0".to_owned(),
+            index: Some(2),
+            mode: Some(AttachedMode::Generic),
+            fallback: Some("the driver cannot run XDP programs".to_owned()),
+            expected_program: Some(7),
+            found_program: Some(7),
+        };
+        let status = Status {
+            version: "1.2.3".to_owned(),
+            object: "built from \"source\"".to_owned(),
+            pid: 1,
+            started_unix_ms: 0,
+            ready: true,
+            not_ready: vec![],
+            mode: Mode::Auto,
+            interfaces: vec![attachment],
+            ruleset: RulesetFacts {
+                hash: "abc".to_owned(),
+                generation: 4,
+                applied: Some(Applied { unix_ms: 1_500, by: "a test".to_owned() }),
+                previous: None,
+                path: "rules".to_owned(),
+                rules: 2,
+                services: 1,
+                sets: 0,
+            },
+            pending: Some(PendingFacts { previous: "abd".to_owned(), seconds_left: 3.0 }),
+            last_reload: Reload { success: true, unix_ms: 0, what: "start".to_owned(), error: None },
+            maps: vec![MapFill { map: "RULES".to_owned(), entries: 2, max_entries: 256, bytes: 4096 }],
+            programs: vec![ProgramFacts {
+                program: "ingress".to_owned(),
+                id: 7,
+                tag: "0123456789abcdef".to_owned(),
+                verified_instructions: None,
+                runs: 10,
+                run_time_ns: 2_500,
+            }],
+            rates: None,
+            problems: vec![],
+            listen: String::new(),
+            control: String::new(),
+            state: String::new(),
+            pins: String::new(),
+            ephemeral: false,
+        };
+        Ok(Facts { status, service_ports: vec![WEB] })
+    }
+}
+
+fn exposition(source: Fixed) -> String {
+    let registry = Registry::new();
+    registry.register(Box::new(ScrapeCollector::new(Box::new(source)).unwrap())).unwrap();
+    TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
+}
+
+/// Lines whose value depends on the clock are left out.
+fn timeless(text: &str) -> Vec<&str> {
+    text.lines().filter(|line| !line.starts_with("foobar_scrape_duration_seconds{")).collect()
+}
+
+#[test]
+fn a_scrape_has_every_metric_of_the_catalogue_and_no_other() {
+    let text = exposition(Fixed { fail: false });
+    let told: BTreeSet<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    let listed: BTreeSet<&str> = catalogue::ALL.iter().map(catalogue::Entry::name).collect();
+    assert_eq!(told, listed);
+}
+
+#[test]
+fn a_scrape_tells_what_the_source_gave() {
+    let text = exposition(Fixed { fail: false });
+    let lines = timeless(&text);
+    for line in [
+        r#"foobar_packets_total{iface="eth0",direction="in",port="443",l4="tcp"} 3"#,
+        r#"foobar_bytes_total{iface="eth0",direction="in",port="443",l4="tcp"} 180"#,
+        r#"foobar_packets_total{iface="eth0",direction="in",port="other",l4="icmp"} 3"#,
+        r#"foobar_packets_total{iface="eth0",direction="in",port="other",l4="tcp"} 0"#,
+        r#"foobar_firewall_packets_total{iface="eth0",action="accept",reason="rule"} 3"#,
+        r#"foobar_firewall_bytes_total{iface="other",action="drop",reason="policy"} 180"#,
+        r#"foobar_firewall_packets_total{iface="eth0",action="drop",reason="policy"} 0"#,
+        r#"foobar_firewall_packets_total{iface="eth0",action="drop",reason="tiny_fragment"} 0"#,
+        r#"foobar_firewall_rule_hits_total{rule="web"} 3"#,
+        r#"foobar_firewall_rule_hits_total{rule="never"} 0"#,
+        r#"foobar_map_entries{map="RULES"} 2"#,
+        r#"foobar_map_max_entries{map="RULES"} 256"#,
+        r#"foobar_map_memory_bytes{map="RULES"} 4096"#,
+        r#"foobar_program_attached{program="ingress",iface="eth0"} 1"#,
+        r#"foobar_attach_mode_info{iface="eth0",mode="generic"} 1"#,
+        r#"foobar_attach_fallback_info{iface="eth0",reason="driver"} 1"#,
+        r#"foobar_program_runs_total{program="ingress"} 10"#,
+        r#"foobar_program_run_seconds_total{program="ingress"} 0.0000025"#,
+        r#"foobar_ruleset_info{hash="abc"} 1"#,
+        "foobar_ruleset_generation 4",
+        "foobar_rules_loaded_timestamp_seconds 1.5",
+        "foobar_config_reload_success 1",
+        "foobar_confirm_pending 1",
+        "foobar_up 1",
+        r#"foobar_build_info{version="1.2.3",object="built from \"source\""} 1"#,
+        r#"foobar_collector_success{collector="counters"} 1"#,
+        r#"foobar_collector_success{collector="daemon"} 1"#,
+        r#"foobar_series{family="foobar_firewall_rule_hits_total"} 2"#,
+    ] {
+        assert!(lines.contains(&line), "{line} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn series_are_counted_with_themselves() {
+    let text = exposition(Fixed { fail: false });
+    let total = text.lines().filter(|line| !line.starts_with('#')).count();
+    let told: usize = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("foobar_series{")?.split("} ").nth(1)?.parse::<usize>().ok())
+        .sum();
+    assert_eq!(told, total);
+}
+
+#[test]
+fn a_collector_that_fails_says_so() {
+    let text = exposition(Fixed { fail: true });
+    let lines = timeless(&text);
+    for line in [
+        r#"foobar_collector_success{collector="counters"} 0"#,
+        r#"foobar_collector_success{collector="daemon"} 0"#,
+    ] {
+        assert!(lines.contains(&line), "{line} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn every_fallback_has_one_of_a_few_labels() {
+    for (words, label) in [
+        ("the driver cannot run XDP programs", "driver"),
+        ("the MTU of 9000 is too large for XDP in this driver", "mtu"),
+        ("another XDP program is there already", "other_program"),
+        ("not permitted: foobar needs CAP_NET_ADMIN and CAP_BPF", "permission"),
+        ("adopted as the last daemon attached it", "adopted"),
+        ("the kernel refuses: Cannot allocate memory (ENOMEM)", "other"),
+    ] {
+        assert_eq!(fallback_label(words), label, "{words}");
+    }
+}

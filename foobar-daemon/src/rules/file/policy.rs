@@ -1,0 +1,134 @@
+//! `[policy]` and `[failsafe]`.
+
+use foobar_common::verdict::Verdict;
+use ipnet::IpNet;
+
+use super::{
+    Reading, address,
+    error::{Errors, Place},
+    port,
+    value::{Section, Value},
+};
+use crate::rules::model::{Failsafe, FragmentPolicy, Policy};
+
+/// Reads both, if the file has them.
+pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) {
+    if let Some(value) = file.get("policy")
+        && is_first(&mut reading.places.policy, "policy", &value, errors)
+        && let Some(section) = value.section("[policy]", "write [policy], then a key on each line", errors)
+    {
+        reading.ruleset.policy = policy(&section, errors);
+    }
+    if let Some(value) = file.get("failsafe")
+        && is_first(&mut reading.places.failsafe, "failsafe", &value, errors)
+        && let Some(section) =
+            value.section("[failsafe]", "write [failsafe], then a key on each line", errors)
+    {
+        reading.ruleset.failsafe = failsafe(&section, errors);
+    }
+}
+
+/// Two files that each have a policy cannot both be right.
+fn is_first(seen: &mut Option<Place>, what: &str, value: &Value<'_>, errors: &mut Errors<'_>) -> bool {
+    let Some(first) = seen else {
+        *seen = Some(value.place.clone());
+        return true;
+    };
+    let first = errors.position(first);
+    errors.add(
+        &value.place,
+        format!("[{what}] is given a second time; the first is at {first}"),
+        format!("the files of a folder are read as one: keep one [{what}]"),
+    );
+    false
+}
+
+const POLICY_KEYS: [&str; 7] = ["in", "out", "malformed", "fragments", "infrastructure", "replies", "adopt"];
+
+fn policy(section: &Section<'_>, errors: &mut Errors<'_>) -> Policy {
+    section.check_keys(&POLICY_KEYS, errors);
+    let mut policy = Policy::default();
+    if let Some(value) = section.get("in")
+        && let Some(verdict) = verdict(&value, "policy.in", errors)
+    {
+        policy.inbound = verdict;
+    }
+    if let Some(value) = section.get("out")
+        && let Some("drop" | "reject") = word(&value, "policy.out", &["accept", "drop", "reject"], errors)
+    {
+        errors.add(
+            &value.place,
+            "policy.out other than accept is not yet enforced",
+            "write out = \"accept\", or leave it out",
+        );
+    }
+    if let Some(value) = section.get("malformed")
+        && let Some(word) =
+            value.word("policy.malformed", &[("drop", Verdict::Drop), ("accept", Verdict::Accept)], errors)
+    {
+        policy.malformed = word;
+    }
+    if let Some(value) = section.get("fragments") {
+        let words = [
+            ("rules", FragmentPolicy::Rules),
+            ("drop", FragmentPolicy::Always(Verdict::Drop)),
+            ("accept", FragmentPolicy::Always(Verdict::Accept)),
+        ];
+        if let Some(fragments) = value.word("policy.fragments", &words, errors) {
+            policy.fragments = fragments;
+        }
+    }
+    if let Some(value) = section.get("infrastructure")
+        && let Some(infrastructure) = value.boolean("policy.infrastructure", errors)
+    {
+        policy.infrastructure = infrastructure;
+    }
+    if let Some(value) = section.get("replies")
+        && let Some("accept") = word(&value, "policy.replies", &["accept", "rules"], errors)
+    {
+        errors.add(
+            &value.place,
+            "policy.replies = \"accept\" is not yet enforced: connections are not tracked",
+            "write replies = \"rules\", and rules that accept the replies this server waits for",
+        );
+    }
+    section.refuse("adopt", "leave it out: connections are not tracked, so there are none to learn", errors);
+    policy
+}
+
+/// One of these words.
+fn word<'w>(value: &Value<'_>, what: &str, words: &[&'w str], errors: &mut Errors<'_>) -> Option<&'w str> {
+    let words: Vec<(&str, &'w str)> = words.iter().map(|word| (*word, *word)).collect();
+    value.word(what, &words, errors)
+}
+
+/// `accept` or `drop`; `reject` is refused.
+pub(super) fn verdict(value: &Value<'_>, what: &str, errors: &mut Errors<'_>) -> Option<Verdict> {
+    let words = [("accept", Some(Verdict::Accept)), ("drop", Some(Verdict::Drop)), ("reject", None)];
+    let verdict = value.word(what, &words, errors)?;
+    if verdict.is_none() {
+        errors.add(
+            &value.place,
+            format!("{what} = \"reject\" is not yet enforced"),
+            "write \"drop\": the packet ends without an answer",
+        );
+    }
+    verdict
+}
+
+const FAILSAFE_KEYS: [&str; 3] = ["ports", "peers", "never_ban"];
+
+fn failsafe(section: &Section<'_>, errors: &mut Errors<'_>) -> Failsafe {
+    section.check_keys(&FAILSAFE_KEYS, errors);
+    let ports = section.get("ports").map(|value| value.any_list()).unwrap_or_default();
+    Failsafe {
+        ports: ports.iter().filter_map(|port| port::service_port(port, "failsafe.ports", errors)).collect(),
+        peers: prefixes(section, "peers", "failsafe.peers", errors),
+        never_ban: prefixes(section, "never_ban", "failsafe.never_ban", errors),
+    }
+}
+
+fn prefixes(section: &Section<'_>, key: &str, what: &str, errors: &mut Errors<'_>) -> Vec<IpNet> {
+    let values = section.get(key).map(|value| value.any_list()).unwrap_or_default();
+    values.iter().filter_map(|value| address::prefix(value, what, errors)).collect()
+}

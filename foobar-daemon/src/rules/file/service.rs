@@ -1,0 +1,112 @@
+//! `[[service]]`.
+
+use foobar_common::counters::SERVICE_SLOTS;
+
+use super::{
+    Reading,
+    error::Errors,
+    name, port,
+    value::{Section, Value},
+};
+use crate::rules::model::{Service, ServicePort};
+
+const SERVICE_KEYS: [&str; 9] = [
+    "name",
+    "port",
+    "protocol",
+    "require_tls",
+    "min_tls",
+    "syn_cookies",
+    "proxy_protocol",
+    "decrypt_by",
+    "reconcile",
+];
+const SERVICE_HELP: &str = "write [[service]], then name = \"www\" and port = \"tcp/443\"";
+
+/// Reads the services of a rule file.
+pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) {
+    let Some(value) = file.get("service") else {
+        return;
+    };
+    for section in value.sections("[[service]]", SERVICE_HELP, errors) {
+        section.check_keys(&SERVICE_KEYS, errors);
+        refuse_unenforced(&section, errors);
+        let name = service_name(&section, reading, errors);
+        let ports = ports(&section, reading, errors);
+        if let (Some(name), Some(ports)) = (name, ports) {
+            reading.ruleset.services.push(Service { name, ports });
+        }
+    }
+}
+
+fn service_name(section: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -> Option<String> {
+    let value = section.require("name", SERVICE_HELP, errors)?;
+    let name = name(&value, "the name of a service", errors)?;
+    if let Some(first) = reading.places.services.get(name) {
+        let first = errors.position(first);
+        errors.add(
+            &value.place,
+            format!("the service {name:?} is given a second time; the first is at {first}"),
+            "give one of them another name, or list all ports in one",
+        );
+        return None;
+    }
+    reading.places.services.insert(name.to_owned(), value.place);
+    Some(name.to_owned())
+}
+
+fn ports(section: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -> Option<Vec<ServicePort>> {
+    let value = section.require("port", SERVICE_HELP, errors)?;
+    let elements = value.list("port", errors)?;
+    let ports: Vec<_> = elements.iter().map(|element| one_port(element, reading, errors)).collect();
+    ports.into_iter().collect()
+}
+
+fn one_port(value: &Value<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -> Option<ServicePort> {
+    let port = port::service_port(value, "port", errors)?;
+    let seen = &mut reading.places.service_ports;
+    if let Some(first) = seen.get(&port) {
+        let first = errors.position(first);
+        let message = format!("{port} belongs to a service already, at {first}");
+        errors.add(&value.place, message, "each port is counted once: leave it in one of the services");
+        return None;
+    }
+    seen.insert(port, value.place.clone());
+    if seen.len() > SERVICE_SLOTS as usize {
+        errors.add(
+            &value.place,
+            format!("this is service port number {}; at most {SERVICE_SLOTS} can be counted", seen.len()),
+            "leave out the services whose numbers matter least: their traffic counts as \"other\"",
+        );
+        return None;
+    }
+    Some(port)
+}
+
+/// Keys of the language that nothing acts on.
+fn refuse_unenforced(section: &Section<'_>, errors: &mut Errors<'_>) {
+    if let Some(value) = section.get("protocol") {
+        let words = ["raw", "http1", "h2c", "tls", "mysql", "dns"].map(|word| (word, word));
+        if let Some(protocol) = value.word("protocol", &words, errors)
+            && protocol != "raw"
+        {
+            errors.add(
+                &value.place,
+                format!("counting {protocol} of a [[service]] is not yet possible"),
+                "write protocol = \"raw\" (packets and bytes), or leave it out",
+            );
+        }
+    }
+    if let Some(value) = section.get("syn_cookies") {
+        let words = [("off", false), ("auto", true), ("always", true)];
+        if value.word("syn_cookies", &words, errors) == Some(true) {
+            let message = "syn_cookies other than off are not yet enforced";
+            errors.add(&value.place, message, "write syn_cookies = \"off\", or leave it out");
+        }
+    }
+    section.refuse_true("require_tls", "leave it out", errors);
+    section.refuse_true("proxy_protocol", "leave it out", errors);
+    section.refuse("min_tls", "leave it out", errors);
+    section.refuse("decrypt_by", "leave it out", errors);
+    section.refuse("reconcile", "leave it out", errors);
+}

@@ -1,0 +1,178 @@
+//! What the example rule files accept and drop, and whether the README of the rule language is true.
+
+use std::{fs, path::PathBuf};
+
+use foobar_common::verdict::{Reason, Verdict};
+use foobar_daemon::rules::{bundle::Bundle, check, evaluate::evaluate, model::Ruleset, packet};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../rules")
+}
+
+fn example(name: &str) -> Ruleset {
+    Bundle::read(&folder().join(name)).expect(name).parse().expect(name)
+}
+
+/// Each row: a packet, and the rule or reason that decides it. A reason in capitals drops.
+fn check_table(name: &str, rows: &[(&str, &str)]) {
+    let ruleset = example(name);
+    for (packet, expected) in rows {
+        let read = packet::parse(packet).expect(packet);
+        let found = evaluate(&ruleset, &read, "eth0");
+        let by = found.rule.unwrap_or(found.reason.label());
+        let shown = match found.verdict {
+            Verdict::Accept => by.to_owned(),
+            Verdict::Drop => by.to_uppercase(),
+        };
+        assert_eq!(shown, *expected, "{name}: {packet}");
+    }
+}
+
+#[test]
+fn default_accepts_everything() {
+    check_table(
+        "default.toml",
+        &[
+            ("tcp 203.0.113.7:5555 > 192.0.2.10:443 syn", "policy"),
+            ("udp [2001:db8::7]:5 > [2001:db8::1]:9", "policy"),
+            ("tcp 203.0.113.7 > 192.0.2.10 fragment", "policy"),
+            ("arp", "infrastructure"),
+            ("llc", "llc"),
+            ("not_ip", "not_ip"),
+        ],
+    );
+    let ruleset = example("default.toml");
+    for reason in Reason::ALL.iter().filter(|reason| reason.is_malformed()) {
+        assert_eq!(evaluate(&ruleset, &Err(*reason), "eth0").verdict, Verdict::Accept, "{reason:?}");
+    }
+}
+
+#[test]
+fn web_server_accepts_the_web_and_drops_the_rest() {
+    check_table(
+        "web-server.toml",
+        &[
+            ("tcp 203.0.113.7:5555 > 192.0.2.10:443 syn", "web"),
+            ("tcp 203.0.113.7:5555 > 192.0.2.10:443 ack", "web"),
+            ("tcp 203.0.113.7:5555 > 192.0.2.10:80 fin,ack", "web"),
+            ("tcp [2001:db8::7]:5555 > [2001:db8::10]:80 syn", "web"),
+            ("tcp 203.0.113.7:5555 > 192.0.2.10:22 syn", "failsafe"),
+            ("icmp 203.0.113.7 > 192.0.2.10 echo-request", "ping"),
+            ("icmpv6 2001:db8::7 > 2001:db8::10 echo-request", "ping"),
+            ("icmp 203.0.113.7 > 192.0.2.10 3/4", "icmp-errors"),
+            ("icmpv6 2001:db8::7 > 2001:db8::10 packet-too-big", "icmp-errors"),
+            ("icmpv6 fe80::1 > fe80::2 neighbour-solicitation", "infrastructure"),
+            ("arp", "infrastructure"),
+            ("udp 192.0.2.1:67 > 192.0.2.10:68", "infrastructure"),
+            ("tcp 203.0.113.7:443 > 192.0.2.10:40000 syn,ack", "tcp-replies"),
+            ("tcp 203.0.113.7:443 > 192.0.2.10:40000 rst,ack", "tcp-replies"),
+            ("udp 203.0.113.53:53 > 192.0.2.10:40000", "dns-replies"),
+            ("udp 203.0.113.123:123 > 192.0.2.10:123", "ntp-replies"),
+            ("tcp 203.0.113.7:443 > 192.0.2.10:40000 syn", "POLICY"),
+            ("tcp 203.0.113.7:5555 > 192.0.2.10:8080 syn", "POLICY"),
+            ("tcp 203.0.113.7:5555 > 192.0.2.10:8080 ack", "POLICY"),
+            ("tcp [2001:db8::7]:5555 > [2001:db8::10]:3306 syn", "POLICY"),
+            ("udp 203.0.113.7:5555 > 192.0.2.10:443", "POLICY"),
+            ("udp 203.0.113.7:53 > 192.0.2.10:9999", "POLICY"),
+            ("icmp 203.0.113.7 > 192.0.2.10 redirect", "POLICY"),
+            ("icmpv6 fe80::1 > fe80::2 neighbour-solicitation ttl 64", "POLICY"),
+            ("tcp 203.0.113.7 > 192.0.2.10 fragment", "POLICY"),
+            ("gre 203.0.113.7 > 192.0.2.10", "POLICY"),
+            ("sctp 203.0.113.7:1 > 192.0.2.10:443", "POLICY"),
+            ("not_ip", "NOT_IP"),
+            ("ip_length", "IP_LENGTH"),
+        ],
+    );
+}
+
+#[test]
+fn load_balancer_tells_clients_offices_and_its_twin_apart() {
+    check_table(
+        "load-balancer.toml",
+        &[
+            ("tcp 203.0.113.7:5555 > 192.0.2.1:443 syn", "web"),
+            ("udp [2001:db8:9::7]:5555 > [2001:db8:1::1]:443", "http3"),
+            ("tcp 198.51.100.7:5555 > 192.0.2.1:8404 syn", "statistics"),
+            ("tcp [2001:db8:40::7]:5555 > [2001:db8:1::1]:8404 syn", "statistics"),
+            ("tcp 203.0.113.7:5555 > 192.0.2.1:8404 syn", "POLICY"),
+            ("112 192.0.2.3 > 224.0.0.18", "vrrp"),
+            ("112 fe80::3 > ff02::12", "vrrp"),
+            ("112 203.0.113.3 > 224.0.0.18", "POLICY"),
+            ("112 192.0.2.3 > 192.0.2.9", "POLICY"),
+            ("tcp 192.0.2.17:8080 > 192.0.2.2:1234 syn,ack", "backend-replies"),
+            ("tcp 192.0.2.17:8080 > 192.0.2.2:1234 syn", "POLICY"),
+            ("tcp 203.0.113.7:8080 > 192.0.2.2:1234 ack", "POLICY"),
+            ("icmp 203.0.113.7 > 192.0.2.1 echo-request", "ping"),
+            ("tcp 203.0.113.7:443 > 192.0.2.2:40000 ack", "tcp-replies"),
+            ("tcp 203.0.113.7:5555 > 192.0.2.1:22 syn", "failsafe"),
+        ],
+    );
+}
+
+#[test]
+fn database_is_for_its_clients_and_nodes_only() {
+    check_table(
+        "database.toml",
+        &[
+            ("tcp 192.0.2.17:5555 > 192.0.2.33:3306 syn", "sql"),
+            ("tcp [2001:db8:1:10::7]:5555 > [2001:db8:1:20::1]:3306 ack", "sql"),
+            ("tcp 192.0.2.34:5555 > 192.0.2.33:3306 syn", "sql"),
+            ("tcp 203.0.113.7:5555 > 192.0.2.33:3306 syn", "POLICY"),
+            ("tcp 192.0.2.15:5555 > 192.0.2.33:3306 syn", "POLICY"),
+            ("tcp 192.0.2.32:5555 > 192.0.2.33:3306 syn", "POLICY"),
+            ("tcp 192.0.2.34:5555 > 192.0.2.33:4444 syn", "galera"),
+            ("tcp 192.0.2.34:5555 > 192.0.2.33:4567 syn", "galera"),
+            ("tcp 192.0.2.34:5555 > 192.0.2.33:4568 ack", "galera"),
+            ("udp 192.0.2.34:5555 > 192.0.2.33:4567", "galera-udp"),
+            ("tcp 192.0.2.17:5555 > 192.0.2.33:4567 syn", "POLICY"),
+            ("tcp 203.0.113.7:5555 > 192.0.2.33:4567 syn", "POLICY"),
+            ("udp 203.0.113.7:5555 > 192.0.2.33:4567", "POLICY"),
+            ("icmp 192.0.2.17 > 192.0.2.33 echo-request", "ping"),
+            ("icmp 203.0.113.7 > 192.0.2.33 echo-request", "POLICY"),
+            ("icmp 203.0.113.7 > 192.0.2.33 time-exceeded", "icmp-errors"),
+            ("tcp 192.0.2.34:4567 > 192.0.2.33:40000 syn,ack", "tcp-replies"),
+            ("tcp 203.0.113.7:5555 > 192.0.2.33:22 syn", "failsafe"),
+        ],
+    );
+}
+
+#[test]
+fn check_has_nothing_to_remark_on_the_examples() {
+    for entry in fs::read_dir(folder()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            let ruleset = Bundle::read(&path).unwrap().parse().unwrap();
+            assert_eq!(check::check(&ruleset, None), [], "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn each_example_in_the_readme_is_read() {
+    let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+    let mut blocks = 0;
+    for block in readme.split("```toml\n").skip(1) {
+        let text = block.split("```").next().unwrap();
+        // Pieces leave out what every file begins with.
+        let text = if text.contains("schema") { text.to_owned() } else { format!("schema = 1\n{text}") };
+        let mut bundle = Bundle::of_text("README.md", &text);
+        bundle.attachments.insert("sets/drop.txt".to_owned(), "203.0.113.0/24 # example\n".to_owned());
+        if let Err(errors) = bundle.parse() {
+            panic!("{text}\n{errors}");
+        }
+        blocks += 1;
+    }
+    assert!(blocks >= 10, "{blocks} examples found");
+}
+
+/// Each block that begins with `# in:` is what the rest of the block says of that text.
+#[test]
+fn each_error_in_the_readme_is_what_is_said() {
+    let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+    let (_, behind) = readme.split_once("<!-- rules -->\n```text\n").unwrap();
+    let (text, behind) = behind.split_once("```").unwrap();
+    let (_, behind) = behind.split_once("<!-- errors -->\n```text\n").unwrap();
+    let (expected, _) = behind.split_once("```").unwrap();
+    let errors = Bundle::of_text("rules.toml", text).parse().unwrap_err();
+    assert_eq!(errors.to_string().trim_end(), expected.trim_end());
+}

@@ -1,0 +1,177 @@
+//! Rulesets that between them give the programs every set of constants that foobar uses, and what becomes of each
+//! frame of [`crate::frames`] under them.
+
+use anyhow::{Context as _, Result};
+use foobar_common::counters::Counter;
+use foobar_daemon::{
+    rules::{
+        bundle::Bundle,
+        compile::{CompiledRuleset, compile},
+    },
+    slots::Slots,
+};
+
+use crate::machine::FILTERED;
+
+/// A ruleset.
+pub(crate) struct Ruleset {
+    /// What the report calls it.
+    pub(crate) name: &'static str,
+    /// The rule file.
+    pub(crate) text: &'static str,
+    /// Frame, and its verdict with its reason, or with the rule in place of the reason `rule`.
+    pub(crate) judged: &'static [(&'static str, &'static str)],
+}
+
+/// Every one.
+pub(crate) const ALL: &[&Ruleset] = &[&NOTHING, &POLICIES, &EVERYTHING];
+
+/// No rule, every policy as it is by itself: all that can be left out of the program is.
+pub(crate) const NOTHING: Ruleset = Ruleset {
+    name: "no rules",
+    text: "schema = 1\n",
+    judged: &[
+        ("tcp syn to 443", "accept policy"),
+        ("tcp syn to 22", "accept policy"),
+        ("tcp ack to 8080", "accept policy"),
+        ("udp to 9999", "accept policy"),
+        ("udp from 53", "accept policy"),
+        ("udp to 192.0.2.77", "accept policy"),
+        ("udp from a failsafe peer", "accept policy"),
+        ("udp of 28 bytes", "accept policy"),
+        ("udp in vlan 10", "accept policy"),
+        ("udp in two vlans", "accept policy"),
+        ("udp in three vlans", "drop vlan_depth"),
+        ("ping", "accept policy"),
+        ("ping of ipv6", "accept policy"),
+        ("neighbour solicitation", "accept infrastructure"),
+        ("arp", "accept infrastructure"),
+        ("later fragment", "accept policy"),
+        ("tcp of ipv6 from an office", "accept policy"),
+        ("udp of ipv6 behind options", "accept policy"),
+        ("llc", "accept llc"),
+        ("unknown ethertype", "accept not_ip"),
+        ("half an ip header", "drop truncated_network"),
+        ("half a tcp header", "drop truncated_transport"),
+    ],
+};
+
+/// No rule, every policy the other way round.
+pub(crate) const POLICIES: Ruleset = Ruleset {
+    name: "policies",
+    text: r#"schema = 1
+[policy]
+in = "drop"
+malformed = "accept"
+fragments = "drop"
+infrastructure = false
+"#,
+    judged: &[
+        ("tcp syn to 443", "drop policy"),
+        ("udp to 9999", "drop policy"),
+        ("udp in two vlans", "drop policy"),
+        ("udp in three vlans", "accept vlan_depth"),
+        ("ping of ipv6", "drop policy"),
+        ("neighbour solicitation", "drop policy"),
+        ("arp", "drop arp"),
+        ("later fragment", "drop fragments"),
+        ("udp of ipv6 behind options", "drop policy"),
+        ("llc", "drop llc"),
+        ("unknown ethertype", "drop not_ip"),
+        ("half an ip header", "accept truncated_network"),
+        ("half a tcp header", "accept truncated_transport"),
+    ],
+};
+
+/// Every condition there is: nothing can be left out of the program.
+pub(crate) const EVERYTHING: Ruleset = Ruleset {
+    name: "every condition",
+    text: r#"schema = 1
+[policy]
+in = "drop"
+[failsafe]
+ports = ["tcp/22"]
+peers = ["198.51.100.10", "2001:db8:99::/48"]
+[sets.offices]
+entries = ["203.0.113.0/24", "2001:db8:40::/48"]
+[[service]]
+name = "www"
+port = ["tcp/80", "tcp/443"]
+protocol = "raw"
+[[rule]]
+id = "elsewhere"
+action = "drop"
+interface = ["eth7"]
+[[rule]]
+id = "vlan"
+action = "accept"
+vlan = [10]
+[[rule]]
+id = "short"
+action = "accept"
+protocol = "udp"
+length = "0-28"
+[[rule]]
+id = "fragments"
+action = "accept"
+fragment = true
+source = ["198.51.100.0/24"]
+[[rule]]
+id = "web"
+action = "accept"
+destination_port = [80, 443, "8000-8010"]
+tcp_flags = { set = ["syn"], clear = ["ack", "rst"] }
+[[rule]]
+id = "answers"
+action = "accept"
+protocol = "udp"
+source_port = 53
+[[rule]]
+id = "ping"
+action = "accept"
+icmp = ["echo-request"]
+[[rule]]
+id = "offices"
+action = "accept"
+source = ["@offices", "!203.0.113.9"]
+[[rule]]
+id = "host"
+action = "accept"
+destination = ["192.0.2.77"]
+"#,
+    judged: &[
+        ("tcp syn to 443", "accept web"),
+        ("tcp syn to 22", "accept failsafe"),
+        ("tcp ack to 8080", "drop policy"),
+        ("udp to 9999", "drop policy"),
+        ("udp from 53", "accept answers"),
+        ("udp to 192.0.2.77", "accept host"),
+        ("udp from a failsafe peer", "accept failsafe"),
+        ("udp of 28 bytes", "accept short"),
+        ("udp in vlan 10", "accept vlan"),
+        ("udp in two vlans", "accept vlan"),
+        ("udp in three vlans", "drop vlan_depth"),
+        ("ping", "accept ping"),
+        ("ping of ipv6", "accept ping"),
+        ("neighbour solicitation", "accept infrastructure"),
+        ("arp", "accept infrastructure"),
+        ("later fragment", "accept fragments"),
+        ("tcp of ipv6 from an office", "accept offices"),
+        ("udp of ipv6 behind options", "drop policy"),
+        ("llc", "drop llc"),
+        ("unknown ethertype", "drop not_ip"),
+        ("half an ip header", "drop truncated_network"),
+        ("half a tcp header", "drop truncated_transport"),
+    ],
+};
+
+impl Ruleset {
+    /// Compiles it, with counters in the book of slots.
+    pub(crate) fn compile(&self, slots: &mut Slots) -> Result<CompiledRuleset> {
+        let ruleset =
+            Bundle::of_text(self.name, self.text).parse().with_context(|| format!("read '{}'", self.name))?;
+        // Rules that give their counters away would need a look at them; these are too few for that.
+        let assigned = slots.assign(&ruleset, &[FILTERED.to_owned()], &|_| Ok(Counter::default()))?;
+        compile(&ruleset, &assigned)
+    }
+}

@@ -1,0 +1,118 @@
+//! The matrix of kernels: foobar's programs are loaded, attached and run on Debian's newest 6.1, 6.12 and newest
+//! of all, each in a machine of its own that qemu emulates.
+//!
+//! What loads on one kernel need not load on another, since every verifier learns other things about the same
+//! code. Everything is fetched below `target/` and unpacked, never installed, and needs no privileges. Plain
+//! emulation (TCG) is used always: nested KVM, where it can be opened, hangs or runs at a crawl.
+
+mod boot;
+mod debian;
+mod expected;
+mod image;
+
+use std::{
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    apt::Apt,
+    command::{print, say},
+    kernels::{boot::Report, debian::Kernel, expected::Expected},
+};
+
+/// How many machines run at a time, each with one processor.
+const AT_A_TIME: usize = 2;
+
+/// Boots all kernels, prints what they said, and compares it with what is expected.
+pub(crate) fn matrix() -> Result<()> {
+    let start = Instant::now();
+    let expected = Expected::read()?;
+    let apt = Apt::ready()?;
+    let qemu = debian::qemu(&apt)?;
+    let kernels = debian::kernels(&apt)?;
+    let fetched = start.elapsed().as_secs();
+    let images = image::Images::build()?;
+    let built = start.elapsed().as_secs();
+
+    say(&format!(
+        "kernels: booting {} (emulated, {AT_A_TIME} at a time)",
+        kernels.iter().map(|kernel| kernel.package.as_str()).collect::<Vec<_>>().join(", ")
+    ));
+    let waiting = Mutex::new(kernels.iter().rev().collect::<Vec<_>>());
+    let reports = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
+                    let Some(kernel) = next else { break };
+                    let report = images.of(kernel).and_then(|image| boot::boot(&qemu, kernel, &image));
+                    reports.lock().unwrap_or_else(PoisonError::into_inner).push((kernel, report));
+                }
+            });
+        }
+    });
+    let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
+    reports.sort_by_key(|(kernel, _)| kernels.iter().position(|other| other.series == kernel.series));
+    show(&reports);
+    say(&format!(
+        "kernels: {} s in all ({fetched} s fetching, {} s building, the rest booting)",
+        start.elapsed().as_secs(),
+        built.saturating_sub(fetched)
+    ));
+    judge(&expected, &reports)
+}
+
+/// Prints a line per section of checks, a column per kernel.
+fn show(reports: &[(&Kernel, Result<Report>)]) {
+    let mut sections: Vec<&str> = Vec::new();
+    for check in
+        reports.iter().filter_map(|(_, report)| report.as_ref().ok()).flat_map(|report| &report.checks)
+    {
+        if !sections.contains(&check.section.as_str()) {
+            sections.push(&check.section);
+        }
+    }
+    let column = |text: &str| format!("{text:>22}");
+    let release = |(kernel, report): &(&Kernel, Result<Report>)| match report {
+        Ok(report) => column(&report.release),
+        Err(_) => column(kernel.series),
+    };
+    print(&format!("{:<26}{}", "", reports.iter().map(release).collect::<String>()));
+    for section in sections {
+        let cells = reports.iter().map(|(_, report)| match report {
+            Ok(report) => column(&report.cell(section)),
+            Err(_) => column("-"),
+        });
+        print(&format!("{section:<26}{}", cells.collect::<String>()));
+    }
+    let seconds = reports.iter().map(|(_, report)| match report {
+        Ok(report) => column(&format!("{} s", report.seconds)),
+        Err(_) => column("-"),
+    });
+    print(&format!("{:<26}{}", "boot to end", seconds.collect::<String>()));
+}
+
+fn judge(expected: &Expected, reports: &[(&Kernel, Result<Report>)]) -> Result<()> {
+    let mut problems = Vec::new();
+    for (kernel, report) in reports {
+        match report {
+            Ok(report) => problems.extend(expected.differences(kernel.series, report)),
+            Err(error) => problems.push(format!("{}: {error:#}", kernel.series)),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    for problem in &problems {
+        say(&format!("kernels: {problem}"));
+    }
+    bail!(
+        "{} things are not as tests/kernels/expected.txt has them; target/kernels/logs has all that the kernels said",
+        problems.len()
+    )
+}

@@ -1,0 +1,63 @@
+//! `cargo xtask lint`: format, lints and documentation, as CI wants them.
+
+use anyhow::{Context as _, Result};
+
+use crate::command::{cargo, say, succeed};
+
+/// Runs the command.
+pub(crate) fn lint() -> Result<()> {
+    step("format", &["fmt", "--all", "--check"])?;
+    step(
+        "lints",
+        &[
+            "clippy",
+            "--quiet",
+            "--workspace",
+            "--exclude",
+            "foobar-ebpf",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )?;
+    // The programs have no std, and so neither a test harness nor unwinding.
+    let no_unwinding = "profile.dev.panic=\"abort\"";
+    step(
+        "lints of the programs",
+        &[
+            "clippy",
+            "--quiet",
+            "--package",
+            "foobar-ebpf",
+            "--bins",
+            "--config",
+            no_unwinding,
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )?;
+    say("lint: documentation");
+    succeed(
+        cargo([
+            "doc",
+            "--quiet",
+            "--no-deps",
+            "--package",
+            "foobar-common",
+            "--package",
+            "foobar-daemon",
+            "--lib",
+        ])
+        .env("RUSTDOCFLAGS", "-D warnings"),
+    )
+    .context("documentation")?;
+    say("lint: clean");
+    Ok(())
+}
+
+fn step(name: &str, arguments: &[&str]) -> Result<()> {
+    say(&format!("lint: {name}"));
+    succeed(&mut cargo(arguments)).with_context(|| name.to_owned())
+}
