@@ -1,7 +1,5 @@
 //! Flow to rule; owns the tables of the ruleset.
 
-use core::ptr;
-
 use aya_ebpf::{
     btf_maps::{Array, LpmTrie, lpm_trie::Key},
     macros::btf_map,
@@ -9,6 +7,7 @@ use aya_ebpf::{
 use foobar_common::{
     counters::Transport,
     flow::{Family, Flow},
+    frame::without_history,
     rule::{
         Class, FAILSAFE_PEER, InterfaceRecord, NO_PORTS_CLASS, NO_SERVICE, RULES_MAX, RuleRecord, Settings,
         Table, TableField, uses,
@@ -152,22 +151,12 @@ fn destination(flow: &Flow) -> Option<&'static Class> {
 #[inline(always)]
 fn table(field: TableField, value: u16) -> Option<&'static Class> {
     let table = TABLES.get(field as u32)?;
-    let number = table.classes.get(bounded(value))?;
+    // The compiler knows that a port whose bytes were swapped fits 16 bits, and leaves out every check of that;
+    // verifiers up to at least Linux 6.12 know nothing of a number after a swap of its bytes ("R0 max value is
+    // outside of the allowed memory range").
+    let value = without_history::<0xffff>(u32::from(value));
+    let number = table.classes.get(value as usize)?;
     class(u32::from(*number))
-}
-
-/// An index below 65,536 that every verifier takes for one.
-///
-/// The compiler knows that a port whose bytes were swapped fits 16 bits, and leaves out every check of that.
-/// Verifiers up to at least Linux 6.12 know nothing of a number after a swap of its bytes ("R0 max value is outside
-/// of the allowed memory range"; on 6.1 also "math between `map_value` pointer and register with unbounded min
-/// value is not allowed"). A copy that the compiler may not see through makes it keep the mask.
-#[inline(always)]
-fn bounded(value: u16) -> usize {
-    let wide = u32::from(value);
-    // SAFETY: it is a reference to a number on the stack.
-    let copy = unsafe { ptr::read_volatile(&raw const wide) };
-    (copy & 0xffff) as usize
 }
 
 #[inline(always)]

@@ -170,7 +170,14 @@ impl PinFolder {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(error).with_context(|| format!("remove {}", self.root.display()))
             }
-            _ => Ok(()),
+            _ => {
+                // The folder above, if this was all it held; it stays where it is somebody else's.
+                let parent = self.root.parent().unwrap_or(Path::new(BPFFS));
+                if parent != Path::new(BPFFS) {
+                    fs::remove_dir(parent).ok();
+                }
+                Ok(())
+            }
         }
     }
 }
