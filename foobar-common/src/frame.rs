@@ -39,6 +39,14 @@ impl<'a> Frame<'a> {
         Self { start: range.start, end: range.end, length, bytes: PhantomData }
     }
 
+    /// Wraps the beginning of a frame that is `length` bytes long, or as long as `bytes` if that is more: what
+    /// [`Frame::new`] makes of a frame of several buffers.
+    #[inline(always)]
+    pub fn from_first_buffer(bytes: &'a [u8], length: u32) -> Self {
+        let first = Self::from_slice(bytes);
+        Self { length: if length > first.length { length } else { first.length }, ..first }
+    }
+
     /// Length of the frame in bytes, Ethernet header included, checksum (FCS) not.
     #[inline(always)]
     pub fn length(&self) -> u32 {

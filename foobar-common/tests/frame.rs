@@ -49,11 +49,11 @@ fn nothing_beyond_the_largest_offset_is_read() {
 #[test]
 fn bytes_in_a_later_buffer_are_nonlinear() {
     let bytes = [1, 2, 3, 4];
-    let start = bytes.as_ptr();
-    // SAFETY: two of the four bytes.
-    let frame = unsafe { Frame::new(start, start.add(2), 4) };
+    let frame = Frame::from_first_buffer(&bytes[..2], 4);
     assert_eq!(frame.read(0, CUT), Ok([1, 2]));
     assert_eq!(frame.read::<2>(1, CUT), Err(Reason::NonLinear));
     assert_eq!(frame.read::<1>(3, CUT), Err(Reason::NonLinear));
     assert_eq!(frame.read::<1>(4, CUT), Err(CUT));
+    assert_eq!(frame.length(), 4);
+    assert_eq!(Frame::from_first_buffer(&bytes, 2).length(), 4);
 }

@@ -14,6 +14,8 @@ pub mod slots;
 
 pub mod dataplane;
 
+pub mod replay;
+
 pub mod config;
 pub mod control;
 pub mod daemon;

@@ -53,6 +53,13 @@ pub struct Asked {
     pub reply: Option<SyncSender<Result<Changed, Refusal>>>,
 }
 
+impl Asked {
+    /// Whether this is a reload whose end nobody waits for.
+    pub fn is_signal(&self) -> bool {
+        self.reply.is_none() && matches!(self.change, Change::Reload)
+    }
+}
+
 /// A change of what is in force.
 #[derive(Debug)]
 pub enum Change {

@@ -102,6 +102,9 @@ impl Writer {
                     Ok(Request::Facts(reply)) => drop(reply.send(self.facts())),
                     Ok(Request::Rules(reply)) => drop(reply.send(self.rules_in_force())),
                     Ok(Request::Tend) => self.tend(),
+                    // Nobody can tell one reload from two that have not begun.
+                    Ok(Request::Change(asked))
+                        if asked.is_signal() && changes.back().is_some_and(Asked::is_signal) => {}
                     Ok(Request::Change(asked)) => changes.push_back(asked),
                     Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
                     Err(RecvTimeoutError::Timeout) => break,

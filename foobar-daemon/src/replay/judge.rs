@@ -1,0 +1,199 @@
+//! One frame after the other through the loaded program, and by plain reading what the kernel does not take.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, ensure};
+use foobar_common::{
+    counters::Counter,
+    flow::{Direction, Flow},
+    frame::Frame,
+    parse::parse,
+    verdict::{Reason, Verdict},
+};
+
+use super::local::{Local, destination_service, source_service};
+use crate::{
+    dataplane::{
+        counters::Port,
+        load::LoadedRuleset,
+        test_runs::{Judgement, TestRuns},
+    },
+    rules::{
+        compile::compile,
+        evaluate::evaluate,
+        model::{Ruleset, ServicePort},
+    },
+    slots::Slots,
+};
+
+/// The longest frame that is given to the kernel: the largest IP packet behind two VLAN tags. A test run holds
+/// 3,520 bytes and 17 pages.
+const KERNEL_FRAME_MAX: usize = 65_535 + 14 + 8;
+
+/// A ruleset that judges the frames of a capture.
+pub struct Judge<'r> {
+    ruleset: &'r Ruleset,
+    interface: &'r str,
+    local: Local,
+    runs: TestRuns,
+    /// What the kernel said, to be compared with what it counted.
+    kernel: BTreeMap<(Verdict, Reason), u64>,
+    aside: Aside,
+    /// Where a frame is completed.
+    scratch: Vec<u8>,
+}
+
+/// What the kernel did not count.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Aside {
+    /// Packets and bytes of rules.
+    rules: BTreeMap<String, Counter>,
+    /// Packets and bytes of services, both directions.
+    services: BTreeMap<ServicePort, Counter>,
+    /// Frames that are too short for a test run.
+    pub short: u64,
+    /// Frames that are too long for a test run.
+    pub long: u64,
+    /// Frames that were not recorded wholly, and were judged with zeros for what is missing.
+    pub completed: u64,
+    /// Frames that were not even recorded to the end of their headers.
+    pub headerless: u64,
+}
+
+/// What became of a frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judged {
+    /// Which way it went.
+    pub direction: Direction,
+    /// What becomes of it, why, and by which rule.
+    pub judgement: Judgement,
+}
+
+/// Packets and bytes by rule and by service port.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// By rule id; every rule is there.
+    pub rules: BTreeMap<String, Counter>,
+    /// By service port; those without a packet are left out.
+    pub services: BTreeMap<ServicePort, Counter>,
+}
+
+impl<'r> Judge<'r> {
+    /// Loads a ruleset for frames that come through the interface of this name.
+    ///
+    /// # Errors
+    /// Says what the ruleset exceeds, or why the kernel refuses the program.
+    pub fn new(ruleset: &'r Ruleset, interface: &'r str, local: Local) -> Result<Self> {
+        let slots = Slots::for_once(ruleset, &[interface.to_owned()])?;
+        let compiled = compile(ruleset, &slots)?;
+        let runs = LoadedRuleset::for_test_runs(&compiled, interface)?;
+        let (kernel, aside, scratch) = (BTreeMap::new(), Aside::default(), Vec::new());
+        Ok(Self { ruleset, interface, local, runs, kernel, aside, scratch })
+    }
+
+    /// Judges an Ethernet frame that was `length` bytes long on the wire.
+    ///
+    /// # Errors
+    /// Says what went wrong in the kernel.
+    pub fn judge(&mut self, frame: &[u8], length: usize) -> Result<Judged> {
+        let length_u32 = u32::try_from(length).unwrap_or(u32::MAX);
+        let packet = parse(&Frame::from_first_buffer(frame, length_u32));
+        let is_headerless = matches!(packet, Err(Reason::NonLinear));
+        // With its true length such a frame would be "in several buffers". What is known of it is that it ends.
+        let (packet, length) =
+            if is_headerless { (parse(&Frame::from_slice(frame)), frame.len()) } else { (packet, length) };
+        self.aside.headerless += u64::from(is_headerless);
+        self.aside.completed += u64::from(frame.len() < length);
+
+        if let Ok(flow) = &packet
+            && self.local.direction(flow) == Direction::Out
+        {
+            return Ok(self.egress(flow, length));
+        }
+        let judgement = if length < TestRuns::FRAME_MIN {
+            self.aside.short += 1;
+            self.by_reading(&packet, length)
+        } else if length > KERNEL_FRAME_MAX {
+            self.aside.long += 1;
+            self.by_reading(&packet, length)
+        } else if length > frame.len() {
+            self.scratch.clear();
+            self.scratch.extend(frame);
+            self.scratch.resize(length, 0);
+            self.runs.judge(&self.scratch)?
+        } else {
+            self.runs.judge(frame)?
+        };
+        if (TestRuns::FRAME_MIN..=KERNEL_FRAME_MAX).contains(&length) {
+            *self.kernel.entry((judgement.verdict, judgement.reason)).or_default() += 1;
+        }
+        Ok(Judged { direction: Direction::In, judgement })
+    }
+
+    /// Nothing judges what leaves, as `policy.out` can only be "accept"; its services count it.
+    fn egress(&mut self, flow: &Flow, length: usize) -> Judged {
+        self.count_service(source_service(flow), length);
+        let judgement = Judgement { verdict: Verdict::Accept, reason: Reason::Policy, rule: None };
+        Judged { direction: Direction::Out, judgement }
+    }
+
+    fn by_reading(&mut self, packet: &Result<Flow, Reason>, length: usize) -> Judgement {
+        let evaluation = evaluate(self.ruleset, packet, self.interface);
+        if let Some(rule) = evaluation.rule {
+            add(self.aside.rules.entry(rule.to_owned()).or_default(), length);
+        }
+        self.count_service(packet.as_ref().ok().and_then(destination_service), length);
+        Judgement {
+            verdict: evaluation.verdict,
+            reason: evaluation.reason,
+            rule: evaluation.rule.map(str::to_owned),
+        }
+    }
+
+    fn count_service(&mut self, port: Option<ServicePort>, length: usize) {
+        let services = &self.ruleset.services;
+        if let Some(port) = port.filter(|port| services.iter().any(|service| service.ports.contains(port))) {
+            add(self.aside.services.entry(port).or_default(), length);
+        }
+    }
+
+    /// What the kernel counted of all frames, and what it did not.
+    ///
+    /// # Errors
+    /// Also if what the kernel counted is not what it said, frame by frame.
+    pub fn finish(self) -> Result<(Totals, Aside)> {
+        let counters = self.runs.counters()?;
+        let mut counted: BTreeMap<(Verdict, Reason), u64> = BTreeMap::new();
+        for ((_, verdict, reason), counter) in &counters.verdicts {
+            *counted.entry((*verdict, *reason)).or_default() += counter.packets;
+        }
+        ensure!(
+            counted == self.kernel,
+            "the program counted {counted:?} and said {:?}: a defect of foobar, please report it",
+            self.kernel
+        );
+        let mut totals = Totals { rules: counters.rules, services: BTreeMap::new() };
+        for ((_, _, port), counter) in counters.ports {
+            if let Port::Service(port) = port {
+                sum(totals.services.entry(port).or_default(), counter);
+            }
+        }
+        for (rule, counter) in &self.aside.rules {
+            sum(totals.rules.entry(rule.clone()).or_default(), *counter);
+        }
+        for (port, counter) in &self.aside.services {
+            sum(totals.services.entry(*port).or_default(), *counter);
+        }
+        Ok((totals, self.aside))
+    }
+}
+
+fn add(counter: &mut Counter, bytes: usize) {
+    sum(counter, Counter { packets: 1, bytes: bytes as u64 });
+}
+
+/// Adds to a counter; counters wrap after 2^64 packets, which is after centuries.
+pub(super) fn sum(counter: &mut Counter, more: Counter) {
+    counter.packets = counter.packets.wrapping_add(more.packets);
+    counter.bytes = counter.bytes.wrapping_add(more.bytes);
+}

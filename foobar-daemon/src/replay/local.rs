@@ -1,0 +1,103 @@
+//! Which way a frame went: out, if it comes from a local address.
+
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use foobar_common::flow::{Direction, Family, Flow};
+use ipnet::IpNet;
+
+use crate::{
+    outcome::InvalidInput,
+    rules::model::{PortProtocol, Ruleset, ServicePort},
+};
+
+/// More local addresses than any server has; found only in captures of something else.
+const FOUND_MAX: usize = 1_000_000;
+
+/// The addresses of the server that a capture is from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Local {
+    /// Given by whoever knows.
+    Given(Vec<IpNet>),
+    /// Those that receive packets on a service port.
+    Found(BTreeSet<(Family, [u8; 16])>),
+}
+
+impl Local {
+    /// Which way a packet went.
+    pub fn direction(&self, flow: &Flow) -> Direction {
+        let is_local = match self {
+            Self::Given(prefixes) => {
+                let source = source(flow);
+                prefixes.iter().any(|prefix| prefix.contains(&source))
+            }
+            Self::Found(addresses) => addresses.contains(&(flow.family, flow.source)),
+        };
+        if is_local { Direction::Out } else { Direction::In }
+    }
+}
+
+/// Collects the addresses that receive packets on a service port.
+#[derive(Clone, Debug)]
+pub struct Finder {
+    ports: BTreeSet<ServicePort>,
+    found: BTreeSet<(Family, [u8; 16])>,
+}
+
+impl Finder {
+    /// For the services of a ruleset.
+    pub fn new(ruleset: &Ruleset) -> Self {
+        let ports = ruleset.services.iter().flat_map(|service| service.ports.iter().copied()).collect();
+        Self { ports, found: BTreeSet::new() }
+    }
+
+    /// Whether there is no service, and so nothing to be found.
+    pub fn is_futile(&self) -> bool {
+        self.ports.is_empty()
+    }
+
+    /// Looks at one packet.
+    ///
+    /// # Errors
+    /// [`InvalidInput`] if more addresses were found than can be.
+    pub fn see(&mut self, flow: &Flow) -> Result<(), InvalidInput> {
+        let to_service = destination_service(flow).is_some_and(|port| self.ports.contains(&port));
+        if to_service && self.found.insert((flow.family, flow.destination)) && self.found.len() > FOUND_MAX {
+            return Err(InvalidInput(format!(
+                "more than {FOUND_MAX} addresses receive packets on a service port; name the local ones: --local \
+                 CIDR"
+            )));
+        }
+        Ok(())
+    }
+
+    /// What was found.
+    pub fn finish(self) -> Local {
+        Local::Found(self.found)
+    }
+}
+
+/// The port with its protocol that a packet goes to, if it has one.
+pub fn destination_service(flow: &Flow) -> Option<ServicePort> {
+    service(flow, flow.destination_port())
+}
+
+/// The port with its protocol that a packet comes from, if it has one.
+pub fn source_service(flow: &Flow) -> Option<ServicePort> {
+    service(flow, flow.source_port())
+}
+
+fn service(flow: &Flow, port: u16) -> Option<ServicePort> {
+    let protocol = PortProtocol::ALL.into_iter().find(|protocol| protocol.number() == flow.protocol)?;
+    flow.has_ports().then_some(ServicePort { protocol, port })
+}
+
+fn source(flow: &Flow) -> IpAddr {
+    let [a, b, c, d, ..] = flow.source;
+    match flow.family {
+        Family::V4 => Ipv4Addr::new(a, b, c, d).into(),
+        Family::V6 => Ipv6Addr::from(flow.source).into(),
+    }
+}
