@@ -9,7 +9,10 @@ use crate::{
     },
     env::Env,
     outcome::{InvalidInput, Outcome},
-    rules::bundle::Bundle,
+    rules::{
+        bundle::Bundle,
+        check::{self, Finding, SshSession},
+    },
 };
 
 /// Flags of `foobar rules apply`.
@@ -41,7 +44,14 @@ pub struct Args {
 pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     let bundle = Bundle::read(&args.path)?;
     // The daemon reads them again; here an error is told even if it does not run.
-    bundle.parse().map_err(InvalidInput::from)?;
+    let ruleset = bundle.parse().map_err(InvalidInput::from)?;
+    let session = SshSession::from_environment(|name| std::env::var(name).ok());
+    for finding in check::check(&ruleset, session.as_ref()) {
+        if finding.kind == check::Kind::LockOut {
+            let Finding { message, help, .. } = finding;
+            writeln!(env.err, "foobar: warning: {message}; {help}")?;
+        }
+    }
     let confirm_within_ms =
         args.confirm_within
             .map(|within| u64::try_from(within.as_millis()))
