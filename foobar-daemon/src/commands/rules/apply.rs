@@ -15,15 +15,17 @@ use crate::{
     },
 };
 
+/// What `--help` tells of it.
+pub const LONG_ABOUT: &str = "Put rules in force, on every interface in one step: each packet is judged wholly by the old or \
+     wholly by the new rules. Rules with an error leave the old ones in force.\n\nWith --confirm-within \
+     the old rules come back by themselves unless `foobar rules confirm` is said in time, also when the \
+     daemon was killed meanwhile and started again: the way not to be locked out of a machine that is \
+     far away.\n\nApplied rules are remembered: they stay in force over a restart of the daemon, until \
+     its rule files change or others are applied.";
+
 /// Flags of `foobar rules apply`.
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Put rules in force, on every interface in one step: each packet is judged wholly by the old or \
-                  wholly by the new rules. Rules with an error leave the old ones in force.\n\nWith \
-                  --confirm-within the old rules come back by themselves unless `foobar rules confirm` is said in \
-                  time, also when the daemon was killed meanwhile and started again: the way not to be locked out \
-                  of a machine that is far away.\n\nApplied rules are remembered: they stay in force over a restart \
-                  of the daemon, until its rule files change or others are applied.",
     after_long_help = "Examples:\n  See what would change, then change it:\n    foobar rules check new.toml\n    \
                        foobar rules diff new.toml\n    foobar rules apply new.toml --confirm-within 60s\n    \
                        foobar rules confirm\n\n  Back to the rules before:\n    foobar rules rollback\n\nExit codes: \
