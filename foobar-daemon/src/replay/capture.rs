@@ -317,6 +317,3 @@ impl Read for Counted {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
