@@ -44,30 +44,25 @@ fn run() -> Result<()> {
     say(&format!("rerun-if-env-changed={FORCE}"));
     say("rerun-if-changed=build.rs");
     say("rerun-if-changed=build");
-    say(&format!("rerun-if-changed={}", Kept::folder(workspace).display()));
-    for path in sources::paths(workspace) {
-        say(&format!("rerun-if-changed={}", path.display()));
-    }
+    sources::paths(workspace).iter().for_each(|path| watch(path));
 
     let sources = sources::hash(workspace)?;
     let forced = env::var(FORCE).ok();
     let (kept, origin) = match forced.as_deref() {
         Some("source") => {
             let toolchain = Toolchain::find(workspace).map_err(|lack| anyhow!("{lack}; {MEND}"))?;
-            (compile(&toolchain, &sources, &out)?, "built from source")
+            (compile(&toolchain, &sources, &out)?, SOURCE)
         }
-        Some("kept") => (Kept::read_for(workspace, &sources).context(MEND)?, "kept object"),
+        Some("kept") => (kept_object(workspace, &sources).map_err(|why| anyhow!("{why:#}; {MEND}"))?, KEPT),
         Some(other) => bail!("{FORCE}={other}: it is `source` or `kept`, or not set"),
         None => match Toolchain::find(workspace) {
-            Ok(toolchain) => {
-                (cached_or_compiled(workspace, &toolchain, &sources, &out)?, "built from source")
-            }
+            Ok(toolchain) => (cached_or_compiled(workspace, &toolchain, &sources, &out)?, SOURCE),
             Err(lack) => {
-                let kept = Kept::read_for(workspace, &sources).with_context(|| {
-                    format!("the BPF programs cannot be built from source ({lack}); {MEND}")
+                let kept = kept_object(workspace, &sources).map_err(|why| {
+                    anyhow!("the BPF programs cannot be built from source ({lack}), and {why:#}; {MEND}")
                 })?;
                 say(&format!("warning={lack}: taking the kept object of the BPF programs"));
-                (kept, "kept object")
+                (kept, KEPT)
             }
         },
     };
@@ -77,8 +72,18 @@ fn run() -> Result<()> {
     Ok(())
 }
 
+/// The two values of `dataplane::object::ORIGIN`.
+const SOURCE: &str = "built from source";
+const KEPT: &str = "kept object";
+
 /// What to do about a missing BPF toolchain.
 const MEND: &str = "run `cargo xtask setup`, which gets bpf-linker and rust-src, and build again";
+
+/// The object that the repository keeps.
+fn kept_object(workspace: &Path, sources: &str) -> Result<Kept> {
+    watch(&Kept::folder(workspace));
+    Kept::read_for(workspace, sources)
+}
 
 /// The object from an earlier build of the same sources with the same tools, by whatever profile, or a new one.
 fn cached_or_compiled(workspace: &Path, toolchain: &Toolchain, sources: &str, out: &Path) -> Result<Kept> {
@@ -105,6 +110,11 @@ fn compile(toolchain: &Toolchain, sources: &str, out: &Path) -> Result<Kept> {
 /// The folder that cargo names in this variable.
 fn folder(variable: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(env::var_os(variable).with_context(|| format!("cargo sets no {variable}"))?))
+}
+
+/// Has cargo look at a file or folder for changes.
+fn watch(path: &Path) {
+    say(&format!("rerun-if-changed={}", path.display()));
 }
 
 /// Tells cargo something.

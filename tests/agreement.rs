@@ -47,7 +47,10 @@ fn rulesets(long: u32, short: u32) -> ProptestConfig {
 
 fn frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
     let kernel_takes = |frame: &Vec<u8>| frame.len() >= TestRuns::FRAME_MIN;
-    vec(generate::frame(&rulesets::pool()).prop_filter("too short for a test run", kernel_takes), frames_per_ruleset())
+    vec(
+        generate::frame(&rulesets::pool()).prop_filter("too short for a test run", kernel_takes),
+        frames_per_ruleset(),
+    )
 }
 
 proptest! {

@@ -15,8 +15,8 @@ use foobar_daemon::{
     rules::{
         compile::compile,
         model::{
-            AddressCondition, AddressMatch, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition, PortProtocol,
-            Rule, Ruleset, ServicePort,
+            AddressCondition, AddressMatch, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
+            PortProtocol, Rule, Ruleset, ServicePort,
         },
     },
     slots::Slots,
@@ -29,7 +29,8 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 5] = [maps::RULE_COUNTERS, maps::VERDICT_COUNTERS, maps::PORT_COUNTERS, "NETWORK", "FLOW"];
+const PER_CPU: [&str; 5] =
+    [maps::RULE_COUNTERS, maps::VERDICT_COUNTERS, maps::PORT_COUNTERS, "NETWORK", "FLOW"];
 
 /// What one ruleset costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +58,9 @@ fn the_program_costs_what_is_recorded() {
     for (name, cost) in &found {
         let budget = recorded[*name].as_table().unwrap();
         let limit = |key: &str| number(&budget[key]) * (100 + TOLERANCE) / 100;
-        let instructions =
-            if same_verifier { limit("verified_instructions") } else { INSTRUCTIONS_ANYWHERE };
-        let per_cpu = limit("per_cpu_map_bytes") * processors().max(recorded_processors) / recorded_processors;
+        let instructions = if same_verifier { limit("verified_instructions") } else { INSTRUCTIONS_ANYWHERE };
+        let per_cpu =
+            limit("per_cpu_map_bytes") * processors().max(recorded_processors) / recorded_processors;
         for (what, found, limit) in [
             ("verified instructions", cost.verified_instructions, instructions),
             ("bytes of maps", cost.map_bytes, limit("map_bytes")),
@@ -108,7 +109,8 @@ fn everything() -> Ruleset {
         fragment: Some(false),
         ..Rule::new("ports", Verdict::Accept)
     };
-    let flags = Rule { tcp_flags: Some(FlagCondition { set: 2, clear: 16 }), ..Rule::new("flags", Verdict::Drop) };
+    let flags =
+        Rule { tcp_flags: Some(FlagCondition { set: 2, clear: 16 }), ..Rule::new("flags", Verdict::Drop) };
     let message = IcmpCondition { protocol: protocol::ICMP, kind: 8, code: Some(0) };
     let icmp = Rule { icmp: Some(vec![message]), ..Rule::new("icmp", Verdict::Accept) };
     let mut ruleset = Ruleset { rules: vec![ports, flags, icmp], ..Ruleset::default() };

@@ -109,23 +109,31 @@ fn every_frame_has_a_line_and_the_summary_adds_up() {
     let query = udp((CLIENT6, 5_353), (SERVER6, 53), 30).frame();
     let answer = udp((SERVER6, 53), (CLIENT6, 5_353), 90).frame();
     let telnet = tcp((CLIENT, 40_001), (SERVER, 23), flag::SYN).frame();
-    let run = replay(&ethernet_capture(&[syn(), syn_ack(), query, answer, telnet, arp()]), RULES, &["--json"]);
+    let run =
+        replay(&ethernet_capture(&[syn(), syn_ack(), query, answer, telnet, arp()]), RULES, &["--json"]);
     assert_eq!(run.code, 0, "{}", run.err);
-    assert_eq!(run.lines()[0], json!({"frame": 1, "direction": "in", "verdict": "accept", "reason": "rule", "rule": "web"}));
-    assert_eq!(run.lines()[1], json!({"frame": 2, "direction": "out", "verdict": "accept", "reason": "policy", "rule": null}));
-    assert_eq!(run.frames()[2..], [
-        "in drop policy -",
-        "out accept policy -",
-        "in drop policy -",
-        "in accept infrastructure -",
-    ]);
-    assert_eq!(run.summary(), json!({
-        "frames": 6,
-        "verdicts": {"accept": 4, "drop": 2},
-        "reasons": {"policy": 4, "rule": 1, "infrastructure": 1},
-        "rules": {"web": {"packets": 1, "bytes": 54}, "unused": {"packets": 0, "bytes": 0}},
-        "services": {"www": {"packets": 2, "bytes": 108}, "names": {"packets": 2, "bytes": 92 + 152}},
-    }));
+    assert_eq!(
+        run.lines()[0],
+        json!({"frame": 1, "direction": "in", "verdict": "accept", "reason": "rule", "rule": "web"})
+    );
+    assert_eq!(
+        run.lines()[1],
+        json!({"frame": 2, "direction": "out", "verdict": "accept", "reason": "policy", "rule": null})
+    );
+    assert_eq!(
+        run.frames()[2..],
+        ["in drop policy -", "out accept policy -", "in drop policy -", "in accept infrastructure -",]
+    );
+    assert_eq!(
+        run.summary(),
+        json!({
+            "frames": 6,
+            "verdicts": {"accept": 4, "drop": 2},
+            "reasons": {"policy": 4, "rule": 1, "infrastructure": 1},
+            "rules": {"web": {"packets": 1, "bytes": 54}, "unused": {"packets": 0, "bytes": 0}},
+            "services": {"www": {"packets": 2, "bytes": 108}, "names": {"packets": 2, "bytes": 92 + 152}},
+        })
+    );
 }
 
 #[test]
@@ -147,8 +155,8 @@ fn people_get_a_table() {
         "unused           0               0",
         "",
         "service     packets           bytes",
-        "www              2             108",
-        "names            0               0",
+        "www               2             108",
+        "names             0               0",
     ];
     assert_eq!(run.out.lines().collect::<Vec<_>>(), expected);
 }
@@ -225,20 +233,39 @@ fn a_link_type_that_cannot_be_judged_is_named() {
 fn pcapng_with_interfaces_of_different_link_types() {
     let raw = &syn()[14..];
     for order in [Order::Little, Order::Big] {
-        let capture = pcapng(order, &[
-            interface(order, 1, 0),
-            interface(order, 101, 65_535),
-            enhanced(order, 0, &syn()),
-            enhanced(order, 1, raw),
-            // Name resolution, and a kind that nobody knows: passed over.
-            block(order, 4, &[0, 0, 0, 0]),
-            block(order, 0x0bad_cafe, b"whatever"),
-            simple(order, &syn_ack()),
-            // The obsolete packet block, interface 1 in two bytes.
-            block(order, 2, &[order.u16(1).to_vec(), vec![0; 10], order.u32(40).to_vec(), order.u32(40).to_vec(), raw.to_vec()].concat()),
-        ]);
+        let capture = pcapng(
+            order,
+            &[
+                interface(order, 1, 0),
+                interface(order, 101, 65_535),
+                enhanced(order, 0, &syn()),
+                enhanced(order, 1, raw),
+                // Name resolution, and a kind that nobody knows: passed over.
+                block(order, 4, &[0, 0, 0, 0]),
+                block(order, 0x0bad_cafe, b"whatever"),
+                simple(order, &syn_ack()),
+                // The obsolete packet block, interface 1 in two bytes.
+                block(
+                    order,
+                    2,
+                    &[
+                        order.u16(1).to_vec(),
+                        vec![0; 10],
+                        order.u32(40).to_vec(),
+                        order.u32(40).to_vec(),
+                        raw.to_vec(),
+                    ]
+                    .concat(),
+                ),
+            ],
+        );
         let run = replay(&capture, RULES, &["--json"]);
-        assert_eq!(run.frames(), ["in accept rule web", "in accept rule web", "out accept policy -", "in accept rule web"], "{}", run.err);
+        assert_eq!(
+            run.frames(),
+            ["in accept rule web", "in accept rule web", "out accept policy -", "in accept rule web"],
+            "{}",
+            run.err
+        );
         assert_eq!(run.code, 0);
     }
     let sections = [
@@ -251,7 +278,12 @@ fn pcapng_with_interfaces_of_different_link_types() {
 #[test]
 fn a_pcapng_frame_of_an_unknown_link_type_ends_the_replay() {
     let order = Order::Little;
-    let blocks = [interface(order, 1, 0), interface(order, 105, 0), enhanced(order, 0, &syn()), enhanced(order, 1, &syn())];
+    let blocks = [
+        interface(order, 1, 0),
+        interface(order, 105, 0),
+        enhanced(order, 0, &syn()),
+        enhanced(order, 1, &syn()),
+    ];
     let run = replay(&pcapng(order, &blocks), RULES, &["--json"]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("frame 2: link type 105"), "{}", run.err);
@@ -263,7 +295,10 @@ fn broken_captures_are_judged_up_to_the_broken_frame() {
     let good = ethernet_capture(&[syn(), syn()]);
     let with = |record: Vec<u8>| [good.clone(), record].concat();
     let in_pcapng = |block: Vec<u8>| {
-        pcapng(order, &[interface(order, 1, 0), enhanced(order, 0, &syn()), enhanced(order, 0, &syn()), block])
+        pcapng(
+            order,
+            &[interface(order, 1, 0), enhanced(order, 0, &syn()), enhanced(order, 0, &syn()), block],
+        )
     };
     let mut lying = enhanced(order, 0, &syn());
     lying[20..24].copy_from_slice(&order.u32(60_000));
@@ -275,7 +310,13 @@ fn broken_captures_are_judged_up_to_the_broken_frame() {
         ("a cut record", with(record(order, &syn(), 54)[..40].to_vec())),
         ("a cut record header", with(vec![0; 15])),
         ("a length of 4 GiB", with([[0; 8].to_vec(), vec![0xff; 8], vec![0; 100]].concat())),
-        ("a length of 300 kB", with([[0; 8].to_vec(), order.u32(300_000).to_vec(), order.u32(300_000).to_vec(), vec![0; 300_000]].concat())),
+        (
+            "a length of 300 kB",
+            with(
+                [[0; 8].to_vec(), order.u32(300_000).to_vec(), order.u32(300_000).to_vec(), vec![0; 300_000]]
+                    .concat(),
+            ),
+        ),
         ("a block whose frame is longer than it", in_pcapng(lying)),
         ("a block whose two lengths differ", in_pcapng([unequal, vec![0; 8]].concat())),
         ("a block of odd length", in_pcapng([odd, vec![0; 8]].concat())),
@@ -289,7 +330,11 @@ fn broken_captures_are_judged_up_to_the_broken_frame() {
         assert_eq!(run.code, 3, "{about}: {}", run.err);
         assert_eq!(run.frames(), ["in accept rule web"; 2], "{about}");
         assert_eq!(run.summary()["frames"], 2, "{about}");
-        assert!(run.err.contains("frame 3: ") && run.err.contains("the 2 before it were judged"), "{about}: {}", run.err);
+        assert!(
+            run.err.contains("frame 3: ") && run.err.contains("the 2 before it were judged"),
+            "{about}: {}",
+            run.err
+        );
     }
     let nothing_good = replay(&[&good[..24], &[1; 9]].concat(), RULES, &["--json"]);
     assert_eq!((nothing_good.code, nothing_good.summary()["frames"].clone()), (2, json!(0)));
@@ -334,13 +379,16 @@ fn frames_that_the_kernel_does_not_take_are_judged_by_plain_reading() {
     let largest = udp((CLIENT, 9), (SERVER, 53), 65_507).tag(packets::SERVICE_VLAN, 1).vlan(2).frame();
     let frames = [vec![], syn()[..13].to_vec(), jumbogram, largest, syn()];
     let run = replay(&ethernet_capture(&frames), RULES, &["--json"]);
-    assert_eq!(run.frames(), [
-        "in drop truncated_link -",
-        "in drop truncated_link -",
-        "in accept rule web",
-        "in drop policy -",
-        "in accept rule web",
-    ]);
+    assert_eq!(
+        run.frames(),
+        [
+            "in drop truncated_link -",
+            "in drop truncated_link -",
+            "in accept rule web",
+            "in drop policy -",
+            "in accept rule web",
+        ]
+    );
     assert_eq!(run.summary()["rules"]["web"], json!({"packets": 2, "bytes": 100_054}));
     assert_eq!(run.summary()["services"]["www"], json!({"packets": 2, "bytes": 100_054}));
     assert!(run.err.contains("less than 14 bytes") && run.err.contains(": 2\n"), "{}", run.err);

@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::Result;
+use foobar_common::counters::INTERFACES_MAX;
 use serde::Deserialize;
 
 use crate::{
@@ -145,6 +146,13 @@ impl Settings {
                  [\"NAME\"] into {DEFAULT_FILE}"
             )));
         }
+        if interfaces.len() > INTERFACES_MAX as usize {
+            return Err(InvalidInput(format!(
+                "{} interfaces are too many: there are counters for {INTERFACES_MAX}; filter the others by another \
+                 foobar with its own --state, --pins, --control and --listen",
+                interfaces.len()
+            )));
+        }
         let ephemeral = ephemeral.unwrap_or_default();
         // What a first look applies is not to come back with the real daemon.
         let state = state.or_else(|| (!ephemeral).then(|| PathBuf::from(DEFAULT_STATE)));
@@ -253,6 +261,7 @@ mod tests {
             (vec!["a-name-of-16-byte"], "no interface can have this name"),
             (vec!["a b"], "no interface can have this name"),
             (vec![""], "no interface can have this name"),
+            (vec!["1", "2", "3", "4", "5", "6", "7", "8", "9"], "9 interfaces are too many"),
         ] {
             let interface = Some(names.into_iter().map(str::to_owned).collect());
             let error = Settings::complete(Source { interface, ..Source::default() }).unwrap_err();

@@ -108,8 +108,7 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     let control = server::Server::new(control_listener, handle.clone())?;
     let metrics = serve::Server::new(metrics_listener, handle.clone())?;
     let places = [control.places(), metrics.places()];
-    tokio::spawn(control.serve());
-    tokio::spawn(metrics.serve());
+    let servers = [tokio::spawn(control.serve()), tokio::spawn(metrics.serve())];
     notify::state(&[NotifyState::Ready]);
     tracing::info!(
         "serving metrics on http://{}/metrics, control on {}",
@@ -137,6 +136,15 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
         Some(result) => result,
         None => ended.await,
     };
+    // The server that waits for the next connection holds a place.
+    for server in servers {
+        server.abort();
+        if let Err(error) = server.await
+            && error.is_panic()
+        {
+            tracing::error!("a server broke off: {error}");
+        }
+    }
     for places in places {
         places.drained(DRAIN_TIME).await;
     }
@@ -245,6 +253,8 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         started_unix_ms,
         started: Instant::now(),
         samples: [None; 2],
+        tended: None,
+        sampled: None,
         runs_before: BTreeMap::new(),
     })
 }

@@ -1,5 +1,25 @@
-//! What the tests of foobar share.
+//! What the tests of this package share: network namespaces, packets, and a real foobar to send them through.
+//!
+//! Everything that a test makes is gone when its value is dropped, also when the test fails. Network namespaces
+//! have no names: they live as long as a file of the test process is open, so not even a killed test leaves one.
 
+pub mod binary;
+pub mod bpffs;
+pub mod command;
+pub mod daemon;
+pub mod figures;
+pub mod foreign;
+pub mod frames;
 pub mod generate;
+pub mod http;
+pub mod links;
+pub mod metrics;
+pub mod namespace;
+pub mod network;
 pub mod packets;
+pub mod refusal;
 pub mod rulesets;
+pub mod sender;
+pub mod tap;
+pub mod wait;
+pub mod web_server;

@@ -7,8 +7,8 @@ use std::{
 
 use foobar_common::{flow::protocol, verdict::Verdict};
 use foobar_daemon::rules::model::{
-    AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition, Policy,
-    PortProtocol, Rule, Ruleset, Service, ServicePort,
+    AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
+    Policy, PortProtocol, Rule, Ruleset, Service, ServicePort,
 };
 use ipnet::IpNet;
 use proptest::{
@@ -112,7 +112,8 @@ pub fn ruleset() -> impl Strategy<Value = Ruleset> {
 }
 
 fn sets() -> BTreeMap<String, AddressSet> {
-    let entries = |every: usize| PREFIXES.iter().step_by(every).skip(1).map(|prefix| parsed(prefix)).collect();
+    let entries =
+        |every: usize| PREFIXES.iter().step_by(every).skip(1).map(|prefix| parsed(prefix)).collect();
     let set = |entries| AddressSet { file: None, entries };
     BTreeMap::from([
         (SETS[0].to_owned(), set(Vec::new())),
@@ -206,11 +207,8 @@ fn transport() -> impl Strategy<Value = Transport> {
         .prop_map(|protocol| Transport { protocol, ..Transport::default() });
     let ported = weighted(0.5, btree_set(select(vec![6_u8, 17, 132]), 1..3));
     let ranges = || weighted(0.6, vec(range(&PORTS), 1..4));
-    let ports = (ported, ranges(), ranges()).prop_map(|(protocol, source_port, destination_port)| Transport {
-        protocol,
-        source_port,
-        destination_port,
-        ..Transport::default()
+    let ports = (ported, ranges(), ranges()).prop_map(|(protocol, source_port, destination_port)| {
+        Transport { protocol, source_port, destination_port, ..Transport::default() }
     });
     let flags = (any::<u8>(), any::<u8>(), any::<u8>(), ranges(), any::<bool>()).prop_map(
         |(set, clear, thin, destination_port, named)| {
@@ -231,8 +229,8 @@ fn transport() -> impl Strategy<Value = Transport> {
             kind,
             code: with_code.then_some(code),
         });
-    let icmp = vec(message, 1..4)
-        .prop_map(|messages| Transport { icmp: Some(messages), ..Transport::default() });
+    let icmp =
+        vec(message, 1..4).prop_map(|messages| Transport { icmp: Some(messages), ..Transport::default() });
     prop_oneof![3 => any_protocol, 4 => ports, 2 => flags, 2 => icmp]
 }
 

@@ -88,7 +88,8 @@ fn check(rules: &str, rows: Vec<Row>) {
 
 /// Checks one rule `r` with these conditions, which accepts, where everything else is dropped.
 fn check_rule(conditions: &str, rows: Vec<(&'static str, Vec<u8>, bool, Port)>) {
-    let rules = format!("{HEAD}infrastructure = false\n[[rule]]\nid = \"r\"\naction = \"accept\"\n{conditions}\n");
+    let rules =
+        format!("{HEAD}infrastructure = false\n[[rule]]\nid = \"r\"\naction = \"accept\"\n{conditions}\n");
     let rows = rows.into_iter().map(|(about, frame, is_met, port)| {
         (about, frame, if is_met { ByRule("r", Verdict::Accept) } else { NO_RULE }, port)
     });

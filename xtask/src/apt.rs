@@ -4,7 +4,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -68,6 +68,26 @@ impl Apt {
         clear(&downloads)?;
         output(self.get().current_dir(&downloads).arg("download").args(packages))?;
         unpack_all(&downloads, into)?;
+        clear(&downloads)
+    }
+
+    /// Fetches a package (`name=version`) and unpacks one folder of it, given as `./path`, below a folder.
+    pub(crate) fn unpack_part(&self, package: &str, part: &str, into: &Path) -> Result<()> {
+        let downloads = self.folder.join("downloads");
+        clear(&downloads)?;
+        output(self.get().current_dir(&downloads).args(["download", package]))?;
+        for archive in files(&downloads)? {
+            let mut reader = program("dpkg-deb");
+            reader.arg("--fsys-tarfile").arg(&archive).stdout(Stdio::piped());
+            let mut reader = reader.spawn().context("start dpkg-deb")?;
+            let content = reader.stdout.take().context("dpkg-deb has no output")?;
+            let mut tar = program("tar");
+            succeed(tar.args(["--extract", "--directory"]).arg(into).arg(part).stdin(content))?;
+            let status = reader.wait().context("wait for dpkg-deb")?;
+            if !status.success() {
+                bail!("dpkg-deb cannot read {} ({status})", archive.display());
+            }
+        }
         clear(&downloads)
     }
 

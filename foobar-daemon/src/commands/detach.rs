@@ -26,7 +26,7 @@ use crate::{
 pub struct Args {
     #[command(flatten)]
     target: Target,
-    /// Folder of the pins, for when no daemon runs [default: /sys/fs/bpf/foobar/v1]
+    /// Folder of the pins, for when no daemon runs [default: below /sys/fs/bpf/foobar, by version]
     #[arg(long, value_name = "DIR")]
     pins: Option<PathBuf>,
     /// State folder, which tells whether a daemon runs behind another control socket [default: /var/lib/foobar]

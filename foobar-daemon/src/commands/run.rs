@@ -57,7 +57,7 @@ pub struct Args {
     /// Folder for applied rules and counter slots [default: /var/lib/foobar, or a temporary one with --ephemeral]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Folder on a BPF file system for what outlives the daemon [default: /sys/fs/bpf/foobar/v1]
+    /// Folder on a BPF file system for what outlives the daemon [default: below /sys/fs/bpf/foobar, by version]
     #[arg(long, value_name = "DIR")]
     pins: Option<PathBuf>,
     /// Take the filter away when the daemon ends

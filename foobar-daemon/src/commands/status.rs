@@ -32,7 +32,7 @@ pub struct Args {
     /// As JSON
     #[arg(long)]
     json: bool,
-    /// Folder of the pins to look into when no daemon runs [default: /sys/fs/bpf/foobar/v1]
+    /// Folder of the pins to look into when no daemon runs [default: below /sys/fs/bpf/foobar, by version]
     #[arg(long, value_name = "DIR")]
     pins: Option<std::path::PathBuf>,
     #[command(flatten)]

@@ -102,7 +102,9 @@ impl Client {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let control = self.control.display();
         let (status, bytes) = runtime.block_on(async {
-            timeout(PATIENCE, exchange(&self.control, method, path, body))
+            let connected = UnixStream::connect(&self.control).await;
+            let stream = connected.map_err(|cause| not_connected(&self.control, cause))?;
+            timeout(PATIENCE, exchange(stream, method, path, body))
                 .await
                 .unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()))
                 .with_context(|| format!("ask the daemon on {control}"))
@@ -120,8 +122,12 @@ impl Client {
     }
 }
 
-async fn exchange(control: &Path, method: Method, path: &str, body: Vec<u8>) -> Result<(StatusCode, Bytes)> {
-    let stream = UnixStream::connect(control).await.map_err(|cause| not_connected(control, cause))?;
+async fn exchange(
+    stream: UnixStream,
+    method: Method,
+    path: &str,
+    body: Vec<u8>,
+) -> Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let request = Request::builder()

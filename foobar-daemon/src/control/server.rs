@@ -14,6 +14,7 @@ use axum::{
 use serde::Serialize;
 use tokio::{
     net::{UnixListener, UnixStream},
+    sync::Semaphore,
     task::spawn_blocking,
     time::timeout,
 };
@@ -32,7 +33,10 @@ use crate::{
 
 /// How many clients are heard at a time, and how long.
 const LIMITS: Limits =
-    Limits { connections: 16, header: Duration::from_secs(3), whole: Duration::from_mins(2) };
+    Limits { connections: 128, header: Duration::from_secs(3), whole: Duration::from_mins(2) };
+/// Rulesets that arrive or are read at a time, which bounds the memory that they take. The rest of the places is
+/// left for requests without a body, such as a rollback.
+static ARRIVING: Semaphore = Semaphore::const_new(4);
 /// Until the body of a request is there.
 const BODY_TIME: Duration = Duration::from_secs(15);
 
@@ -122,6 +126,10 @@ async fn rules(State(handle): State<Handle>) -> Response {
 }
 
 async fn apply(State(handle): State<Handle>, Extension(peer): Extension<Peer>, body: Body) -> Response {
+    let Ok(Ok(arriving)) = timeout(BODY_TIME, ARRIVING.acquire()).await else {
+        let refusal = Refusal::failed("other rulesets arrive just now, slowly; try again later");
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(refusal)).into_response();
+    };
     let bytes = match timeout(BODY_TIME, to_bytes(body, protocol::BODY_MAX)).await {
         Ok(Ok(bytes)) => bytes,
         Ok(Err(error)) => {
@@ -138,7 +146,7 @@ async fn apply(State(handle): State<Handle>, Extension(peer): Extension<Peer>, b
         let request: ApplyRequest = serde_json::from_slice(&bytes).map_err(|error| {
             Refusal::invalid(format!("the request is no JSON of the right form: {error}"))
         })?;
-        drop(bytes);
+        drop((bytes, arriving));
         let rules = Rules::new(request.bundle).map_err(|errors| Refusal::invalid(format!("{errors:#}")))?;
         let confirm_within = request.confirm_within_ms.map(Duration::from_millis);
         handle.change(Change::Apply { rules: Box::new(rules), confirm_within }, &peer.to_string())

@@ -1,6 +1,6 @@
 //! What `status`, `/readyz` and the metrics tell of the daemon.
 
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
 use super::{handle::Facts, writer::Writer};
 use crate::{
@@ -60,7 +60,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
                 Some(pending) => Some(pending.previous.clone()),
                 None => state.previous.clone(),
             },
-            path: settings.rules.display().to_string(),
+            path: absolute(&settings.rules),
             rules: rules.ruleset.rules.len(),
             services: rules.ruleset.services.len(),
             sets: rules.ruleset.sets.len(),
@@ -75,10 +75,10 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         rates,
         problems,
         listen: settings.listen.to_string(),
-        control: settings.control.display().to_string(),
+        control: absolute(&settings.control),
         state: settings.state.as_ref().map_or_else(
             || "a temporary folder, as the run is ephemeral".to_owned(),
-            |state| state.display().to_string(),
+            |state| absolute(state),
         ),
         pins: settings.pins.display().to_string(),
         ephemeral: settings.ephemeral,
@@ -88,6 +88,11 @@ pub(super) fn gather(writer: &Writer) -> Facts {
     service_ports.sort_unstable();
     service_ports.dedup();
     Facts { status, service_ports }
+}
+
+/// A path that is the same in every folder.
+fn absolute(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf()).display().to_string()
 }
 
 /// Why no rules are in force on an interface, if none are.

@@ -1,7 +1,6 @@
 //! What the servers, the signals and the metrics hold of the one writer.
 
 use std::{
-    fmt,
     sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     time::Duration,
 };
@@ -13,8 +12,8 @@ use crate::{
     rules::model::ServicePort,
 };
 
-/// How long a look waits for the writer, which may be loading a ruleset.
-const LOOK_TIME: Duration = Duration::from_secs(10);
+/// How long a look waits for the writer, which may be loading a ruleset. Scrapers wait for ten seconds by default.
+const LOOK_TIME: Duration = Duration::from_secs(5);
 /// How long a change waits for the writer.
 const CHANGE_TIME: Duration = Duration::from_secs(100);
 /// Requests that wait for the writer at a time.
@@ -29,35 +28,35 @@ pub struct Handle {
 }
 
 /// Something that the writer does, one after the other.
+#[derive(Debug)]
 pub enum Request {
     /// Tell what is.
     Facts(SyncSender<Facts>),
     /// Tell the rules in force.
     Rules(SyncSender<Result<RulesInForce, Refusal>>),
     /// Change something.
-    Change {
-        /// What.
-        change: Change,
-        /// Who asks, in words.
-        by: String,
-        /// Where the result goes, if anybody waits for it; it is logged in any case.
-        reply: Option<SyncSender<Result<Changed, Refusal>>>,
-    },
+    Change(Asked),
     /// Look after the interfaces: one of them has changed.
     Tend,
     /// End, and leave the filter in force unless it is ephemeral.
     Stop,
 }
 
-impl fmt::Debug for Request {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Facts(_) => "Facts",
-            Self::Rules(_) => "Rules",
-            Self::Change { .. } => "Change",
-            Self::Tend => "Tend",
-            Self::Stop => "Stop",
-        })
+/// A change that somebody asks for.
+#[derive(Debug)]
+pub struct Asked {
+    /// What.
+    pub change: Change,
+    /// Who asks, in words.
+    pub by: String,
+    /// Where the result goes, if anybody waits for it; it is logged in any case.
+    pub reply: Option<SyncSender<Result<Changed, Refusal>>>,
+}
+
+impl Asked {
+    /// Whether this is a reload whose end nobody waits for.
+    pub fn is_signal(&self) -> bool {
+        self.reply.is_none() && matches!(self.change, Change::Reload)
     }
 }
 
@@ -109,12 +108,12 @@ impl Handle {
     /// Has something changed, and waits until it is.
     pub fn change(&self, change: Change, by: &str) -> Result<Changed, Refusal> {
         let by = by.to_owned();
-        self.ask(CHANGE_TIME, |reply| Request::Change { change, by, reply: Some(reply) })?
+        self.ask(CHANGE_TIME, |reply| Request::Change(Asked { change, by, reply: Some(reply) }))?
     }
 
     /// Has the rule files read again; the log tells how that ended.
     pub fn reload(&self, by: &str) {
-        let request = Request::Change { change: Change::Reload, by: by.to_owned(), reply: None };
+        let request = Request::Change(Asked { change: Change::Reload, by: by.to_owned(), reply: None });
         if let Err(refusal) = self.send(request) {
             tracing::error!("reload by {by}: {}", refusal.error);
         }

@@ -75,10 +75,15 @@ impl Rules {
 /// # Errors
 /// [`InvalidInput`] with what to do.
 fn read_files(path: &Path) -> Result<Bundle> {
-    if path == Path::new(DEFAULT_RULES) && !path.exists() {
+    read_files_or_explain(path, Path::new(DEFAULT_RULES))
+}
+
+fn read_files_or_explain(path: &Path, default: &Path) -> Result<Bundle> {
+    if path == default && !path.exists() {
         return Err(InvalidInput(format!(
             "there are no rules: name a file or folder with --rules PATH, or write rule files into \
-             {DEFAULT_RULES} (the smallest one says: schema = 1)"
+             {} (the smallest one says: schema = 1)",
+            default.display()
         ))
         .into());
     }
@@ -164,3 +169,6 @@ pub fn compile_with(
         .context("give every rule, service and interface a counter")?;
     compile(ruleset, &assigned).map_err(|error| InvalidInput(format!("compile the rules: {error:#}")).into())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,8 @@
 //! The one writer: a thread that owns the filter, the state and the book of slots, and does one thing at a time.
 
 use std::{
-    collections::BTreeMap,
-    sync::mpsc::{Receiver, RecvTimeoutError},
+    collections::{BTreeMap, VecDeque},
+    sync::mpsc::{Receiver, RecvTimeoutError, SyncSender},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -11,7 +11,7 @@ use foobar_common::verdict::{Reason, Verdict};
 use sd_notify::NotifyState;
 
 use super::{
-    handle::{Change, Facts, Request},
+    handle::{Asked, Change, Facts, QUEUE, Request},
     notify,
     start::{Rules, compile_with, files_hash},
 };
@@ -60,6 +60,10 @@ pub struct Writer {
     pub started: Instant,
     /// The last two samples of all packets, the older first.
     pub samples: [Option<Sample>; 2],
+    /// When interfaces were last looked after.
+    pub tended: Option<Instant>,
+    /// When the last sample was taken.
+    pub sampled: Option<Instant>,
     /// Runs of programs that this daemon has replaced, by name.
     pub runs_before: BTreeMap<String, Runs>,
 }
@@ -87,46 +91,61 @@ impl Writer {
     /// # Errors
     /// When the filter could not be taken away at the end.
     pub fn run(mut self, requests: &Receiver<Request>) -> Result<End> {
-        let mut tended = Instant::now();
-        let mut sampled = None::<Instant>;
+        let mut changes: VecDeque<Asked> = VecDeque::new();
         loop {
-            let now = Instant::now();
-            if self.deadline.is_some_and(|deadline| deadline <= now) {
-                self.take_back_unconfirmed();
-            }
-            if now.duration_since(tended) >= TEND_EVERY {
-                tended = now;
-                self.tend();
-            }
-            if sampled.is_none_or(|sampled| now.duration_since(sampled) >= SAMPLE_EVERY) {
-                sampled = Some(now);
-                self.sample();
-            }
-            let until_deadline = self.deadline.map_or(TEND_EVERY, |deadline| deadline - now.min(deadline));
-            match requests.recv_timeout(TEND_EVERY.min(until_deadline)) {
-                Ok(Request::Facts(reply)) => drop(reply.send(self.facts())),
-                Ok(Request::Rules(reply)) => drop(reply.send(self.rules_in_force())),
-                Ok(Request::Tend) => self.tend(),
-                Ok(Request::Change { change: Change::Detach, by, reply }) => {
-                    let result = self.detach(&by);
-                    let end = result.as_ref().map(|_| End::Detached).map_err(|error| {
-                        anyhow::anyhow!("{error:#}; `foobar detach` takes away what is left")
-                    });
-                    if let Some(reply) = reply {
-                        drop(reply.send(result.map_err(|error| Refusal::failed(format!("{error:#}")))));
-                    }
-                    return end;
+            self.do_what_is_due();
+            let patience = if changes.is_empty() { self.until_due() } else { Duration::ZERO };
+            let mut next = requests.recv_timeout(patience);
+            // Looks go before changes: a row of reloads must not hold up a scrape.
+            loop {
+                match next {
+                    Ok(Request::Facts(reply)) => drop(reply.send(self.facts())),
+                    Ok(Request::Rules(reply)) => drop(reply.send(self.rules_in_force())),
+                    Ok(Request::Tend) => self.tend(),
+                    // Nobody can tell one reload from two that have not begun.
+                    Ok(Request::Change(asked))
+                        if asked.is_signal() && changes.back().is_some_and(Asked::is_signal) => {}
+                    Ok(Request::Change(asked)) => changes.push_back(asked),
+                    Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
+                    Err(RecvTimeoutError::Timeout) => break,
                 }
-                Ok(Request::Change { change, by, reply }) => {
+                if changes.len() >= QUEUE {
+                    break;
+                }
+                next = requests.recv_timeout(Duration::ZERO);
+            }
+            match changes.pop_front() {
+                Some(Asked { change: Change::Detach, by, reply }) => return self.detach(&by, reply),
+                Some(Asked { change, by, reply }) => {
                     let result = self.change(change, &by);
                     if let Some(reply) = reply {
                         drop(reply.send(result));
                     }
                 }
-                Ok(Request::Stop) | Err(RecvTimeoutError::Disconnected) => return self.stop(),
-                Err(RecvTimeoutError::Timeout) => {}
+                None => {}
             }
         }
+    }
+
+    fn do_what_is_due(&mut self) {
+        let now = Instant::now();
+        if self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.take_back_unconfirmed();
+        }
+        let is_due = |last: Option<Instant>, every| last.is_none_or(|last| now.duration_since(last) >= every);
+        if is_due(self.tended, TEND_EVERY) {
+            self.tended = Some(now);
+            self.tend();
+        }
+        if is_due(self.sampled, SAMPLE_EVERY) {
+            self.sampled = Some(now);
+            self.sample();
+        }
+    }
+
+    fn until_due(&self) -> Duration {
+        let deadline = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        deadline.map_or(TEND_EVERY, |left| left.min(TEND_EVERY))
     }
 
     /// Makes a change, and says in the log how it went.
@@ -324,15 +343,25 @@ impl Writer {
         })
     }
 
-    fn detach(self, by: &str) -> Result<Changed> {
+    fn detach(self, by: &str, reply: Option<SyncSender<Result<Changed, Refusal>>>) -> Result<End> {
         let generation = self.state.generation;
         let interfaces = self.settings.interfaces.join(", ");
-        self.filter.detach().context("take the filter away").inspect_err(|error| {
-            tracing::error!("detach by {by} failed: {error:#}");
-        })?;
-        let message = format!("the filter is taken away from {interfaces}; the daemon ends");
-        tracing::info!("detach by {by}: {message}");
-        Ok(Changed { message, hash: None, generation })
+        let detached = self.filter.detach().context("take the filter away; try `foobar detach` again");
+        let answer = match &detached {
+            Ok(()) => {
+                let message = format!("the filter is taken away from {interfaces}; the daemon ends");
+                tracing::info!("detach by {by}: {message}");
+                Ok(Changed { message, hash: None, generation })
+            }
+            Err(error) => {
+                tracing::error!("detach by {by} failed: {error:#}");
+                Err(Refusal::failed(format!("{error:#}")))
+            }
+        };
+        if let Some(reply) = reply {
+            drop(reply.send(answer));
+        }
+        detached.map(|()| End::Detached)
     }
 
     fn stop(self) -> Result<End> {
@@ -363,7 +392,7 @@ impl Writer {
     fn rules_words(&self) -> String {
         let short = self.rules.hash.get(..12).unwrap_or(&self.rules.hash);
         format!(
-            "{} rules (ruleset {short}, generation {})",
+            "the rules of ruleset {short} ({} in all, generation {})",
             self.rules.ruleset.rules.len(),
             self.state.generation
         )

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    os::fd::AsFd as _,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -125,8 +126,9 @@ impl CounterMaps {
     /// Opens the maps that a loaded program counts in.
     pub(super) fn of(loaded: &LoadedRuleset) -> Result<Self> {
         let open = |name: &str| -> Result<_> {
-            let id = features::map_data(loaded.map(name)?)?.info()?.id();
-            PerCpuArray::try_from(Map::from_map_data(MapData::from_id(id)?)?)
+            // By a second handle: opening a map by its id takes CAP_SYS_ADMIN.
+            let handle = features::map_data(loaded.map(name)?)?.fd().as_fd().try_clone_to_owned()?;
+            PerCpuArray::try_from(Map::from_map_data(MapData::from_fd(handle)?)?)
                 .with_context(|| format!("open map {name}"))
         };
         Ok(Self {

@@ -174,7 +174,7 @@ impl PinFolder {
                 // The folder above, if this was all it held; it stays where it is somebody else's.
                 let parent = self.root.parent().unwrap_or(Path::new(BPFFS));
                 if parent != Path::new(BPFFS) {
-                    fs::remove_dir(parent).ok();
+                    let _stays: io::Result<()> = fs::remove_dir(parent);
                 }
                 Ok(())
             }

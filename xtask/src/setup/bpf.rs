@@ -94,9 +94,9 @@ fn from_debian(version: &str) -> Result<()> {
     let into = source_folder()?;
     say(&format!("setup: installing the library of Debian's rust-src {package} as {}", into.display()));
     let unpacked = workspace::private("rust-src")?;
-    apt.unpack(&[&format!("rust-src={package}")], &unpacked)?;
-    let library = unpacked.join(format!("usr/src/rustc-{version}/library"));
-    copy(&library, &into)?;
+    let part = format!("usr/src/rustc-{version}/library");
+    apt.unpack_part(&format!("rust-src={package}"), &format!("./{part}"), &unpacked)?;
+    copy(&unpacked.join(part), &into)?;
     fs::remove_dir_all(&unpacked).with_context(|| format!("remove {}", unpacked.display()))
 }
 

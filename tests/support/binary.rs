@@ -1,0 +1,38 @@
+//! The `foobar` under test.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::command::succeed;
+
+/// Path of the binary: what `FOOBAR_BIN` says, otherwise the one beside this test, brought up to date first.
+pub fn foobar() -> Result<&'static Path> {
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    BINARY
+        .get_or_init(|| find().map_err(|error| format!("{error:#}")))
+        .as_deref()
+        .map_err(|error| anyhow!("no foobar to test: {error}"))
+}
+
+fn find() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("FOOBAR_BIN") {
+        return Path::new(&path).canonicalize().with_context(|| format!("FOOBAR_BIN={}", path.display()));
+    }
+    let test = env::current_exe()?;
+    // target/PROFILE/deps/TEST
+    let folder = test.parent().and_then(Path::parent).context("a test outside of a target folder")?;
+    let mut build = Command::new(env!("CARGO"));
+    build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--package", "foobar-daemon"]);
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    succeed(&mut build)?;
+    let path = folder.join("foobar");
+    path.canonicalize().with_context(|| format!("{} after building it", path.display()))
+}
