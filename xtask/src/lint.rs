@@ -2,10 +2,14 @@
 
 use anyhow::{Context as _, Result};
 
-use crate::command::{cargo, say, succeed};
+use crate::{
+    command::{cargo, say, succeed},
+    setup,
+};
 
 /// Runs the command.
 pub(crate) fn lint() -> Result<()> {
+    setup::for_building_if_possible();
     step("format", &["fmt", "--all", "--check"])?;
     step(
         "lints",
