@@ -59,7 +59,8 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
 
 fn replay(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
     let ruleset = Bundle::read(&args.rules)?.parse()?;
-    let size = std::fs::metadata(&args.capture).ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
+    let size =
+        std::fs::metadata(&args.capture).ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
     let mut progress = Progress::new(io::stderr().is_terminal());
     // Opened first, so that a file which is none is told from one without local addresses.
     let mut capture = Capture::open(&args.capture)?;
@@ -162,10 +163,16 @@ fn find_local(
 /// Says which frames were not judged as they came.
 fn write_notes(aside: &Aside, err: &mut dyn Write) -> io::Result<()> {
     let notes = [
-        (aside.short, "of less than 14 bytes, which the kernel does not take, judged by plain reading of the rules"),
+        (
+            aside.short,
+            "of less than 14 bytes, which the kernel does not take, judged by plain reading of the rules",
+        ),
         (aside.long, "longer than the kernel takes in one piece, judged by plain reading of the rules"),
         (aside.completed, "not recorded to the end (snap length), judged with zeros for what is missing"),
-        (aside.headerless, "not recorded to the end of the headers (snap length), judged as if they ended there"),
+        (
+            aside.headerless,
+            "not recorded to the end of the headers (snap length), judged as if they ended there",
+        ),
     ];
     for (frames, what) in notes {
         if frames > 0 {
@@ -188,8 +195,9 @@ fn prefix(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(address.into());
     }
-    let prefix: IpNet =
-        text.parse().map_err(|_| format!("{text} is neither an address nor a prefix such as 192.0.2.0/24"))?;
+    let prefix: IpNet = text
+        .parse()
+        .map_err(|_| format!("{text} is neither an address nor a prefix such as 192.0.2.0/24"))?;
     if prefix.trunc() != prefix {
         return Err(format!("{text} has bits set behind its prefix; write {}", prefix.trunc()));
     }

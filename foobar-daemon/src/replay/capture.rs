@@ -194,7 +194,8 @@ fn next_packet_block(
         let Packet { interface, data, length } =
             packet.ok_or_else(|| broken("its block is shorter than the frame in it"))?;
         let interface = usize::try_from(interface).ok().and_then(|number| state.interfaces().get(number));
-        let interface = interface.ok_or_else(|| broken("it is from an interface that the file does not describe"))?;
+        let interface =
+            interface.ok_or_else(|| broken("it is from an interface that the file does not describe"))?;
         let link = LinkLayer::of(u32::from(interface.linktype)).map_err(Problem::Link)?;
         bytes.clear();
         bytes.extend(data);
@@ -221,9 +222,9 @@ fn packet_of<'b>(block: &'b RawBlock<'_>, state: &PcapNgState) -> Option<Option<
     };
     let data = |at: usize, length: u32| block.body.get(at..)?.get(..usize::try_from(length).ok()?);
     let packet = match block.type_ {
-        ENHANCED_PACKET_BLOCK => (|| {
-            Some(Packet { interface: number(0)?, data: data(20, number(12)?)?, length: number(16)? })
-        })(),
+        ENHANCED_PACKET_BLOCK => {
+            (|| Some(Packet { interface: number(0)?, data: data(20, number(12)?)?, length: number(16)? }))()
+        }
         // Its interface is two bytes, and what follows them a count of drops.
         PACKET_BLOCK => (|| {
             let interface = match state.endianness() {

@@ -54,7 +54,11 @@ impl<'o> Report<'o> {
             }
             Form::Table => {
                 if self.frames == 1 {
-                    writeln!(self.out, "{:>8}  {:<3}  {:<7}  {:<20}  rule", "frame", "dir", "verdict", "reason")?;
+                    writeln!(
+                        self.out,
+                        "{:>8}  {:<3}  {:<7}  {:<20}  rule",
+                        "frame", "dir", "verdict", "reason"
+                    )?;
                 }
                 let rule = rule.unwrap_or("-");
                 writeln!(self.out, "{number:>8}  {direction:<3}  {verdict:<7}  {reason:<20}  {rule}")
@@ -69,9 +73,10 @@ impl<'o> Report<'o> {
 
     /// Ends with the summary.
     pub fn summary(self, ruleset: &Ruleset, totals: &Totals) -> io::Result<()> {
-        let rules = ruleset.rules.iter().map(|rule| {
-            (rule.id.clone(), totals.rules.get(&rule.id).copied().unwrap_or_default())
-        });
+        let rules = ruleset
+            .rules
+            .iter()
+            .map(|rule| (rule.id.clone(), totals.rules.get(&rule.id).copied().unwrap_or_default()));
         let services = ruleset.services.iter().map(|service| {
             let mut counter = Counter::default();
             for port in &service.ports {
