@@ -13,9 +13,10 @@ use anyhow::{Context as _, Result, ensure};
 use foobar_tests::{
     binary,
     command::{stderr, stdout, succeed_with_input},
+    refusal,
 };
 use insta::assert_snapshot;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 const SOUND: &str = r#"schema = 1
@@ -237,8 +238,7 @@ fn wrong_usage_is_exit_code_2_and_goes_to_stderr() -> Result<()> {
 fn commands_for_a_daemon_say_that_there_is_none() -> Result<()> {
     let desk = Desk::new()?;
     for arguments in [
-        &["status"][..],
-        &["rules", "show"],
+        &["rules", "show"][..],
         &["rules", "diff", "sound.toml"],
         &["rules", "apply", "sound.toml"],
         &["rules", "confirm"],
@@ -247,12 +247,17 @@ fn commands_for_a_daemon_say_that_there_is_none() -> Result<()> {
         let mut arguments = arguments.to_vec();
         arguments.extend(["--control", "none.sock"]);
         let output = desk.foobar(&arguments)?;
-        let said = stderr(&output);
-        ensure!(output.status.code() == Some(1), "{arguments:?}: {}: {said}", output.status);
-        ensure!(said.contains("none.sock") && said.contains("foobar run"), "{arguments:?}: {said}");
-        ensure!(said.lines().count() == 1, "{arguments:?}: {said}");
+        refusal::check(&output, 1, &["none.sock", "foobar run"])?;
+        ensure!(stderr(&output).lines().count() == 1, "{arguments:?}: {}", stderr(&output));
         ensure!(output.stdout.is_empty(), "{arguments:?}: {}", stdout(&output));
     }
+    // This one can say more: what an earlier daemon left.
+    let output = desk.foobar(&["status", "--control", "none.sock", "--pins", "none"])?;
+    refusal::check(&output, 1, &["none.sock", "foobar run"])?;
+    ensure!(stdout(&output).contains("no filter is pinned in none"), "{}", stdout(&output));
+    let arguments = ["status", "--json", "--control", "none.sock", "--pins", "none"];
+    let status = desk.json(&arguments, 1)?;
+    assert_eq!(status, json!({ "running": false, "pins": "none", "pinned": [] }));
     Ok(())
 }
 
@@ -307,7 +312,7 @@ fn the_manual_page_is_one() -> Result<()> {
     let output = Desk::new()?.foobar(&["man"])?;
     let page = stdout(&output);
     ensure!(output.status.code() == Some(0), "{}", stderr(&output));
-    ensure!(page.contains(".TH foobar"), "{page}");
+    ensure!(page.contains(".TH FOOBAR 1"), "{page}");
     for word in ["rollback", "ephemeral", "completions"] {
         ensure!(page.contains(word), "the manual page does not say {word}");
     }

@@ -10,13 +10,14 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use foobar_tests::{
-    command::stderr,
+    command::{stderr, stdout},
     daemon::Foobar,
     figures::say,
     frames::{Family, udp},
     links,
     metrics::Highest,
     network::{CLIENT, Network, SERVER},
+    refusal,
     sender::Flood,
     tap::{Tap, is_udp_to, settle},
     wait,
@@ -170,6 +171,9 @@ fn detach_takes_away_what_a_daemon_left() -> Result<()> {
     foobar.start()?;
     foobar.kill()?;
     assert!(network.xdp_program()?.is_some());
+    let status = foobar.command(&["status"])?;
+    refusal::check(&status, 1, &["control.sock"])?;
+    ensure!(stdout(&status).contains(&format!("in force on {SERVER}")), "{}", stdout(&status));
     foobar.succeed(&["detach"])?;
     check_nothing_left(&network, &foobar)?;
     // Again is no error, or a clear one: nothing is there to take away.

@@ -1,6 +1,6 @@
 //! Every command of `foobar`; each one's flags stand in its own file.
 
-use std::{process::ExitCode, sync::LazyLock};
+use std::{io, process::ExitCode, sync::LazyLock};
 
 use clap::{Parser, Subcommand};
 
@@ -30,8 +30,10 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Attach the filter, keep it in force and serve its counters
+    #[command(long_about = commands::run::LONG_ABOUT)]
     Run(commands::run::Args),
     /// Show what is attached, loaded and counted
+    #[command(long_about = commands::status::LONG_ABOUT)]
     Status(commands::status::Args),
     /// Check, show, compare, apply and explain rules
     #[command(subcommand)]
@@ -39,6 +41,7 @@ pub enum Command {
     /// Send a capture through the programs, attached to nothing
     Replay(commands::replay::Args),
     /// Take the filter away: remove links and pins
+    #[command(long_about = commands::detach::LONG_ABOUT)]
     Detach(commands::detach::Args),
     /// Print a completion script for a shell
     Completions(commands::completions::Args),
@@ -54,6 +57,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let code = Env::with_process(|env| match run(cli, env) {
         Ok(outcome) => outcome.exit_code(),
+        // The reader has seen enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => 0,
         Err(error) => {
             // Nothing is left to do when stderr is closed.
             drop(writeln!(env.err, "foobar: {error:#}"));
@@ -61,6 +66,13 @@ pub fn main() -> ExitCode {
         }
     });
     ExitCode::from(code)
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Runs one command.

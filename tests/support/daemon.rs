@@ -286,8 +286,11 @@ impl Foobar {
     pub fn command(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = self.namespace.command(binary::foobar()?);
         command.args(arguments).arg("--control").arg(self.control_path());
+        if matches!(arguments.first(), Some(&("detach" | "status"))) {
+            command.arg("--pins").arg(&self.pin_path);
+        }
         if arguments.first() == Some(&"detach") {
-            command.arg("--pins").arg(&self.pin_path).arg("--state").arg(&self.state_path);
+            command.arg("--state").arg(&self.state_path);
         }
         command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))
     }

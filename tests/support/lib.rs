@@ -18,6 +18,7 @@ pub mod namespace;
 pub mod network;
 pub mod packets;
 pub mod refusal;
+pub mod rulesets;
 pub mod sender;
 pub mod tap;
 pub mod wait;

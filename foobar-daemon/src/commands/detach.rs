@@ -16,13 +16,13 @@ use crate::{
     state::store::Store,
 };
 
+/// What `--help` tells of it.
+pub const LONG_ABOUT: &str = "Take the filter away: remove links and pins.\n\nA daemon that runs is asked to do it, and ends. \
+     Without one, what an earlier daemon left in force is taken away. Every packet passes then, and the \
+     counters start again at zero; applied rules are remembered.";
+
 /// Flags of `foobar detach`.
 #[derive(Debug, clap::Args)]
-#[command(
-    long_about = "Take the filter away: remove links and pins.\n\nA daemon that runs is asked to do it, and ends. \
-                  Without one, what an earlier daemon left in force is taken away. Every packet passes then, and \
-                  the counters start again at zero; applied rules are remembered."
-)]
 pub struct Args {
     #[command(flatten)]
     target: Target,

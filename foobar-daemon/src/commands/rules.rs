@@ -23,8 +23,10 @@ pub enum Command {
     /// Show the rules in force
     Show(show::Args),
     /// Show what applying rules would change
+    #[command(long_about = diff::LONG_ABOUT)]
     Diff(diff::Args),
     /// Put rules in force
+    #[command(long_about = apply::LONG_ABOUT)]
     Apply(apply::Args),
     /// Keep rules that were applied with --confirm-within
     Confirm(confirm::Args),

@@ -16,15 +16,17 @@ use crate::{
     outcome::{InvalidInput, Outcome},
 };
 
+/// What `--help` tells of it.
+pub const LONG_ABOUT: &str = "Attach the filter, keep it in force and serve its counters.\n\nThe filter outlives the daemon: when \
+     the daemon ends, however it ends, packets are judged and counted as before, and the next `foobar \
+     run` takes over without a gap. `foobar detach` takes the filter away; with --ephemeral it goes away \
+     with the daemon.\n\nOf the rule files and the rules that were applied with `foobar rules apply`, \
+     those that came last are put in force. SIGHUP reads the rule files again; rules that cannot be used \
+     leave the old ones in force.";
+
 /// Flags of `foobar run`. What is not given is taken from the settings file, which has the same keys.
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Attach the filter, keep it in force and serve its counters.\n\nThe filter outlives the daemon: \
-                  when the daemon ends, however it ends, packets are judged and counted as before, and the next \
-                  `foobar run` takes over without a gap. `foobar detach` takes the filter away; with --ephemeral it \
-                  goes away with the daemon.\n\nOf the rule files and the rules that were applied with `foobar \
-                  rules apply`, those that came last are put in force. SIGHUP reads the rule files again; rules \
-                  that cannot be used leave the old ones in force.",
     after_long_help = "Examples:\n  A first look that changes nothing and ends with Ctrl-C:\n    foobar run \
                        --interface eth0 --rules rules/default.toml --mode generic --ephemeral --summary\n\n  \
                        A server with two interfaces:\n    foobar run --interface eth0 eth1 --rules \

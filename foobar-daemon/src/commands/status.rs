@@ -21,13 +21,13 @@ use crate::{
     outcome::Outcome,
 };
 
+/// What `--help` tells of it.
+pub const LONG_ABOUT: &str = "Show what is attached, loaded and counted: interfaces and how they are filtered, the program that \
+     should be there and the one that is, the rules in force, a confirmation that is waited for, how \
+     full the maps are.\n\nWithout a daemon: what an earlier one left in force, and exit code 1.";
+
 /// Flags of `foobar status`.
 #[derive(Debug, clap::Args)]
-#[command(
-    long_about = "Show what is attached, loaded and counted: interfaces and how they are filtered, the program \
-                  that should be there and the one that is, the rules in force, a confirmation that is waited for, \
-                  how full the maps are.\n\nWithout a daemon: what an earlier one left in force, and exit code 1."
-)]
 pub struct Args {
     /// As JSON
     #[arg(long)]

@@ -113,15 +113,13 @@ impl Passed {
     }
 
     fn line(&self, names: &BTreeMap<ServicePort, String>) -> String {
-        let mut line = self.total();
-        for (verdict, text) in self.verdict_words() {
-            line.push_str(&format!("; {verdict} {text}"));
-        }
-        for (port, name) in names {
+        let mut parts = vec![self.total()];
+        parts.extend(self.verdict_words().into_iter().map(|(verdict, text)| format!("{verdict} {text}")));
+        parts.extend(names.iter().map(|(port, name)| {
             let packets = self.services.get(port).copied().unwrap_or_default();
-            line.push_str(&format!("; {name} {port} {packets:.0}/s"));
-        }
-        line
+            format!("{name} {port} {packets:.0}/s")
+        }));
+        parts.join("; ")
     }
 
     fn block(&self, names: &BTreeMap<ServicePort, String>) -> Vec<String> {
@@ -150,15 +148,13 @@ impl Passed {
         let mut words = Vec::new();
         for (verdict, reasons) in &self.verdicts {
             let total: f64 = reasons.values().sum();
-            let mut text = format!("{total:.0}/s");
             let some: Vec<String> = reasons
                 .iter()
                 .filter(|(_, packets)| **packets > 0.0)
                 .map(|(reason, packets)| format!("{} {packets:.0}", reason.label()))
                 .collect();
-            if !some.is_empty() {
-                text.push_str(&format!(" ({})", some.join(", ")));
-            }
+            let why = if some.is_empty() { String::new() } else { format!(" ({})", some.join(", ")) };
+            let text = format!("{total:.0}/s{why}");
             words.push((verdict.label(), text));
         }
         words

@@ -318,6 +318,3 @@ impl Read for Counted {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

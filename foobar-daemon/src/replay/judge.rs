@@ -130,9 +130,13 @@ impl<'r> Judge<'r> {
         Ok(Judged { direction: Direction::In, judgement })
     }
 
-    /// Nothing judges what leaves, as `policy.out` can only be "accept"; its services count it.
+    /// Nothing judges what leaves, as `policy.out` can only be "accept"; the service that it comes from counts
+    /// it. On a loopback device both ends are local, and what goes to a service counts, too.
     fn egress(&mut self, flow: &Flow, length: usize) -> Judged {
-        self.count_service(source_service(flow), length);
+        let service = source_service(flow).filter(|port| self.is_service(*port));
+        let to_itself = self.local.has(flow.family, flow.destination);
+        let service = service.or_else(|| destination_service(flow).filter(|_| to_itself));
+        self.count_service(service, length);
         let judgement = Judgement { verdict: Verdict::Accept, reason: Reason::Policy, rule: None };
         Judged { direction: Direction::Out, judgement }
     }
@@ -151,10 +155,13 @@ impl<'r> Judge<'r> {
     }
 
     fn count_service(&mut self, port: Option<ServicePort>, length: usize) {
-        let services = &self.ruleset.services;
-        if let Some(port) = port.filter(|port| services.iter().any(|service| service.ports.contains(port))) {
+        if let Some(port) = port.filter(|port| self.is_service(*port)) {
             add(self.aside.services.entry(port).or_default(), length);
         }
+    }
+
+    fn is_service(&self, port: ServicePort) -> bool {
+        self.ruleset.services.iter().any(|service| service.ports.contains(&port))
     }
 
     /// What the kernel counted of all frames, and what it did not.

@@ -28,14 +28,18 @@ pub enum Local {
 impl Local {
     /// Which way a packet went.
     pub fn direction(&self, flow: &Flow) -> Direction {
-        let is_local = match self {
+        if self.has(flow.family, flow.source) { Direction::Out } else { Direction::In }
+    }
+
+    /// Whether an address, as [`Flow`] holds it, is local.
+    pub fn has(&self, family: Family, address: [u8; 16]) -> bool {
+        match self {
             Self::Given(prefixes) => {
-                let source = source(flow);
-                prefixes.iter().any(|prefix| prefix.contains(&source))
+                let address = ip_address(family, address);
+                prefixes.iter().any(|prefix| prefix.contains(&address))
             }
-            Self::Found(addresses) => addresses.contains(&(flow.family, flow.source)),
-        };
-        if is_local { Direction::Out } else { Direction::In }
+            Self::Found(addresses) => addresses.contains(&(family, address)),
+        }
     }
 }
 
@@ -94,10 +98,10 @@ fn service(flow: &Flow, port: u16) -> Option<ServicePort> {
     flow.has_ports().then_some(ServicePort { protocol, port })
 }
 
-fn source(flow: &Flow) -> IpAddr {
-    let [a, b, c, d, ..] = flow.source;
-    match flow.family {
+fn ip_address(family: Family, bytes: [u8; 16]) -> IpAddr {
+    let [a, b, c, d, ..] = bytes;
+    match family {
         Family::V4 => Ipv4Addr::new(a, b, c, d).into(),
-        Family::V6 => Ipv6Addr::from(flow.source).into(),
+        Family::V6 => Ipv6Addr::from(bytes).into(),
     }
 }

@@ -186,6 +186,6 @@ impl Summary {
     }
 }
 
-fn width<'a>(heading: &str, names: impl Iterator<Item = &'a String>) -> usize {
-    names.map(String::len).chain([heading.len()]).max().unwrap_or(0)
+fn width(heading: &str, names: impl Iterator<Item = impl AsRef<str>>) -> usize {
+    names.map(|name| name.as_ref().len()).chain([heading.len()]).max().unwrap_or(0)
 }

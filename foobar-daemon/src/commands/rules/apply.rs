@@ -9,18 +9,23 @@ use crate::{
     },
     env::Env,
     outcome::{InvalidInput, Outcome},
-    rules::bundle::Bundle,
+    rules::{
+        bundle::Bundle,
+        check::{self, Finding, SshSession},
+    },
 };
+
+/// What `--help` tells of it.
+pub const LONG_ABOUT: &str = "Put rules in force, on every interface in one step: each packet is judged wholly by the old or \
+     wholly by the new rules. Rules with an error leave the old ones in force.\n\nWith --confirm-within \
+     the old rules come back by themselves unless `foobar rules confirm` is said in time, also when the \
+     daemon was killed meanwhile and started again: the way not to be locked out of a machine that is \
+     far away.\n\nApplied rules are remembered: they stay in force over a restart of the daemon, until \
+     its rule files change or others are applied.";
 
 /// Flags of `foobar rules apply`.
 #[derive(Debug, clap::Args)]
 #[command(
-    long_about = "Put rules in force, on every interface in one step: each packet is judged wholly by the old or \
-                  wholly by the new rules. Rules with an error leave the old ones in force.\n\nWith \
-                  --confirm-within the old rules come back by themselves unless `foobar rules confirm` is said in \
-                  time, also when the daemon was killed meanwhile and started again: the way not to be locked out \
-                  of a machine that is far away.\n\nApplied rules are remembered: they stay in force over a restart \
-                  of the daemon, until its rule files change or others are applied.",
     after_long_help = "Examples:\n  See what would change, then change it:\n    foobar rules check new.toml\n    \
                        foobar rules diff new.toml\n    foobar rules apply new.toml --confirm-within 60s\n    \
                        foobar rules confirm\n\n  Back to the rules before:\n    foobar rules rollback\n\nExit codes: \
@@ -41,7 +46,14 @@ pub struct Args {
 pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     let bundle = Bundle::read(&args.path)?;
     // The daemon reads them again; here an error is told even if it does not run.
-    bundle.parse().map_err(InvalidInput::from)?;
+    let ruleset = bundle.parse().map_err(InvalidInput::from)?;
+    let session = SshSession::from_environment(|name| std::env::var(name).ok());
+    for finding in check::check(&ruleset, session.as_ref()) {
+        if finding.kind == check::Kind::LockOut {
+            let Finding { message, help, .. } = finding;
+            writeln!(env.err, "foobar: warning: {message}; {help}")?;
+        }
+    }
     let confirm_within_ms =
         args.confirm_within
             .map(|within| u64::try_from(within.as_millis()))

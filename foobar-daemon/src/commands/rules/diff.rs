@@ -16,13 +16,12 @@ use crate::{
     rules::bundle::Bundle,
 };
 
+/// What `--help` tells of it.
+pub const LONG_ABOUT: &str = "Show what applying rules would change: rules added, removed, changed and moved, and changes of \
+     policy, failsafe, sets and services. The order of rules matters, as the first that matches decides.";
+
 /// Flags of `foobar rules diff`.
 #[derive(Debug, clap::Args)]
-#[command(
-    long_about = "Show what applying rules would change: rules added, removed, changed and moved, and changes of \
-                  policy, failsafe, sets and services. The order of rules matters, as the first that matches \
-                  decides."
-)]
 pub struct Args {
     /// Rule file, or folder whose *.toml are read in name order as one
     path: PathBuf,

@@ -1,6 +1,6 @@
 //! `[[service]]`.
 
-use foobar_common::counters::SERVICE_SLOTS;
+use foobar_common::counters::SERVICE_PORTS_MAX;
 
 use super::{
     Reading,
@@ -72,10 +72,10 @@ fn one_port(value: &Value<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -
         return None;
     }
     seen.insert(port, value.place.clone());
-    if seen.len() > SERVICE_SLOTS as usize {
+    if seen.len() > SERVICE_PORTS_MAX as usize {
         errors.add(
             &value.place,
-            format!("this is service port number {}; at most {SERVICE_SLOTS} can be counted", seen.len()),
+            format!("this is service port number {}; at most {SERVICE_PORTS_MAX} can be counted", seen.len()),
             "leave out the services whose numbers matter least: their traffic counts as \"other\"",
         );
         return None;

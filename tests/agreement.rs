@@ -1,0 +1,153 @@
+//! The kernel and the plain reading say the same of the same frame, whatever the rules and the frame.
+//!
+//! A thousand frames in an ordinary run; a million with `FOOBAR_LONG=1`.
+
+use std::collections::BTreeMap;
+
+use foobar_common::{
+    counters::{Counter, Transport},
+    flow::{Direction, Flow},
+    frame::Frame,
+    parse::parse,
+    verdict::Reason,
+};
+use foobar_daemon::{
+    dataplane::{
+        counters::{Counters, Port},
+        load::LoadedRuleset,
+        test_runs::{Judgement, TestRuns},
+    },
+    replay::local::destination_service,
+    rules::{compile::compile, evaluate::evaluate, model::Ruleset},
+    slots::Slots,
+};
+use foobar_tests::{
+    generate,
+    rulesets::{self, INTERFACE},
+};
+use proptest::{
+    collection::vec,
+    prelude::{ProptestConfig, Strategy, prop_assert, prop_assert_eq, proptest},
+    test_runner::TestCaseError,
+};
+
+/// How many frames each ruleset judges: loading costs as much as judging thousands.
+fn frames_per_ruleset() -> usize {
+    if is_long() { 2_000 } else { 125 }
+}
+
+fn is_long() -> bool {
+    std::env::var_os("FOOBAR_LONG").is_some()
+}
+
+fn rulesets(long: u32, short: u32) -> ProptestConfig {
+    let cases = if is_long() { long } else { short };
+    ProptestConfig { cases, max_shrink_iters: 400, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
+    let kernel_takes = |frame: &Vec<u8>| frame.len() >= TestRuns::FRAME_MIN;
+    vec(
+        generate::frame(&rulesets::pool()).prop_filter("too short for a test run", kernel_takes),
+        frames_per_ruleset(),
+    )
+}
+
+proptest! {
+    #![proptest_config(rulesets(500, 8))]
+
+    #[test]
+    fn kernel_and_plain_reading_agree(ruleset in rulesets::ruleset(), frames in frames()) {
+        agree(&ruleset, &frames)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(rulesets(50, 2))]
+
+    /// Nothing of one frame is left when the next is judged.
+    #[test]
+    fn a_frame_before_changes_nothing(ruleset in rulesets::ruleset(), frames in frames()) {
+        let mut together = load(&ruleset);
+        let mut alone = Vec::new();
+        for frame in &frames {
+            // The same frame before itself: whatever it leaves behind is its own.
+            together.judge(frame).unwrap();
+            alone.push(together.judge(frame).unwrap());
+        }
+        for (before, (frame, expected)) in frames.iter().rev().zip(frames.iter().zip(&alone)) {
+            together.judge(before).unwrap();
+            prop_assert_eq!(&together.judge(frame).unwrap(), expected, "after {:02x?}: {:02x?}", before, frame);
+        }
+    }
+}
+
+fn agree(ruleset: &Ruleset, frames: &[Vec<u8>]) -> Result<(), TestCaseError> {
+    let mut runs = load(ruleset);
+    let mut expected = Counters {
+        rules: ruleset.rules.iter().map(|rule| (rule.id.clone(), Counter::default())).collect(),
+        ..Counters::default()
+    };
+    for frame in frames {
+        let kernel = runs.judge(frame).unwrap();
+        let packet = packet(frame, &kernel)?;
+        let evaluation = evaluate(ruleset, &packet, INTERFACE);
+        let reading = Judgement {
+            verdict: evaluation.verdict,
+            reason: evaluation.reason,
+            rule: evaluation.rule.map(str::to_owned),
+        };
+        prop_assert_eq!(&kernel, &reading, "{:02x?}\n{:?}", frame, packet);
+        count(&mut expected, ruleset, &packet, &kernel, frame.len());
+    }
+    prop_assert_eq!(runs.counters().unwrap(), expected);
+    Ok(())
+}
+
+/// What the frame says. Test runs give long frames in several buffers, the first of which is all that the
+/// program reads; only then may it find that headers are beyond it.
+fn packet(frame: &[u8], kernel: &Judgement) -> Result<Result<Flow, Reason>, TestCaseError> {
+    /// At least this much is in the first buffer: a page less the room before and behind.
+    const FIRST_BUFFER_MIN: usize = 3_400;
+    if kernel.reason == Reason::NonLinear {
+        prop_assert!(frame.len() > FIRST_BUFFER_MIN, "a frame of {} bytes is nonlinear", frame.len());
+        let length = u32::try_from(frame.len()).unwrap();
+        return Ok(parse(&Frame::from_first_buffer(&frame[..FIRST_BUFFER_MIN], length)));
+    }
+    Ok(parse(&Frame::from_slice(frame)))
+}
+
+/// Moves the counters that the frame must move, and no other.
+fn count(
+    expected: &mut Counters,
+    ruleset: &Ruleset,
+    packet: &Result<Flow, Reason>,
+    judgement: &Judgement,
+    length: usize,
+) {
+    let port = packet.as_ref().map_or(Port::Other(Transport::Other), |flow| {
+        let service = destination_service(flow)
+            .filter(|port| ruleset.services.iter().any(|service| service.ports.contains(port)));
+        service.map_or(Port::Other(Transport::of(flow)), Port::Service)
+    });
+    if let Some(rule) = &judgement.rule {
+        add(expected.rules.entry(rule.clone()).or_default(), length);
+    }
+    let name = INTERFACE.to_owned();
+    add(entry(&mut expected.verdicts, (name.clone(), judgement.verdict, judgement.reason)), length);
+    add(entry(&mut expected.ports, (name, Direction::In, port)), length);
+}
+
+fn entry<K: Ord>(map: &mut BTreeMap<K, Counter>, key: K) -> &mut Counter {
+    map.entry(key).or_default()
+}
+
+fn add(counter: &mut Counter, length: usize) {
+    counter.packets += 1;
+    counter.bytes += length as u64;
+}
+
+fn load(ruleset: &Ruleset) -> TestRuns {
+    let slots = Slots::for_once(ruleset, &[INTERFACE.to_owned()]).unwrap();
+    LoadedRuleset::for_test_runs(&compile(ruleset, &slots).unwrap(), INTERFACE).unwrap()
+}

@@ -1,0 +1,175 @@
+//! What the program costs the kernel: instructions that the verifier walks, and memory of the maps.
+//!
+//! The numbers are in `budget.toml`. A change that needs more says so there: `FOOBAR_BUDGET=renew` writes it anew.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    path::PathBuf,
+};
+
+use foobar_common::{flow::protocol, maps, verdict::Verdict};
+use foobar_daemon::{
+    dataplane::load::LoadedRuleset,
+    rules::{
+        compile::compile,
+        model::{
+            AddressCondition, AddressMatch, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
+            PortProtocol, Rule, Ruleset, ServicePort,
+        },
+    },
+    slots::Slots,
+};
+use toml::{Table, Value};
+
+/// How much more than recorded is too much, in percent.
+const TOLERANCE: u64 = 5;
+/// The verifiers of other kernels walk other ways. Whatever they count, this much of their million must stay
+/// free for them.
+const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
+/// The maps of which every processor has its own copy.
+const PER_CPU: [&str; 5] =
+    [maps::RULE_COUNTERS, maps::VERDICT_COUNTERS, maps::PORT_COUNTERS, "NETWORK", "FLOW"];
+
+/// What one ruleset costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Cost {
+    verified_instructions: u64,
+    map_bytes: u64,
+    per_cpu_map_bytes: u64,
+}
+
+#[test]
+fn the_program_costs_what_is_recorded() {
+    let found = BTreeMap::from([
+        ("nothing-used", cost(&Ruleset::default())),
+        ("everything-used", cost(&everything())),
+        ("most-rules", cost(&most_rules())),
+    ]);
+    if std::env::var_os("FOOBAR_BUDGET").is_some_and(|value| value == "renew") {
+        fs::write(path(), written(&found)).unwrap();
+        return;
+    }
+    let recorded: Table = fs::read_to_string(path()).unwrap().parse().unwrap();
+    let same_verifier = recorded["kernel"].as_str() == Some(&kernel());
+    let recorded_processors = number(&recorded["processors"]);
+    let mut complaints = Vec::new();
+    for (name, cost) in &found {
+        let budget = recorded[*name].as_table().unwrap();
+        let limit = |key: &str| number(&budget[key]) * (100 + TOLERANCE) / 100;
+        let instructions = if same_verifier { limit("verified_instructions") } else { INSTRUCTIONS_ANYWHERE };
+        let per_cpu =
+            limit("per_cpu_map_bytes") * processors().max(recorded_processors) / recorded_processors;
+        for (what, found, limit) in [
+            ("verified instructions", cost.verified_instructions, instructions),
+            ("bytes of maps", cost.map_bytes, limit("map_bytes")),
+            ("bytes of per-CPU maps", cost.per_cpu_map_bytes, per_cpu),
+        ] {
+            if found > limit {
+                complaints.push(format!("{name}: {found} {what}, allowed are {limit}"));
+            }
+        }
+    }
+    assert!(
+        complaints.is_empty(),
+        "{}\nIf that is worth it, renew the record: FOOBAR_BUDGET=renew cargo test -p foobar-tests --test budget",
+        complaints.join("\n")
+    );
+}
+
+fn cost(ruleset: &Ruleset) -> Cost {
+    let slots = Slots::for_once(ruleset, &["eth0".to_owned()]).unwrap();
+    let runs = LoadedRuleset::for_test_runs(&compile(ruleset, &slots).unwrap(), "eth0").unwrap();
+    let memory = runs.map_memory().unwrap();
+    let (per_cpu, shared): (Vec<_>, Vec<_>) =
+        memory.into_iter().partition(|(name, _)| PER_CPU.contains(&name.as_str()));
+    let sum = |maps: Vec<(String, u64)>| maps.into_iter().map(|(_, bytes)| bytes).sum();
+    Cost {
+        verified_instructions: runs.facts().unwrap().verified_instructions.unwrap().into(),
+        map_bytes: sum(shared),
+        per_cpu_map_bytes: sum(per_cpu),
+    }
+}
+
+/// Asks for every field, so that no part of the program is left out.
+fn everything() -> Ruleset {
+    let addresses = |prefix: &str| AddressCondition {
+        include: vec![AddressMatch::Prefix(prefix.parse().unwrap())],
+        exclude: Vec::new(),
+    };
+    let ports = Rule {
+        source: Some(addresses("192.0.2.0/24")),
+        destination: Some(addresses("2001:db8::/32")),
+        source_port: Some(vec![1024..=65_535]),
+        destination_port: Some(vec![443..=443]),
+        interface: Some(BTreeSet::from(["eth0".to_owned()])),
+        vlan: Some(BTreeSet::from([10])),
+        length: Some(40..=1_500),
+        fragment: Some(false),
+        ..Rule::new("ports", Verdict::Accept)
+    };
+    let flags =
+        Rule { tcp_flags: Some(FlagCondition { set: 2, clear: 16 }), ..Rule::new("flags", Verdict::Drop) };
+    let message = IcmpCondition { protocol: protocol::ICMP, kind: 8, code: Some(0) };
+    let icmp = Rule { icmp: Some(vec![message]), ..Rule::new("icmp", Verdict::Accept) };
+    let mut ruleset = Ruleset { rules: vec![ports, flags, icmp], ..Ruleset::default() };
+    ruleset.policy.inbound = Verdict::Drop;
+    ruleset.policy.fragments = FragmentPolicy::Always(Verdict::Drop);
+    ruleset.failsafe = Failsafe {
+        ports: vec![ServicePort { protocol: PortProtocol::Tcp, port: 22 }],
+        peers: vec!["198.51.100.10/32".parse().unwrap()],
+        never_ban: Vec::new(),
+    };
+    ruleset
+}
+
+/// As many rules as there can be, no two of which have a class in common.
+fn most_rules() -> Ruleset {
+    let rule = |number: u16| {
+        let prefix = format!("10.0.{number}.0/24").parse().unwrap();
+        let source = AddressCondition { include: vec![AddressMatch::Prefix(prefix)], exclude: Vec::new() };
+        Rule {
+            source: Some(source),
+            destination_port: Some(vec![number * 2..=number * 2 + 100]),
+            ..Rule::new(&format!("r{number}"), Verdict::Accept)
+        }
+    };
+    Ruleset { rules: (0..256).map(rule).collect(), ..Ruleset::default() }
+}
+
+fn written(found: &BTreeMap<&str, Cost>) -> String {
+    let mut text = String::from(
+        "# What the program costs the kernel, as tests/budget.rs measures it. Renewed by:\n\
+         # FOOBAR_BUDGET=renew cargo test -p foobar-tests --test budget\n",
+    );
+    writeln!(text, "kernel = \"{}\"\nprocessors = {}", kernel(), processors()).unwrap();
+    for (name, Cost { verified_instructions, map_bytes, per_cpu_map_bytes }) in found {
+        writeln!(
+            text,
+            "\n[{name}]\nverified_instructions = {verified_instructions}\nmap_bytes = {map_bytes}\n\
+             per_cpu_map_bytes = {per_cpu_map_bytes}"
+        )
+        .unwrap();
+    }
+    text
+}
+
+/// Version and series of the kernel, as `6.12`: within a series the verifier is the same but for mends.
+fn kernel() -> String {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    release.split(['.', '-']).take(2).collect::<Vec<_>>().join(".")
+}
+
+/// Processors that the kernel has room for, which is how many copies a per-CPU map has.
+fn processors() -> u64 {
+    aya::util::nr_cpus().unwrap() as u64
+}
+
+fn number(value: &Value) -> u64 {
+    value.as_integer().unwrap().try_into().unwrap()
+}
+
+fn path() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("budget.toml")
+}

@@ -1,0 +1,249 @@
+//! Random rulesets, and the edges of what they ask for, so that random frames meet them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
+
+use foobar_common::{flow::protocol, verdict::Verdict};
+use foobar_daemon::rules::model::{
+    AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
+    Policy, PortProtocol, Rule, Ruleset, Service, ServicePort,
+};
+use ipnet::IpNet;
+use proptest::{
+    collection::{btree_set, vec},
+    option::weighted,
+    prelude::{Just, Strategy, any, prop_oneof},
+    sample::{Index, select},
+};
+
+use crate::generate::Pool;
+
+/// Prefixes inside each other, side by side, of every odd length, and of both families.
+const PREFIXES: [&str; 20] = [
+    "0.0.0.0/0",
+    "192.0.0.0/8",
+    "192.0.2.0/24",
+    "192.0.2.0/25",
+    "192.0.2.128/25",
+    "192.0.2.1/32",
+    "192.0.2.2/31",
+    "198.51.100.0/23",
+    "198.51.100.255/32",
+    "0.0.0.0/32",
+    "255.255.255.255/32",
+    "::/0",
+    "2001:db8::/32",
+    "2001:db8::/47",
+    "2001:db8:1::/48",
+    "2001:db8::/127",
+    "2001:db8::1/128",
+    "c000:200::/24",
+    "::/128",
+    "8000::/1",
+];
+
+/// Ends of port ranges.
+const PORTS: [u16; 12] = [0, 1, 22, 53, 67, 68, 443, 546, 1023, 1024, 65_534, 65_535];
+/// Ends of length ranges.
+const LENGTHS: [u16; 9] = [0, 20, 40, 41, 60, 128, 129, 1_500, 65_535];
+const VLANS: [u16; 4] = [0, 1, 10, 4_095];
+const PROTOCOLS: [u8; 9] = [0, 1, 6, 17, 47, 50, 58, 132, 255];
+const ICMP: [(u8, u8); 7] = [(0, 0), (3, 4), (8, 0), (128, 0), (135, 0), (135, 1), (255, 255)];
+/// The sets that rules may name.
+const SETS: [&str; 3] = ["empty", "mixed", "wide"];
+
+/// The interface that frames come through; rules also name another.
+pub const INTERFACE: &str = "eth0";
+
+/// Frames on both sides of every edge that a random ruleset can have.
+pub fn pool() -> Pool {
+    let around = |prefix: &str| {
+        let prefix: IpNet = prefix.parse().expect("a prefix");
+        let mut addresses = vec![prefix.network(), prefix.broadcast()];
+        match prefix {
+            IpNet::V4(prefix) => {
+                let first = u32::from(prefix.network());
+                let last = u32::from(prefix.broadcast());
+                for number in [first.wrapping_sub(1), first.wrapping_add(1), last.wrapping_add(1)] {
+                    addresses.push(std::net::Ipv4Addr::from(number).into());
+                }
+            }
+            IpNet::V6(prefix) => {
+                let first = u128::from(prefix.network());
+                let last = u128::from(prefix.broadcast());
+                for number in [first.wrapping_sub(1), first.wrapping_add(1), last.wrapping_add(1)] {
+                    addresses.push(std::net::Ipv6Addr::from(number).into());
+                }
+            }
+        }
+        addresses
+    };
+    let next = |numbers: &[u16]| numbers.iter().flat_map(|one| [*one, one.wrapping_add(1)]).collect();
+    Pool {
+        addresses: PREFIXES.iter().flat_map(|prefix| around(prefix)).collect(),
+        ports: next(&PORTS),
+        protocols: PROTOCOLS.to_vec(),
+        icmp: ICMP.iter().flat_map(|(kind, code)| [(*kind, *code), (*kind, code.wrapping_add(1))]).collect(),
+        vlans: VLANS.iter().flat_map(|id| [*id, (id + 1) % 4_096]).collect(),
+        lengths: next(&LENGTHS),
+    }
+}
+
+/// A ruleset of up to 256 rules, many of which overlap.
+pub fn ruleset() -> impl Strategy<Value = Ruleset> {
+    let count = prop_oneof![1 => Just(0_usize), 6 => 1_usize..8, 2 => 60_usize..70, 1 => Just(256)];
+    let rules = count.prop_flat_map(|count| vec(rule(), count));
+    (policy(), failsafe(), services(), rules, vec((any::<Index>(), any::<Index>()), 0..3)).prop_map(
+        |(policy, failsafe, services, mut rules, twins)| {
+            let twins = if rules.is_empty() { Vec::new() } else { twins };
+            for (from, to) in twins {
+                let twin = rules[from.index(rules.len())].clone();
+                let place = to.index(rules.len());
+                rules[place] = Rule { action: rules[place].action, ..twin };
+            }
+            for (number, rule) in rules.iter_mut().enumerate() {
+                rule.id = format!("r{number}");
+            }
+            Ruleset { policy, failsafe, sets: sets(), services, rules }
+        },
+    )
+}
+
+fn sets() -> BTreeMap<String, AddressSet> {
+    let entries =
+        |every: usize| PREFIXES.iter().step_by(every).skip(1).map(|prefix| parsed(prefix)).collect();
+    let set = |entries| AddressSet { file: None, entries };
+    BTreeMap::from([
+        (SETS[0].to_owned(), set(Vec::new())),
+        (SETS[1].to_owned(), set(entries(3))),
+        (SETS[2].to_owned(), set(entries(2))),
+    ])
+}
+
+fn parsed(prefix: &str) -> IpNet {
+    prefix.parse().expect("a prefix")
+}
+
+fn verdict() -> impl Strategy<Value = Verdict> {
+    select(vec![Verdict::Accept, Verdict::Drop])
+}
+
+fn policy() -> impl Strategy<Value = Policy> {
+    let fragments = prop_oneof![Just(FragmentPolicy::Rules), verdict().prop_map(FragmentPolicy::Always)];
+    (verdict(), verdict(), fragments, any::<bool>()).prop_map(
+        |(inbound, malformed, fragments, infrastructure)| Policy {
+            inbound,
+            malformed,
+            fragments,
+            infrastructure,
+        },
+    )
+}
+
+fn failsafe() -> impl Strategy<Value = Failsafe> {
+    let peers = vec(select(PREFIXES[2..].to_vec()).prop_map(parsed), 0..2);
+    prop_oneof![
+        3 => Just(Failsafe::default()),
+        1 => (vec(service_port(), 0..3), peers)
+            .prop_map(|(ports, peers)| Failsafe { ports, peers, never_ban: Vec::new() }),
+    ]
+}
+
+fn services() -> impl Strategy<Value = Vec<Service>> {
+    btree_set(service_port(), 0..6).prop_map(|ports| {
+        let named = |(number, port)| Service { name: format!("s{number}"), ports: vec![port] };
+        ports.into_iter().enumerate().map(named).collect()
+    })
+}
+
+fn service_port() -> impl Strategy<Value = ServicePort> {
+    (select(PortProtocol::ALL.to_vec()), select(PORTS.to_vec()))
+        .prop_map(|(protocol, port)| ServicePort { protocol, port })
+}
+
+fn rule() -> impl Strategy<Value = Rule> {
+    let place = (
+        weighted(0.3, addresses()),
+        weighted(0.2, addresses()),
+        weighted(0.1, btree_set(select(vec![INTERFACE.to_owned(), "eth1".to_owned()]), 1..3)),
+        weighted(0.15, btree_set(select(VLANS.to_vec()), 1..3)),
+        weighted(0.15, range(&LENGTHS)),
+        weighted(0.15, any::<bool>()),
+    );
+    (verdict(), place, transport()).prop_map(|(action, place, transport)| {
+        let (source, destination, interface, vlan, length, fragment) = place;
+        let Transport { protocol, source_port, destination_port, tcp_flags, icmp } = transport;
+        Rule {
+            source,
+            destination,
+            protocol,
+            source_port,
+            destination_port,
+            tcp_flags,
+            icmp,
+            fragment,
+            interface,
+            vlan,
+            length,
+            ..Rule::new("", action)
+        }
+    })
+}
+
+/// The conditions that belong together: none contradicts another.
+#[derive(Clone, Debug, Default)]
+struct Transport {
+    protocol: Option<BTreeSet<u8>>,
+    source_port: Option<Vec<RangeInclusive<u16>>>,
+    destination_port: Option<Vec<RangeInclusive<u16>>>,
+    tcp_flags: Option<FlagCondition>,
+    icmp: Option<Vec<IcmpCondition>>,
+}
+
+fn transport() -> impl Strategy<Value = Transport> {
+    let any_protocol = weighted(0.5, btree_set(select(PROTOCOLS.to_vec()), 1..4))
+        .prop_map(|protocol| Transport { protocol, ..Transport::default() });
+    let ported = weighted(0.5, btree_set(select(vec![6_u8, 17, 132]), 1..3));
+    let ranges = || weighted(0.6, vec(range(&PORTS), 1..4));
+    let ports = (ported, ranges(), ranges()).prop_map(|(protocol, source_port, destination_port)| {
+        Transport { protocol, source_port, destination_port, ..Transport::default() }
+    });
+    let flags = (any::<u8>(), any::<u8>(), any::<u8>(), ranges(), any::<bool>()).prop_map(
+        |(set, clear, thin, destination_port, named)| {
+            // Most conditions on random flags meet nothing; thinned out they meet something.
+            let set = set & thin & 0x17;
+            let flags = FlagCondition { set, clear: clear & !set & 0x17 };
+            Transport {
+                protocol: named.then(|| BTreeSet::from([protocol::TCP])),
+                destination_port,
+                tcp_flags: Some(flags),
+                ..Transport::default()
+            }
+        },
+    );
+    let message = (select(vec![protocol::ICMP, protocol::ICMPV6]), select(ICMP.to_vec()), any::<bool>())
+        .prop_map(|(protocol, (kind, code), with_code)| IcmpCondition {
+            protocol,
+            kind,
+            code: with_code.then_some(code),
+        });
+    let icmp =
+        vec(message, 1..4).prop_map(|messages| Transport { icmp: Some(messages), ..Transport::default() });
+    prop_oneof![3 => any_protocol, 4 => ports, 2 => flags, 2 => icmp]
+}
+
+fn addresses() -> impl Strategy<Value = AddressCondition> {
+    let one = || {
+        prop_oneof![
+            4 => select(PREFIXES.to_vec()).prop_map(|prefix| AddressMatch::Prefix(parsed(prefix))),
+            1 => select(SETS.to_vec()).prop_map(|name| AddressMatch::Set(name.to_owned())),
+        ]
+    };
+    (vec(one(), 0..4), vec(one(), 0..3)).prop_map(|(include, exclude)| AddressCondition { include, exclude })
+}
+
+fn range(ends: &[u16]) -> impl Strategy<Value = RangeInclusive<u16>> + use<> {
+    (select(ends.to_vec()), select(ends.to_vec())).prop_map(|(one, other)| one.min(other)..=one.max(other))
+}
