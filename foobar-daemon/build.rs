@@ -68,7 +68,9 @@ fn run() -> Result<()> {
     say(&format!("rerun-if-env-changed={FORCE}"));
     say("rerun-if-changed=build.rs");
     say("rerun-if-changed=build");
-    sources::paths(workspace).iter().for_each(|path| watch(path));
+    for path in sources::paths(workspace) {
+        watch(&path);
+    }
     if origin == KEPT {
         watch(&Kept::folder(workspace));
     }
