@@ -41,11 +41,6 @@ fn run() -> Result<()> {
     let workspace = manifest.parent().context("foobar-daemon lies in no workspace")?;
     let out = folder("OUT_DIR")?;
 
-    say(&format!("rerun-if-env-changed={FORCE}"));
-    say("rerun-if-changed=build.rs");
-    say("rerun-if-changed=build");
-    sources::paths(workspace).iter().for_each(|path| watch(path));
-
     let sources = sources::hash(workspace)?;
     let forced = env::var(FORCE).ok();
     let (kept, origin) = match forced.as_deref() {
@@ -53,12 +48,14 @@ fn run() -> Result<()> {
             let toolchain = Toolchain::find(workspace).map_err(|lack| anyhow!("{lack}; {MEND}"))?;
             (compile(&toolchain, &sources, &out)?, SOURCE)
         }
-        Some("kept") => (kept_object(workspace, &sources).map_err(|why| anyhow!("{why:#}; {MEND}"))?, KEPT),
+        Some("kept") => {
+            (Kept::read_for(workspace, &sources).map_err(|why| anyhow!("{why:#}; {MEND}"))?, KEPT)
+        }
         Some(other) => bail!("{FORCE}={other}: it is `source` or `kept`, or not set"),
         None => match Toolchain::find(workspace) {
             Ok(toolchain) => (cached_or_compiled(workspace, &toolchain, &sources, &out)?, SOURCE),
             Err(lack) => {
-                let kept = kept_object(workspace, &sources).map_err(|why| {
+                let kept = Kept::read_for(workspace, &sources).map_err(|why| {
                     anyhow!("the BPF programs cannot be built from source ({lack}), and {why:#}; {MEND}")
                 })?;
                 say(&format!("warning={lack}: taking the kept object of the BPF programs"));
@@ -67,6 +64,16 @@ fn run() -> Result<()> {
         },
     };
 
+    // Only at the end, since cargo shows all of it when a build script fails.
+    say(&format!("rerun-if-env-changed={FORCE}"));
+    say("rerun-if-changed=build.rs");
+    say("rerun-if-changed=build");
+    for path in sources::paths(workspace) {
+        watch(&path);
+    }
+    if origin == KEPT {
+        watch(&Kept::folder(workspace));
+    }
     kept.write(&out, "foobar")?;
     say(&format!("rustc-env=FOOBAR_BPF_ORIGIN={origin}"));
     Ok(())
@@ -78,12 +85,6 @@ const KEPT: &str = "kept object";
 
 /// What to do about a missing BPF toolchain.
 const MEND: &str = "run `cargo xtask setup`, which gets bpf-linker and rust-src, and build again";
-
-/// The object that the repository keeps.
-fn kept_object(workspace: &Path, sources: &str) -> Result<Kept> {
-    watch(&Kept::folder(workspace));
-    Kept::read_for(workspace, sources)
-}
 
 /// The object from an earlier build of the same sources with the same tools, by whatever profile, or a new one.
 fn cached_or_compiled(workspace: &Path, toolchain: &Toolchain, sources: &str, out: &Path) -> Result<Kept> {

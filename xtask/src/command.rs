@@ -75,10 +75,18 @@ pub(crate) fn find(name: &str) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// The command as one would type it.
+/// The command as one would type it; without apt's `-o` settings, which are many and say nothing of the matter.
 fn shown(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+    let mut words = vec![command.get_program().to_string_lossy().into_owned()];
+    let mut arguments = command.get_args();
+    while let Some(argument) = arguments.next() {
+        if argument == "-o" {
+            arguments.next();
+        } else {
+            words.push(argument.to_string_lossy().into_owned());
+        }
+    }
+    words.join(" ")
 }
 
 /// Whether this process is root.
