@@ -104,7 +104,7 @@ fn compile(toolchain: &Toolchain, sources: &str, out: &Path) -> Result<Kept> {
     toolchain.build().context("build the BPF programs")?;
     let path = out.join("foobar");
     let linked = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-    let object = strip::dwarf(&linked).context("strip DWARF from the BPF programs")?;
+    let object = strip::strip(&linked).context("strip DWARF from the BPF programs")?;
     Ok(Kept::new(object, sources, toolchain))
 }
 
