@@ -115,9 +115,10 @@ impl Passed {
     fn line(&self, names: &BTreeMap<ServicePort, String>) -> String {
         let mut parts = vec![self.total()];
         parts.extend(self.verdict_words().into_iter().map(|(verdict, text)| format!("{verdict} {text}")));
-        parts.extend(names.iter().map(|(port, name)| {
+        // A line for the log names only what is in use.
+        parts.extend(names.iter().filter_map(|(port, name)| {
             let packets = self.services.get(port).copied().unwrap_or_default();
-            format!("{name} {port} {packets:.0}/s")
+            (packets > 0.0).then(|| format!("{name} {port} {packets:.0}/s"))
         }));
         parts.join("; ")
     }
