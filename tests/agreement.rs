@@ -1,6 +1,7 @@
 //! The kernel and the plain reading say the same of the same frame, whatever the rules and the frame.
 //!
 //! A thousand frames in an ordinary run; a million with `FOOBAR_LONG=1`.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 

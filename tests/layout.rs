@@ -1,4 +1,5 @@
 //! The bytes that programs, pins and daemons share.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{fmt::Write as _, mem::offset_of};
 

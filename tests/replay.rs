@@ -1,4 +1,5 @@
 //! `foobar replay` over captures made here: every format, every link type, and files that are broken.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod captures;
 

@@ -106,6 +106,7 @@ fn nothing_gets_through_while_the_daemon_is_killed_and_started() -> Result<()> {
     for number in 0..kills {
         let program = test.network.xdp_program()?.context("no program on the interface")?;
         let link = links::of_program(program)?;
+        test.observe()?;
         test.foobar.kill()?;
         assert_eq!(test.network.xdp_program()?, Some(program), "the program stays without the daemon");
         thread::sleep(Duration::from_millis(100));
@@ -125,6 +126,7 @@ fn nothing_gets_through_while_the_daemon_is_killed_and_started() -> Result<()> {
 fn nothing_gets_through_after_sigterm_until_the_next_start() -> Result<()> {
     let mut test = UnderFlood::start()?;
     let program = test.network.xdp_program()?;
+    let link = links::of_program(program.context("no program on the interface")?)?;
     let start = Instant::now();
     let status = test.foobar.terminate()?;
     ensure!(start.elapsed() < Duration::from_secs(2), "ended {:?} after SIGTERM", start.elapsed());
@@ -133,6 +135,8 @@ fn nothing_gets_through_after_sigterm_until_the_next_start() -> Result<()> {
     assert!(!test.foobar.pins().pins()?.is_empty(), "pins stay");
     thread::sleep(Duration::from_millis(200));
     test.foobar.start()?;
+    let adopted = test.network.xdp_program()?.context("no program on the interface")?;
+    assert_eq!(links::of_program(adopted)?, link, "the link is adopted, not made again");
     test.observe()?;
     test.finish()
 }

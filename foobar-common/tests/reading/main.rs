@@ -1,4 +1,5 @@
 //! The parser against other readings of the same frames, right ones and broken ones.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../../tests/support/generate.rs"]
 #[expect(unreachable_pub, reason = "shared with tests of another package")]

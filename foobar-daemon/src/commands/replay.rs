@@ -195,9 +195,10 @@ fn prefix(text: &str) -> Result<IpNet, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(address.into());
     }
-    let prefix: IpNet = text
-        .parse()
-        .map_err(|_| format!("{text} is neither an address nor a prefix such as 192.0.2.0/24"))?;
+    let prefix: IpNet = match text.parse() {
+        Ok(prefix) => prefix,
+        Err(error) => return Err(format!("{error}; write an address or a prefix such as 192.0.2.0/24")),
+    };
     if prefix.trunc() != prefix {
         return Err(format!("{text} has bits set behind its prefix; write {}", prefix.trunc()));
     }

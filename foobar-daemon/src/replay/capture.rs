@@ -24,6 +24,8 @@ use crate::outcome::InvalidInput;
 const RECORD_MAX: usize = 8 << 20;
 /// A recorded frame may always be this long, whatever limit the capture states (as in libpcap).
 const FRAME_MAX: u32 = 262_144;
+/// The kinds of blocks that hold a packet.
+const PACKET_BLOCKS: [u32; 3] = [ENHANCED_PACKET_BLOCK, SIMPLE_PACKET_BLOCK, PACKET_BLOCK];
 /// Most interfaces of one section of a pcapng.
 const INTERFACES_MAX: usize = 4_096;
 
@@ -112,8 +114,7 @@ impl Capture {
             }
             other => {
                 return Err(unreadable(&format!(
-                    "it starts with {:02x?}, which is neither pcap nor pcapng; record one with tcpdump -w",
-                    other
+                    "it starts with {other:02x?}, which is neither pcap nor pcapng; record one with tcpdump -w"
                 )));
             }
         };
@@ -190,7 +191,10 @@ fn next_packet_block(
         if block.type_ == INTERFACE_DESCRIPTION_BLOCK && state.interfaces().len() > INTERFACES_MAX {
             return Err(broken("more interfaces than any capture has: the file is broken"));
         }
-        let Some(packet) = packet_of(&block, state) else { continue };
+        if !PACKET_BLOCKS.contains(&block.type_) {
+            continue;
+        }
+        let packet = packet_of(&block, state);
         let Packet { interface, data, length } =
             packet.ok_or_else(|| broken("its block is shorter than the frame in it"))?;
         let interface = usize::try_from(interface).ok().and_then(|number| state.interfaces().get(number));
@@ -210,9 +214,9 @@ struct Packet<'a> {
     length: u32,
 }
 
-/// Reads a block that holds a packet: `None` if it is of another kind, `Some(None)` if it is broken. Options and
-/// times are of no interest, so they may be broken.
-fn packet_of<'b>(block: &'b RawBlock<'_>, state: &PcapNgState) -> Option<Option<Packet<'b>>> {
+/// Reads one of the [`PACKET_BLOCKS`], if it is as long as it says. Options and times are of no interest, so
+/// they may be broken.
+fn packet_of<'b>(block: &'b RawBlock<'_>, state: &PcapNgState) -> Option<Packet<'b>> {
     let number = |at: usize| {
         let bytes = block.body.get(at..)?.first_chunk::<4>()?;
         Some(match state.endianness() {
@@ -221,27 +225,19 @@ fn packet_of<'b>(block: &'b RawBlock<'_>, state: &PcapNgState) -> Option<Option<
         })
     };
     let data = |at: usize, length: u32| block.body.get(at..)?.get(..usize::try_from(length).ok()?);
-    let packet = match block.type_ {
-        ENHANCED_PACKET_BLOCK => {
-            (|| Some(Packet { interface: number(0)?, data: data(20, number(12)?)?, length: number(16)? }))()
-        }
-        // Its interface is two bytes, and what follows them a count of drops.
-        PACKET_BLOCK => (|| {
-            let interface = match state.endianness() {
-                Endianness::Big => number(0)? >> 16,
-                Endianness::Little => number(0)? & 0xffff,
-            };
-            Some(Packet { interface, data: data(20, number(12)?)?, length: number(16)? })
-        })(),
-        SIMPLE_PACKET_BLOCK => (|| {
-            let length = number(0)?;
-            let limit = state.interfaces().first().map_or(0, |interface| interface.snaplen);
-            let recorded = if limit == 0 { length } else { length.min(limit) };
-            Some(Packet { interface: 0, data: data(4, recorded)?, length })
-        })(),
-        _ => return None,
+    if block.type_ == SIMPLE_PACKET_BLOCK {
+        let length = number(0)?;
+        let limit = state.interfaces().first().map_or(0, |interface| interface.snaplen);
+        let recorded = if limit == 0 { length } else { length.min(limit) };
+        return Some(Packet { interface: 0, data: data(4, recorded)?, length });
+    }
+    let interface = match (block.type_, state.endianness()) {
+        // The obsolete block has an interface of two bytes, and behind it a count of drops.
+        (PACKET_BLOCK, Endianness::Big) => number(0)? >> 16,
+        (PACKET_BLOCK, Endianness::Little) => number(0)? & 0xffff,
+        _ => number(0)?,
     };
-    Some(packet)
+    Some(Packet { interface, data: data(20, number(12)?)?, length: number(16)? })
 }
 
 fn pcap_cause(error: &PcapReadError) -> String {

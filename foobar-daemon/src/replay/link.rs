@@ -96,10 +96,8 @@ impl LinkLayer {
 }
 
 fn name(number: u32) -> String {
-    match DataLink::from(number) {
-        DataLink::Unknown(_) => number.to_string(),
-        known => format!("{number} ({known:?})"),
-    }
+    let known = DataLink::from(number);
+    if matches!(known, DataLink::Unknown(_)) { number.to_string() } else { format!("{number} ({known:?})") }
 }
 
 #[cfg(test)]
@@ -147,9 +145,9 @@ mod tests {
 
     #[test]
     fn a_cut_cooked_header_gives_an_empty_frame() {
-        assert_eq!(ethernet(113, &[0; 15]), [0_u8; 0]);
-        assert_eq!(ethernet(276, &[0; 19]), [0_u8; 0]);
-        assert_eq!(ethernet(113, &[]), [0_u8; 0]);
+        for (number, recorded) in [(113, vec![0; 15]), (276, vec![0; 19]), (113, Vec::new())] {
+            assert_eq!(ethernet(number, &recorded), Vec::<u8>::new());
+        }
     }
 
     #[test]
