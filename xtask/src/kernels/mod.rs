@@ -20,8 +20,9 @@ use anyhow::{Result, bail};
 
 use crate::{
     apt::Apt,
-    command::{print, say},
+    command::{find, print, say},
     kernels::{boot::Report, debian::Kernel, expected::Expected},
+    setup,
 };
 
 /// How many machines run at a time, each with one processor.
@@ -31,6 +32,9 @@ const AT_A_TIME: usize = 2;
 pub(crate) fn matrix() -> Result<()> {
     let start = Instant::now();
     let expected = Expected::read()?;
+    if ["ip", "xz"].iter().any(|name| find(name).is_none()) {
+        setup::for_testing()?;
+    }
     let apt = Apt::ready()?;
     let qemu = debian::qemu(&apt)?;
     let kernels = debian::kernels(&apt)?;

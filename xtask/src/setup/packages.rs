@@ -7,13 +7,14 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program, and the package it comes in.
-const PROGRAMS: [(&str, &str); 6] = [
+const PROGRAMS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
     ("curl", "curl"),
     ("nginx", "nginx-light"),
     ("promtool", "prometheus"),
+    ("xz", "xz-utils"),
 ];
 
 /// The packages whose programs are not there.
@@ -66,7 +67,7 @@ fn with_services_held(packages: &[&str]) -> Result<()> {
         chmod 755 "$policy"
         install() {
             apt-get install --quiet --quiet --yes --no-install-recommends \
-                -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@"
+                -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=300 "$@" >/dev/null
         }
         # Lists that are missing or old are the usual cause of a first failure.
         if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then apt-get update --quiet --quiet; fi
