@@ -117,7 +117,8 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
 
     writeln!(out, "\ninterfaces")?;
     for attachment in interfaces {
-        let Attachment { interface, index, mode, fallback, expected_program, found_program } = attachment;
+        let Attachment { interface, index, mode, fallback, obstacle: _, expected_program, found_program } =
+            attachment;
         let place = index.map_or("absent".to_owned(), |index| format!("index {index}"));
         let mode = mode.map_or("not attached", |mode| mode.label());
         let program = |id: &Option<u32>| id.map_or("none".to_owned(), |id| id.to_string());

@@ -97,7 +97,8 @@ fn absolute(path: &Path) -> String {
 
 /// Why no rules are in force on an interface, if none are.
 pub(super) fn not_filtered(attachment: &Attachment) -> Option<String> {
-    let Attachment { interface, index, mode, fallback, expected_program, found_program } = attachment;
+    let Attachment { interface, index, mode, fallback, obstacle: _, expected_program, found_program } =
+        attachment;
     let why = match (index, mode, expected_program, found_program) {
         (None, ..) => "the interface does not exist".to_owned(),
         (_, None, ..) => match fallback {
@@ -126,6 +127,7 @@ mod tests {
             index: Some(2),
             mode: Some(AttachedMode::Native),
             fallback: None,
+            obstacle: None,
             expected_program: Some(7),
             found_program: Some(7),
         };

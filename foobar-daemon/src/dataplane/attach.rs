@@ -52,6 +52,42 @@ impl AttachedMode {
     }
 }
 
+/// What keeps the program from running natively.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Obstacle {
+    /// The driver has no XDP.
+    Driver,
+    /// The MTU is too large for the driver.
+    Mtu,
+    /// Another program is there.
+    OtherProgram,
+    /// The process may not.
+    Permission,
+    /// An earlier start attached it so, and the mode of a link cannot be changed.
+    Adopted,
+    /// Anything else; the words say what.
+    Other,
+}
+
+impl Obstacle {
+    /// Every one.
+    pub const ALL: [Self; 6] =
+        [Self::Driver, Self::Mtu, Self::OtherProgram, Self::Permission, Self::Adopted, Self::Other];
+
+    /// The word for it in metrics and JSON.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Driver => "driver",
+            Self::Mtu => "mtu",
+            Self::OtherProgram => "other_program",
+            Self::Permission => "permission",
+            Self::Adopted => "adopted",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// An interface and what runs on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
@@ -61,8 +97,10 @@ pub struct Attachment {
     pub index: Option<u32>,
     /// How the program is attached, or `None` if it is not.
     pub mode: Option<AttachedMode>,
-    /// Why it is not native though native was tried first.
+    /// Why it is not attached in the mode that was asked for, or not at all.
     pub fallback: Option<String>,
+    /// The same in one word, if it is attached.
+    pub obstacle: Option<Obstacle>,
     /// Id of the program that was put there.
     pub expected_program: Option<u32>,
     /// Id of the program that the kernel says is there.
@@ -74,7 +112,14 @@ pub struct Attachment {
 pub(super) struct Link {
     pub(super) handle: FdLink,
     pub(super) mode: AttachedMode,
-    pub(super) fallback: Option<String>,
+    pub(super) fallback: Option<Fallback>,
+}
+
+/// Why a link is not in the mode that was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Fallback {
+    pub(super) obstacle: Obstacle,
+    pub(super) words: String,
 }
 
 /// Puts the program on an interface that has none, and pins the link.
@@ -101,9 +146,10 @@ pub(super) fn attach(
         Mode::Generic => (try_mode(program, interface, XdpMode::Skb), AttachedMode::Generic, None),
         Mode::Auto => match try_mode(program, interface, XdpMode::Driver) {
             Err(refusal) => {
-                let reason = refusal.reason(interface);
+                let fallback = refusal.reason(interface);
+                let reason = &fallback.words;
                 tracing::warn!(interface = name, %reason, "native mode was refused, trying generic mode");
-                (try_mode(program, interface, XdpMode::Skb), AttachedMode::Generic, Some(reason))
+                (try_mode(program, interface, XdpMode::Skb), AttachedMode::Generic, Some(fallback))
             }
             native => (native, AttachedMode::Native, None),
         },
@@ -111,7 +157,7 @@ pub(super) fn attach(
     let handle = handle.map_err(|refusal| {
         let hint =
             if mode == AttachedMode::Native { "; '--mode auto' falls back to generic mode" } else { "" };
-        anyhow!("attach to {name}: {}{hint}", refusal.reason(interface))
+        anyhow!("attach to {name}: {}{hint}", refusal.reason(interface).words)
     })?;
     let path = pins.link(name);
     let pinned =
@@ -138,13 +184,13 @@ pub(super) fn adopt(name: &str, interface: &Interface, mode: Mode, pins: &PinFol
         fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
         return Ok(None);
     };
-    let wanted = match mode {
-        Mode::Auto => found.mode,
-        Mode::Native => AttachedMode::Native,
-        Mode::Generic => AttachedMode::Generic,
-    };
-    let fallback = (wanted != found.mode).then(|| {
-        "adopted as the last daemon attached it; 'foobar detach' and a new start change the mode".to_owned()
+    let wanted = if mode == Mode::Generic { AttachedMode::Generic } else { AttachedMode::Native };
+    let fallback = (wanted != found.mode).then(|| Fallback {
+        obstacle: Obstacle::Adopted,
+        words: format!(
+            "adopted in {} mode, as an earlier start attached it; 'foobar detach' and a new start try again",
+            found.mode.label()
+        ),
     });
     Ok(Some(Link { handle, mode: found.mode, fallback }))
 }
@@ -182,17 +228,22 @@ impl Refusal {
         error.io_error.raw_os_error().map(Errno::from_raw)
     }
 
-    fn reason(&self, interface: &Interface) -> String {
-        match self.errno() {
-            Some(Errno::EOPNOTSUPP) => "the driver cannot run XDP programs".to_owned(),
+    fn reason(&self, interface: &Interface) -> Fallback {
+        let (obstacle, words) = match self.errno() {
+            Some(Errno::EOPNOTSUPP) => (Obstacle::Driver, "the driver cannot run XDP programs".to_owned()),
             Some(Errno::ERANGE) => {
-                format!("the MTU of {} is too large for XDP in this driver", interface.mtu)
+                (Obstacle::Mtu, format!("the MTU of {} is too large for XDP in this driver", interface.mtu))
             }
-            Some(Errno::EBUSY | Errno::EEXIST) => "another XDP program is there already".to_owned(),
-            Some(Errno::EPERM) => "not permitted: foobar needs CAP_NET_ADMIN and CAP_BPF".to_owned(),
-            Some(errno) => format!("the kernel refuses: {} ({errno:?})", errno.desc()),
-            None => format!("the kernel refuses: {}", self.0),
-        }
+            Some(Errno::EBUSY | Errno::EEXIST) => {
+                (Obstacle::OtherProgram, "another XDP program is there already".to_owned())
+            }
+            Some(Errno::EPERM) => {
+                (Obstacle::Permission, "not permitted: foobar needs CAP_NET_ADMIN and CAP_BPF".to_owned())
+            }
+            Some(errno) => (Obstacle::Other, format!("the kernel refuses: {} ({errno:?})", errno.desc())),
+            None => (Obstacle::Other, format!("the kernel refuses: {}", self.0)),
+        };
+        Fallback { obstacle, words }
     }
 }
 

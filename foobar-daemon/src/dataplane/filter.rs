@@ -226,11 +226,15 @@ impl Filter {
             .map(|line| {
                 let interface = interfaces::find(&line.name).ok().flatten();
                 let link = line.link.as_ref();
+                let fallback = link.and_then(|link| link.fallback.as_ref());
                 Attachment {
                     interface: line.name.clone(),
                     index: interface.as_ref().map(|interface| interface.index),
                     mode: link.map(|link| link.mode),
-                    fallback: link.and_then(|link| link.fallback.clone()).or_else(|| line.failure.clone()),
+                    fallback: fallback
+                        .map(|fallback| fallback.words.clone())
+                        .or_else(|| line.failure.clone()),
+                    obstacle: fallback.map(|fallback| fallback.obstacle),
                     expected_program: self.loaded.program_id().ok(),
                     found_program: interface
                         .and_then(|interface| interface.program)

@@ -275,7 +275,9 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     let mut attached = catalogue::PROGRAM_ATTACHED.family();
     let mut modes = catalogue::ATTACH_MODE.family();
     let mut fallbacks = catalogue::ATTACH_FALLBACK.family();
-    for Attachment { interface, index, mode, fallback, expected_program, found_program } in interfaces {
+    for Attachment { interface, index, mode, fallback: _, obstacle, expected_program, found_program } in
+        interfaces
+    {
         let program = programs.iter().find(|program| Some(program.id) == *expected_program);
         let program = program.map_or("ingress", |program| &program.program);
         let is_attached = index.is_some() && expected_program.is_some() && expected_program == found_program;
@@ -283,8 +285,8 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         if let Some(mode) = mode {
             modes.add([interface, mode.label()], 1.0);
         }
-        if let Some(fallback) = fallback {
-            fallbacks.add([interface, fallback_label(fallback)], 1.0);
+        if let Some(obstacle) = obstacle {
+            fallbacks.add([interface, obstacle.label()], 1.0);
         }
     }
     families.extend([attached.into_proto(), modes.into_proto(), fallbacks.into_proto()]);
@@ -317,18 +319,6 @@ fn single(metric: Metric<0>, value: f64) -> MetricFamily {
 
 fn flag(metric: Metric<0>, yes: bool) -> MetricFamily {
     single(metric, if yes { 1.0 } else { 0.0 })
-}
-
-/// The words of a fallback reason as one of a few labels.
-fn fallback_label(words: &str) -> &'static str {
-    let labels = [
-        ("driver cannot", "driver"),
-        ("MTU", "mtu"),
-        ("another XDP program", "other_program"),
-        ("not permitted", "permission"),
-        ("adopted", "adopted"),
-    ];
-    labels.into_iter().find(|(part, _)| words.contains(part)).map_or("other", |(_, label)| label)
 }
 
 #[cfg(test)]
