@@ -76,7 +76,8 @@ impl Filter {
     ///
     /// # Errors
     /// Says which interface, why, and what to do. Adopted interfaces then keep the rules that they had, and
-    /// interfaces that had none are left without.
+    /// interfaces that had none are left without. (Should the kernel update one adopted link and refuse the next,
+    /// for which no way is known, the first keeps the new rules.)
     pub fn start(options: FilterOptions, compiled: &CompiledRuleset) -> Result<Self> {
         let FilterOptions { interfaces, mode, pins } = options;
         let (pins, ephemeral) = match pins {
@@ -94,8 +95,26 @@ impl Filter {
         features::check_kernel()?;
         pins.prepare()?;
         pins.verify_maps()?;
+        let new_counters = !pins.map(maps::RULE_COUNTERS).exists();
 
-        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins)?;
+        let undo = |lines: &[Line], adopted: &[String]| {
+            for line in lines.iter().filter(|line| !adopted.contains(&line.name)) {
+                remove_pin(&pins, &line.name);
+            }
+            // What an earlier filter has attached or counted is kept.
+            if new_counters
+                && adopted.is_empty()
+                && let Err(error) = pins.remove()
+            {
+                tracing::warn!("{error:#}");
+            }
+        };
+
+        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins).inspect_err(|_| {
+            if pins.interfaces().is_ok_and(|links| links.is_empty()) {
+                undo(&[], &[]);
+            }
+        })?;
         CounterMaps::of(&loaded)?.clear(&compiled.slots.fresh)?;
         for (name, interface) in &found {
             loaded.name_interface(name, interface.index)?;
@@ -110,13 +129,16 @@ impl Filter {
                     link
                 }
                 None => attach::attach(&mut loaded, &name, &interface, mode, &pins)
-                    .inspect_err(|_| unpin_new(&lines, &adopted, &pins))?,
+                    .inspect_err(|_| undo(&lines, &adopted))?,
             };
             lines.push(Line { name, index: Some(interface.index), link: Some(link), failure: None });
         }
         for name in &adopted {
-            attach::update(loaded.ingress_mut()?, name, &pins)
-                .inspect_err(|_| unpin_new(&lines, &adopted, &pins))?;
+            match attach::update(loaded.ingress_mut()?, name, &pins) {
+                // `tend` will find it missing, and attach the rules when it returns.
+                Err(error) if attach::is_gone(&error) => {}
+                updated => updated.inspect_err(|_| undo(&lines, &adopted))?,
+            }
         }
         let reader = CounterReader::new(&loaded, compiled)?;
         let filter = Self { mode, pins, ephemeral, loaded, fill: fill(compiled), lines, reader };
@@ -312,19 +334,6 @@ impl Filter {
 
     fn unpin_if_ephemeral(&self) -> Result<()> {
         if self.ephemeral { self.pins.remove() } else { Ok(()) }
-    }
-}
-
-/// Takes away what [`Filter::start`] has attached so far.
-fn unpin_new(lines: &[Line], adopted: &[String], pins: &PinFolder) {
-    for line in lines.iter().filter(|line| !adopted.contains(&line.name)) {
-        remove_pin(pins, &line.name);
-    }
-    if adopted.is_empty() {
-        // Nothing is in force, so nothing is to be kept.
-        if let Err(error) = pins.remove() {
-            tracing::warn!("{error:#}");
-        }
     }
 }
 
