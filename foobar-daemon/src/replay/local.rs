@@ -26,9 +26,15 @@ pub enum Local {
 }
 
 impl Local {
-    /// Which way a packet went.
+    /// Which way a packet went. What says that it comes from the broadcast address or from a group was not sent by
+    /// this server, whatever is called local: those are no addresses to send from (RFC 1122 section 3.2.1.3, RFC 4291
+    /// section 2.7).
     pub fn direction(&self, flow: &Flow) -> Direction {
-        if self.has(flow.family, flow.source) { Direction::Out } else { Direction::In }
+        let is_sender = match ip_address(flow.family, flow.source) {
+            IpAddr::V4(v4) => !v4.is_broadcast() && !v4.is_multicast(),
+            IpAddr::V6(v6) => !v6.is_multicast(),
+        };
+        if is_sender && self.has(flow.family, flow.source) { Direction::Out } else { Direction::In }
     }
 
     /// Whether an address, as [`Flow`] holds it, is local.
