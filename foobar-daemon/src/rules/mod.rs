@@ -5,6 +5,7 @@ pub mod check;
 pub mod compile;
 pub mod evaluate;
 pub mod file;
+pub mod import;
 pub mod model;
 pub mod names;
 pub mod packet;

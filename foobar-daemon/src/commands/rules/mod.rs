@@ -5,6 +5,7 @@ pub mod check;
 pub mod confirm;
 pub mod diff;
 pub mod explain;
+pub mod import;
 pub mod rollback;
 pub mod show;
 mod words;
@@ -20,6 +21,9 @@ pub enum Command {
     Check(check::Args),
     /// Say which rule a packet meets, and why; needs no kernel
     Explain(explain::Args),
+    /// Say rules of iptables or nftables in the rule language; needs no kernel
+    #[command(long_about = import::LONG_ABOUT)]
+    Import(import::Args),
     /// Show the rules in force
     Show(show::Args),
     /// Show what applying rules would change
@@ -39,6 +43,7 @@ pub fn run(command: Command, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     match command {
         Command::Check(args) => check::run(&args, env),
         Command::Explain(args) => explain::run(&args, env),
+        Command::Import(args) => import::run(&args, env),
         Command::Show(args) => show::run(&args, env),
         Command::Diff(args) => diff::run(&args, env),
         Command::Apply(args) => apply::run(&args, env),

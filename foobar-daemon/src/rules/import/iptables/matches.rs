@@ -1,0 +1,180 @@
+//! The matches of a rule (iptables(8), iptables-extensions(8)).
+
+use std::collections::BTreeSet;
+
+use foobar_common::flow::{
+    Family,
+    protocol::{ICMP, ICMPV6},
+};
+
+use super::{
+    super::{
+        alternatives::{
+            Parts, all, destination, destination_ports, flags, lengths, messages, protocols, source,
+            source_ports,
+        },
+        conditions::{Addresses, Conditions},
+        language, names,
+        values::{self, Ranges},
+    },
+    ipset::Sets,
+    rule::Options,
+};
+use crate::rules::names::{self as words, TCP_FLAGS};
+
+/// Match modules whose options are known.
+const MODULES: [&str; 12] = [
+    "tcp",
+    "udp",
+    "sctp",
+    "icmp",
+    "icmp6",
+    "icmpv6",
+    "ipv6-icmp",
+    "multiport",
+    "comment",
+    "set",
+    "length",
+    "iprange",
+];
+
+/// What a rule says of packets.
+pub(super) struct Matches<'s> {
+    line: usize,
+    family: Family,
+    sets: &'s mut Sets,
+    pub(super) conditions: Parts,
+    pub(super) comment: Option<String>,
+}
+
+impl<'s> Matches<'s> {
+    pub(super) fn new(line: usize, family: Family, sets: &'s mut Sets) -> Self {
+        Self { line, family, sets, conditions: Vec::new(), comment: None }
+    }
+
+    /// Reads the values of an option.
+    pub(super) fn option(&mut self, option: &str, options: &mut Options<'_>) -> Result<(), String> {
+        let negated = options.negated;
+        let part = match option {
+            "-4" | "--ipv4" => vec![Conditions::of_family(Family::V4)],
+            "-6" | "--ipv6" => vec![Conditions::of_family(Family::V6)],
+            "-m" | "--match" => return module(options.value()?),
+            "--comment" => {
+                self.comment = Some(options.value()?.to_owned());
+                return Ok(());
+            }
+            "-p" | "--protocol" | "--proto" => protocol(options.value()?, negated)?,
+            "-s" | "--source" | "--src" => source(addresses(options.value()?, negated)?),
+            "-d" | "--destination" | "--dst" => destination(addresses(options.value()?, negated)?),
+            "--src-range" => source(addresses(options.value()?, negated)?),
+            "--dst-range" => destination(addresses(options.value()?, negated)?),
+            "--sport" | "--source-port" | "--sports" | "--source-ports" => {
+                source_ports(ports(options.value()?, negated)?)
+            }
+            "--dport" | "--destination-port" | "--dports" | "--destination-ports" => {
+                destination_ports(ports(options.value()?, negated)?)
+            }
+            "--ports" | "--port" => either_port(options.value()?, negated)?,
+            "--syn" => flags(0x17, 0x02, negated),
+            "--tcp-flags" => {
+                let mask = flag_byte(options.value()?)?;
+                flags(mask, flag_byte(options.value()?)?, negated)
+            }
+            "--icmp-type" => icmp(ICMP, options.value()?, negated)?,
+            "--icmpv6-type" => icmp(ICMPV6, options.value()?, negated)?,
+            "-i" | "--in-interface" => interface(options.value()?, negated)?,
+            "-o" | "--out-interface" => {
+                return Err(
+                    "the interface through which packets leave is not known where they come in".to_owned()
+                );
+            }
+            "-f" | "--fragment" => vec![Conditions { fragment: Some(!negated), ..Conditions::default() }],
+            "--length" => length(options.value()?, negated)?,
+            "--match-set" => self.set(options.value()?, options.value()?, negated)?,
+            _ => return Err(format!("{option} is not in the rule language")),
+        };
+        self.conditions.push(part);
+        Ok(())
+    }
+
+    fn set(&mut self, name: &str, which: &str, negated: bool) -> Result<Vec<Conditions>, String> {
+        let (name, family) = self.sets.name(name, self.line, self.family)?;
+        let addresses = if negated { Addresses::not_in_set(&name) } else { Addresses::in_set(&name, family) };
+        match which {
+            "src" => Ok(source(addresses)),
+            "dst" => Ok(destination(addresses)),
+            _ => Err("sets of anything but one address are not in the rule language".to_owned()),
+        }
+    }
+}
+
+fn module(name: &str) -> Result<(), String> {
+    match name {
+        "state" | "conntrack" => Err(language::STATE.to_owned()),
+        "limit" => Err(language::LIMIT.to_owned()),
+        _ if MODULES.contains(&name) => Ok(()),
+        _ => Err(format!("the match {name} is not in the rule language")),
+    }
+}
+
+fn protocol(name: &str, negated: bool) -> Result<Vec<Conditions>, String> {
+    if matches!(name, "all" | "0") {
+        return Ok(if negated { Vec::new() } else { vec![Conditions::default()] });
+    }
+    Ok(protocols(&[names::protocol(name)?], negated))
+}
+
+fn addresses(list: &str, negated: bool) -> Result<Addresses, String> {
+    let mut prefixes = Vec::new();
+    for text in list.split(',') {
+        prefixes.extend(values::prefixes(text)?);
+    }
+    Ok(if negated { Addresses::outside(&prefixes) } else { Addresses::of(prefixes) })
+}
+
+fn ports(list: &str, negated: bool) -> Result<Ranges, String> {
+    let ranges: Result<Ranges, String> = list.split(',').map(|text| values::ports(text, ':')).collect();
+    let ranges = values::joined(ranges?);
+    Ok(if negated { values::complement(&ranges) } else { ranges })
+}
+
+/// Either port is one of these; negated, neither is.
+fn either_port(list: &str, negated: bool) -> Result<Vec<Conditions>, String> {
+    let ranges = ports(list, negated)?;
+    if negated {
+        return all(&vec![source_ports(ranges.clone()), destination_ports(ranges)], &mut Vec::new());
+    }
+    Ok([source_ports(ranges.clone()), destination_ports(ranges)].concat())
+}
+
+fn flag_byte(list: &str) -> Result<u8, String> {
+    list.split(',').try_fold(0, |byte, name| match name {
+        "ALL" => Ok(0x3f),
+        "NONE" => Ok(byte),
+        _ => words::number(&TCP_FLAGS, &name.to_lowercase())
+            .map(|bit| byte | bit)
+            .ok_or_else(|| format!("there is no TCP flag {name:?}")),
+    })
+}
+
+fn icmp(of: u8, name: &str, negated: bool) -> Result<Vec<Conditions>, String> {
+    if matches!(name, "any" | "255" | "255/255") {
+        return Ok(if negated { Vec::new() } else { vec![Conditions::of_protocol(of)] });
+    }
+    Ok(messages(of, &[names::icmp(of, name)?], negated))
+}
+
+fn interface(name: &str, negated: bool) -> Result<Vec<Conditions>, String> {
+    if negated {
+        return Err("a list of interfaces cannot exclude one: write the others".to_owned());
+    }
+    let interfaces = Some(BTreeSet::from([values::interface(name)?]));
+    Ok(vec![Conditions { interfaces, ..Conditions::default() }])
+}
+
+fn length(text: &str, negated: bool) -> Result<Vec<Conditions>, String> {
+    let range = values::ports(text, ':')
+        .map_err(|_error| format!("{text:?} is no length or range of lengths from 0 to 65535"))?;
+    let ranges = vec![range];
+    Ok(lengths(if negated { values::complement(&ranges) } else { ranges }))
+}

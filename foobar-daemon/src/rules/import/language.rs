@@ -1,0 +1,40 @@
+//! What others' rules say and this version of the rule language does not enforce.
+//!
+//! When the language grows, the sentence goes and the place that uses it says the thing: this is the list of
+//! all such places.
+
+/// Rules on the state of a connection are refused.
+pub(super) const STATE: &str = "state is not enforced by this version yet; where this lets in the answers to what \
+    the server asks, write a rule like tcp-replies in rules/README.md";
+
+/// Rules up to or over a rate are refused: without the rate, they would hold for every packet.
+pub(super) const LIMIT: &str =
+    "limit is not enforced by this version yet; write the rule by hand if it may hold at any rate";
+
+/// Rules that do nothing but log are refused.
+pub(super) const ONLY_LOGS: &str =
+    "log is not enforced by this version yet, and the rule does nothing else; every rule is counted";
+
+/// A rule that logs and decides only decides.
+pub(super) const LOG_LEFT_OUT: &str =
+    "log is not enforced by this version yet: the rule is kept without it, and counted as every rule is";
+
+/// Rejected packets are dropped.
+pub(super) const REJECT_IS_DROP: &str =
+    "reject is not enforced by this version yet: the packets are dropped without an answer";
+
+/// Rules for what leaves the server are refused.
+pub(super) const OUT: &str =
+    "direction = \"out\" is not enforced by this version yet: only what comes in is filtered";
+
+/// So is a policy that drops what leaves.
+pub(super) const OUT_POLICY: &str =
+    "policy.out is not enforced by this version yet: everything may leave the server";
+
+/// Rules for forwarded packets are refused: the filter judges before the kernel routes.
+pub(super) const FORWARD: &str = "packets that are passed on are not told from those for this server: on a router, \
+    all of them meet the rules for what comes in";
+
+/// A change that comes with every policy that drops.
+pub(super) const DROP_POLICY: &str = "the policy also drops frames that are neither IPv4 nor IPv6; ARP, neighbour \
+    discovery and DHCP replies are accepted before the rules (policy.infrastructure)";
