@@ -26,8 +26,8 @@ pub(super) fn rule_file(format: Format, list: &List, sets: &BTreeMap<String, Vec
     );
     for (name, entries) in sets {
         // A dot in a bare key would be a table in a table.
-        file.push_str(&format!("\n[sets.{}]\n", text(name)));
-        file.push_str(&key("entries", entries.iter().map(|entry| text(&shown(entry)))));
+        let entries = key("entries", entries.iter().map(|entry| text(&shown(entry))));
+        file.extend(["\n[sets.", &text(name), "]\n", &entries]);
     }
     for rule in &list.rules {
         file.push_str(&one_rule(rule));
@@ -42,7 +42,11 @@ fn one_rule(rule: &Rule) -> String {
     add(addresses("source", &conditions.source));
     add(addresses("destination", &conditions.destination));
     if let Some(protocols) = &conditions.protocols {
-        add(key("protocol", protocols.iter().map(|number| protocol(*number))));
+        let names: Vec<String> = protocols.iter().map(|number| protocol(*number)).collect();
+        add(match &names[..] {
+            [only] => format!("protocol = {only}\n"),
+            _ => key("protocol", names.iter()),
+        });
     }
     if let Some(ports) = &conditions.source_ports {
         add(key("source_port", ranges(ports)));
@@ -57,7 +61,7 @@ fn one_rule(rule: &Rule) -> String {
         add(format!("tcp_flags = {{ {} }}\n", lists.join(", ")));
     }
     if let Some(messages) = &conditions.icmp {
-        add(key("icmp", messages.iter().map(message)));
+        add(key("icmp", messages.iter().map(|one| message(*one))));
     }
     if let Some(fragment) = conditions.fragment {
         add(format!("fragment = {fragment}\n"));
@@ -112,9 +116,9 @@ fn flag_list(byte: u8) -> String {
     names.collect::<Vec<_>>().join(", ")
 }
 
-fn message(message: &IcmpCondition) -> String {
+fn message(message: IcmpCondition) -> String {
     let IcmpCondition { protocol, kind, code } = message;
-    match (names::name(names::icmp_types(*protocol), *kind), code) {
+    match (names::name(names::icmp_types(protocol), kind), code) {
         (_, Some(code)) => text(&format!("{kind}/{code}")),
         (Some(name), None) => text(name),
         (None, None) => kind.to_string(),

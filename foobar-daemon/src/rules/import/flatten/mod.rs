@@ -91,7 +91,7 @@ struct Frame<'c, 'f> {
     chain: &'f Chain,
     at: usize,
     /// Where they go on behind the chain; `None` in the chain of the hook.
-    caller: Option<&'c Frame<'c, 'f>>,
+    caller: Option<&'c Self>,
     hook: usize,
 }
 
@@ -190,7 +190,7 @@ impl<'f> Walk<'f, '_, '_> {
     ) -> Result<End, Problem> {
         let alternatives = match (&statement.conditions, &statement.action) {
             (Ok(alternatives), Ok(_)) => alternatives,
-            (Err(why), _) | (Ok(_), Err(why)) => return Ok(self.refuse(statement, why, next)),
+            (_, Err(why)) | (Err(why), Ok(_)) => return Ok(self.refuse(statement, why, next)),
         };
         self.report.carry(statement.line);
         for change in &statement.changes {
@@ -261,7 +261,7 @@ impl<'f> Walk<'f, '_, '_> {
         conditions: &Conditions,
         all: bool,
     ) -> Result<End, Problem> {
-        if all && next.caller.is_some() {
+        if all {
             return Ok(End::Leave);
         }
         let mut caller = next.caller;
@@ -348,28 +348,21 @@ impl<'f> Walk<'f, '_, '_> {
     fn refuse(&mut self, statement: &Statement, why: &str, next: &Frame<'_, 'f>) -> End {
         self.report.refuse(statement.line, why);
         let line = statement.line;
-        match &statement.action {
-            Ok(Action::Jump(target)) => {
-                self.lost.push((target.clone(), format!("only line {line} leads here, and it is left out")));
-                End::GoOn
-            }
-            Ok(action @ (Action::Goto(_) | Action::Return)) => {
-                if let Action::Goto(target) = action {
-                    self.lost
-                        .push((target.clone(), format!("only line {line} leads here, and it is left out")));
-                }
-                // What follows would also meet the packets that have left.
-                for statement in &next.chain.statements[next.at..] {
-                    let why = format!(
-                        "some packets leave the chain before, in line {line}, and which cannot be said"
-                    );
-                    self.report.refuse(statement.line, why);
-                }
-                self.visited.extend((next.at..next.chain.statements.len()).map(|at| (next.key, at)));
-                End::Leave
-            }
-            Ok(Action::Accept | Action::Drop | Action::Continue) | Err(_) => End::GoOn,
+        let lose =
+            |target: &str| (target.to_owned(), format!("only line {line} leads here, and it is left out"));
+        self.lost.extend(statement.target().map(lose));
+        if !matches!(statement.action, Ok(Action::Goto(_) | Action::Return)) {
+            return End::GoOn;
         }
+        // What follows would also meet the packets that have left.
+        for (at, statement) in next.chain.statements.iter().enumerate().skip(next.at) {
+            let why =
+                format!("some packets leave the chain before, in line {line}, and which cannot be said");
+            self.report.refuse(statement.line, why);
+            self.lost.extend(statement.target().map(lose));
+            self.visited.insert((next.key, at));
+        }
+        End::Leave
     }
 
     fn spend(&mut self, work: usize, line: usize) -> Result<(), Problem> {

@@ -56,18 +56,18 @@ impl<'s> Matches<'s> {
     pub(super) fn option(&mut self, option: &str, options: &mut Options<'_>) -> Result<(), String> {
         let negated = options.negated;
         let part = match option {
-            "-4" | "--ipv4" => vec![Conditions::of_family(Family::V4)],
-            "-6" | "--ipv6" => vec![Conditions::of_family(Family::V6)],
+            "-4" | "--ipv4" => return self.check_family(Family::V4),
+            "-6" | "--ipv6" => return self.check_family(Family::V6),
             "-m" | "--match" => return module(options.value()?),
             "--comment" => {
                 self.comment = Some(options.value()?.to_owned());
                 return Ok(());
             }
             "-p" | "--protocol" | "--proto" => protocol(options.value()?, negated)?,
-            "-s" | "--source" | "--src" => source(addresses(options.value()?, negated)?),
-            "-d" | "--destination" | "--dst" => destination(addresses(options.value()?, negated)?),
-            "--src-range" => source(addresses(options.value()?, negated)?),
-            "--dst-range" => destination(addresses(options.value()?, negated)?),
+            "-s" | "--source" | "--src" | "--src-range" => source(self.addresses(options.value()?, negated)?),
+            "-d" | "--destination" | "--dst" | "--dst-range" => {
+                destination(self.addresses(options.value()?, negated)?)
+            }
             "--sport" | "--source-port" | "--sports" | "--source-ports" => {
                 source_ports(ports(options.value()?, negated)?)
             }
@@ -97,6 +97,24 @@ impl<'s> Matches<'s> {
         Ok(())
     }
 
+    fn addresses(&self, list: &str, negated: bool) -> Result<Addresses, String> {
+        let mut prefixes = Vec::new();
+        for text in list.split(',') {
+            prefixes.extend(values::prefixes(text)?);
+        }
+        prefixes.iter().map(values::family).try_for_each(|family| self.check_family(family))?;
+        Ok(if negated { Addresses::outside(&prefixes) } else { Addresses::of(prefixes) })
+    }
+
+    /// A file of one IP version has no rules of the other.
+    fn check_family(&self, family: Family) -> Result<(), String> {
+        if family == self.family {
+            return Ok(());
+        }
+        let (this, other) = if family == Family::V4 { ("IPv4", "IPv6") } else { ("IPv6", "IPv4") };
+        Err(format!("it is of {this}, and the file is taken as one of {other}; import the two apart"))
+    }
+
     fn set(&mut self, name: &str, which: &str, negated: bool) -> Result<Vec<Conditions>, String> {
         let (name, family) = self.sets.name(name, self.line, self.family)?;
         let addresses = if negated { Addresses::not_in_set(&name) } else { Addresses::in_set(&name, family) };
@@ -122,14 +140,6 @@ fn protocol(name: &str, negated: bool) -> Result<Vec<Conditions>, String> {
         return Ok(if negated { Vec::new() } else { vec![Conditions::default()] });
     }
     Ok(protocols(&[names::protocol(name)?], negated))
-}
-
-fn addresses(list: &str, negated: bool) -> Result<Addresses, String> {
-    let mut prefixes = Vec::new();
-    for text in list.split(',') {
-        prefixes.extend(values::prefixes(text)?);
-    }
-    Ok(if negated { Addresses::outside(&prefixes) } else { Addresses::of(prefixes) })
 }
 
 fn ports(list: &str, negated: bool) -> Result<Ranges, String> {

@@ -190,16 +190,20 @@ impl Reader {
     }
 }
 
-/// Whose rules they are: nothing says it plainly.
+/// The IP version of the rules, which nothing says plainly.
 fn family(text: &str) -> Family {
     let is_v6 = |line: &str| {
-        let sign = ["ip6tables", "ufw6-", "icmpv6", "ipv6-icmp", "icmp6-", "family inet6"];
-        let has_address = || {
-            let mut words = line.split_whitespace().skip_while(|word| !["-s", "-d"].contains(word));
-            line.starts_with('-')
-                && words.nth(1).is_some_and(|word| word.contains("::") || word.matches(':').count() > 2)
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let option = |pair: &[&str]| match pair {
+            ["-p", name] => ["icmpv6", "ipv6-icmp"].contains(name),
+            ["-s" | "-d", address] => address.contains(':'),
+            ["--icmpv6-type", _] | ["-A", "ufw6-before-input" | "ufw6-after-input" | "ufw6-user-input"] => {
+                true
+            }
+            ["--reject-with", answer] => answer.starts_with("icmp6-"),
+            _ => false,
         };
-        sign.iter().any(|sign| line.contains(sign)) || has_address()
+        line.starts_with('#') && line.contains("ip6tables") || words.windows(2).any(option)
     };
     if text.lines().any(is_v6) { Family::V6 } else { Family::V4 }
 }

@@ -10,13 +10,12 @@ pub(super) fn words(line: &str) -> Result<Vec<String>, String> {
         match (quote, one) {
             (Some('"') | None, '\\') => word.get_or_insert_default().extend(characters.next()),
             (Some(open), _) if open == one => quote = None,
-            (Some(_), _) => word.get_or_insert_default().push(one),
             (None, '"' | '\'') => {
                 quote = Some(one);
                 word.get_or_insert_default();
             }
             (None, _) if one.is_whitespace() => words.extend(word.take()),
-            (None, _) => word.get_or_insert_default().push(one),
+            (Some(_) | None, _) => word.get_or_insert_default().push(one),
         }
     }
     if quote.is_some() {

@@ -161,13 +161,12 @@ impl Field {
         let Self::Address(end) = self else {
             return None;
         };
-        let mut conditions = end.conditions(if negated {
+        let conditions = end.conditions(if negated {
             Addresses::not_in_set(name)
         } else {
             Addresses::in_set(name, family)
         });
-        conditions.iter_mut().for_each(|one| one.family = Some(family));
-        Some(conditions)
+        Some(of_family(Some(family), conditions))
     }
 }
 
@@ -182,11 +181,7 @@ impl End {
     /// One of these addresses, or none of them but still of their IP version.
     fn addresses(self, prefixes: &[IpNet], negated: bool) -> Vec<Conditions> {
         let addresses = if negated { Addresses::outside(prefixes) } else { Addresses::of(prefixes.to_vec()) };
-        let mut conditions = self.conditions(addresses);
-        if let Some(first) = prefixes.first() {
-            conditions.iter_mut().for_each(|one| one.family = Some(values::family(first)));
-        }
-        conditions
+        of_family(prefixes.first().map(values::family), self.conditions(addresses))
     }
 }
 
@@ -268,7 +263,9 @@ fn ip_version(name: &str) -> Result<Option<Family>, String> {
 }
 
 fn of_family(family: Option<Family>, mut conditions: Vec<Conditions>) -> Vec<Conditions> {
-    conditions.iter_mut().for_each(|one| one.family = family);
+    for one in &mut conditions {
+        one.family = family;
+    }
     conditions
 }
 

@@ -77,7 +77,7 @@ impl<'t> File<'t> {
             "flush" | "undefine" => {}
             "delete" | "destroy" if cursor.rest().get(1).is_some_and(|token| token.is("table")) => {}
             "include" => {
-                report.refuse(line, "what other files hold is not read; give what `nft list ruleset` prints")
+                report.refuse(line, "what other files hold is not read; give what `nft list ruleset` prints");
             }
             "delete" | "destroy" | "insert" | "replace" | "reset" | "rename" | "list" => {
                 report.refuse(line, format!("{shown} is not followed; give what `nft list ruleset` prints"));

@@ -37,6 +37,9 @@ struct Branch {
     verdict: Verdict,
 }
 
+/// The key of an element of a map of verdicts, and the verdict.
+type Way = (Result<Value, String>, Verdict);
+
 /// What a rule decides.
 #[derive(Clone)]
 enum Verdict {
@@ -182,18 +185,24 @@ impl Rule<'_, '_> {
 
     fn verdict_map(&self, field: Field, cursor: &mut Cursor<'_>) -> Result<Vec<Branch>, String> {
         let elements = self.verdict_elements(cursor)?;
+        let named: Vec<Value> = elements
+            .iter()
+            .filter_map(|(value, _)| value.clone().ok())
+            .filter(|value| *value != Value::Others)
+            .collect();
         let branches = elements.into_iter().map(|(value, verdict)| {
-            let conditions = value.and_then(|value| field.conditions(&[value], false));
+            let conditions = value.and_then(|value| match value {
+                // A packet meets one element, also when it comes back from where that leads.
+                Value::Others if !named.is_empty() => field.conditions(&named, true),
+                _ => field.conditions(&[value], false),
+            });
             Branch { conditions, verdict }
         });
         Ok(branches.collect())
     }
 
     /// The keys and verdicts of a map, which stands in braces or by its name.
-    fn verdict_elements(
-        &self,
-        cursor: &mut Cursor<'_>,
-    ) -> Result<Vec<(Result<Value, String>, Verdict)>, String> {
+    fn verdict_elements(&self, cursor: &mut Cursor<'_>) -> Result<Vec<Way>, String> {
         let listed;
         let elements = if cursor.skip("@") {
             &self.sets.get(self.table, cursor.word().unwrap_or_default())?.elements
@@ -207,10 +216,7 @@ impl Rule<'_, '_> {
             let verdict = self.verdict(&mut Cursor::new(mapped)).ok_or("the map has more than verdicts")?;
             Ok((element.value.clone(), verdict))
         };
-        // What stands for all others is looked at last.
-        let (others, named): (Vec<_>, Vec<_>) =
-            elements.iter().partition(|element| element.value == Ok(Value::Others));
-        named.into_iter().chain(others).map(one).collect()
+        elements.iter().map(one).collect()
     }
 
     /// Reads a statement that neither matches nor decides.
@@ -252,8 +258,9 @@ fn skip_log(cursor: &mut Cursor<'_>) {
         if options.iter().any(|option| cursor.skip(option)) {
             cursor.next();
         } else if cursor.skip("flags") {
-            let _ = cursor.skip("tcp") || cursor.skip("ip");
-            cursor.next();
+            if cursor.skip("tcp") || cursor.skip("ip") || cursor.peek().is_some() {
+                cursor.next();
+            }
             while cursor.skip(",") {
                 cursor.next();
             }

@@ -87,8 +87,8 @@ impl<'t> Sets<'t> {
             self.sets.values().any(|set| set.becomes.as_ref().is_some_and(|(taken, _)| taken == name))
         };
         let numbered = (2..).map(|number| format!("{}-{number}", named(name)));
-        let names = [named(name), named(&format!("{table}-{name}"))].into_iter().chain(numbered);
-        names.into_iter().find(|name| !is_taken(name)).unwrap_or_default()
+        let free = [named(name), named(&format!("{table}-{name}"))].into_iter().chain(numbered);
+        free.into_iter().find(|name| !is_taken(name)).unwrap_or_default()
     }
 }
 

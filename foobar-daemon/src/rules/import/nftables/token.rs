@@ -130,22 +130,18 @@ fn first(text: &str) -> Option<(Kind, usize)> {
     Some((Kind::Sign(sign), sign.len()))
 }
 
-/// The IPv6 address or prefix that the text begins with.
+/// The IPv6 address or prefix that the text begins with. What is no part of it behind a colon may be the verdict in
+/// a map.
 fn address(text: &str) -> &str {
     let mut address = run(text, |one| one.is_ascii_hexdigit() || one == ':' || one == '.');
     while address.matches(':').count() >= 2 {
-        if address.parse::<Ipv6Addr>().is_ok() {
-            let length = text[address.len()..]
-                .strip_prefix('/')
-                .map_or("", |rest| run(rest, |one| one.is_ascii_digit()));
+        let rest = &text[address.len()..];
+        if address.parse::<Ipv6Addr>().is_ok() && !rest.starts_with(char::is_alphanumeric) {
+            let length = rest.strip_prefix('/').map_or("", |rest| run(rest, |one| one.is_ascii_digit()));
             let end = address.len() + if length.is_empty() { 0 } else { 1 + length.len() };
             return &text[..end];
         }
-        // The colon behind the key of a map.
-        let Some(shorter) = address.strip_suffix(':') else {
-            break;
-        };
-        address = shorter;
+        address = &address[..address.rfind(':').unwrap_or(0)];
     }
     ""
 }
@@ -233,9 +229,10 @@ mod tests {
             assert_eq!(shown(text), expected, "{text}");
         }
         assert_eq!(tokens("a\n\"b").unwrap_err().line, 2);
-        let doubling: String = (0..40)
+        let doubling: Vec<String> = (0..40)
             .map(|number| format!("define v{} = {{ $v{number}, $v{number} }}\n", number + 1))
             .collect();
+        let doubling = doubling.concat();
         assert!(tokens(&format!("define v0 = 1\n{doubling}")).unwrap_err().message.contains("words"));
     }
 }
