@@ -102,6 +102,25 @@ protocol = "icmp"
 destination_port = [1]
 "#;
 
+const IPTABLES: &str = r#"*filter
+:INPUT DROP [0:0]
+:OUTPUT ACCEPT [0:0]
+-A INPUT -i lo -j ACCEPT
+-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+-A INPUT -p tcp -m multiport --dports 80,443 -m comment --comment web -j ACCEPT
+-A INPUT -j REJECT --reject-with icmp-port-unreachable
+-A OUTPUT -p tcp --dport 25 -j DROP
+COMMIT
+"#;
+
+const NFTABLES: &str = r#"table inet filter {
+    chain input {
+        type filter hook input priority filter; policy accept;
+        tcp dport { 22, 8000-8099 } ip saddr != 198.51.100.0/24 drop comment "offices-only"
+    }
+}
+"#;
+
 /// A folder with rule files to call foobar in.
 struct Desk {
     folder: TempDir,
@@ -195,6 +214,18 @@ fn rules_explain_names_the_rule_and_why() -> Result<()> {
 }
 
 #[test]
+fn rules_import_says_what_becomes_of_each_line() -> Result<()> {
+    let desk = Desk::new()?;
+    fs::write(desk.path().join("rules.v4"), IPTABLES)?;
+    fs::write(desk.path().join("rules.nft"), NFTABLES)?;
+    let import = |from: &'static str, file: &'static str| ["rules", "import", "--from", from, file];
+    assert_snapshot!("import_iptables", desk.transcript(&import("iptables", "rules.v4"))?);
+    assert_snapshot!("import_nftables", desk.transcript(&import("nftables", "rules.nft"))?);
+    assert_snapshot!("import_wrong_format", desk.transcript(&import("iptables", "rules.nft"))?);
+    Ok(())
+}
+
+#[test]
 fn json_holds_the_same() -> Result<()> {
     let desk = Desk::new()?;
     let pretty = |value: Value| serde_json::to_string_pretty(&value);
@@ -220,6 +251,10 @@ fn wrong_usage_is_exit_code_2_and_goes_to_stderr() -> Result<()> {
         &["rules", "check"],
         &["rules", "check", "sound.toml", "--no-such-flag"],
         &["rules", "explain", "sound.toml"],
+        &["rules", "import", "rules.v4"],
+        &["rules", "import", "--from", "pf", "rules.v4"],
+        &["rules", "import", "--from", "nftables", "sound.toml"],
+        &["rules", "import", "--from", "iptables", "missing.v4"],
         &["rules", "apply", "sound.toml", "--confirm-within", "soon"],
         &["run", "--mode", "fast", "--interface", "lo"],
         &["run", "--listen", "nowhere", "--interface", "lo"],
@@ -266,7 +301,10 @@ fn help_names_every_command_and_every_flag() -> Result<()> {
     let desk = Desk::new()?;
     for (arguments, words) in [
         (&["--help"][..], &["run", "status", "rules", "replay", "detach", "completions", "man"][..]),
-        (&["rules", "--help"], &["check", "explain", "show", "diff", "apply", "confirm", "rollback"]),
+        (
+            &["rules", "--help"],
+            &["check", "explain", "import", "show", "diff", "apply", "confirm", "rollback"],
+        ),
         (
             &["run", "--help"],
             &["--interface", "--rules", "--config", "--mode", "--listen", "--control", "--ephemeral"],
@@ -276,6 +314,7 @@ fn help_names_every_command_and_every_flag() -> Result<()> {
         (&["rules", "diff", "--help"], &["--json"]),
         (&["rules", "check", "--help"], &["--json"]),
         (&["rules", "explain", "--help"], &["--packet", "--json"]),
+        (&["rules", "import", "--help"], &["--from", "--partial", "--json", "nft list ruleset |"]),
         (&["status", "--help"], &["--json"]),
         (&["replay", "--help"], &["--rules", "--local", "--json"]),
     ] {
