@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use foobar_common::verdict::{Reason, Verdict};
-use foobar_daemon::rules::{bundle::Bundle, check, evaluate::evaluate, model::Ruleset, packet};
+use foobar_daemon::rules::{bundle::Bundle, check, evaluate::evaluate, import, model::Ruleset, packet};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../rules")
@@ -163,6 +163,25 @@ fn each_example_in_the_readme_is_read() {
         blocks += 1;
     }
     assert!(blocks >= 10, "{blocks} examples found");
+}
+
+#[test]
+fn the_import_in_the_readme_is_what_is_made() {
+    let readme = fs::read_to_string(folder().join("README.md")).unwrap();
+    let block = |name: &str, kind: &str| {
+        let (_, behind) = readme.split_once(&format!("<!-- {name} -->\n```{kind}\n")).unwrap();
+        behind.split("```").next().unwrap()
+    };
+    let import = import::import(import::Format::Iptables, block("iptables", "text")).unwrap();
+    assert_eq!(import.toml, block("imported", "toml"));
+    let said = block("remarks", "text");
+    for remark in import.changed.iter().chain(&import.refused) {
+        assert!(
+            said.contains(&format!(": {}\n {} | {}\n", remark.why, remark.line, remark.text)),
+            "{remark:?}"
+        );
+    }
+    assert_eq!(said.lines().count(), 2 * (import.changed.len() + import.refused.len()) + 1);
 }
 
 /// Each block that begins with `# in:` is what the rest of the block says of that text.
