@@ -14,6 +14,8 @@ use crate::rules::model::{FlagCondition, IcmpCondition};
 
 /// More alternatives of one rule are refused.
 const ALTERNATIVES_MAX: usize = 1024;
+/// More values in all alternatives of one rule are refused, and so are more pairs of values to be compared.
+pub(super) const VALUES_MAX: usize = 1 << 18;
 
 /// Conditions that hold all at once, each a list of alternatives.
 pub(super) type Parts = Vec<Vec<Conditions>>;
@@ -27,6 +29,9 @@ pub(super) fn all(parts: &Parts, changes: &mut Vec<String>) -> Result<Vec<Condit
         }
         let mut next = Vec::new();
         for (one, other) in alternatives.iter().flat_map(|one| part.iter().map(move |other| (one, other))) {
+            if one.size().saturating_mul(other.size()) > 16 * VALUES_MAX {
+                return Err("it has too many values to be put together; write it as several rules".to_owned());
+            }
             match one.and(other) {
                 Ok(both) => next.push(both),
                 Err(NotBoth::Never) => {}
@@ -34,6 +39,10 @@ pub(super) fn all(parts: &Parts, changes: &mut Vec<String>) -> Result<Vec<Condit
             }
         }
         alternatives = next;
+        let values: usize = alternatives.iter().map(Conditions::size).sum();
+        if alternatives.len() > 1 && values > VALUES_MAX {
+            return Err(format!("it becomes rules with more than {VALUES_MAX} values; write it by hand"));
+        }
     }
     if alternatives.is_empty() {
         changes.push("no packet can meet it, so it is left out".to_owned());

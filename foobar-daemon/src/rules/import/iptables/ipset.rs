@@ -31,6 +31,10 @@ impl Sets {
                     report.refuse(line, format!("sets of type {kind} are not in the rule language"));
                     return true;
                 }
+                if let Err(why) = check_name(name) {
+                    report.refuse(line, why);
+                    return true;
+                }
                 let family = if options.windows(2).any(|pair| pair == ["family", "inet6"]) {
                     Family::V6
                 } else {
@@ -74,10 +78,7 @@ impl Sets {
         line: usize,
         family: Family,
     ) -> Result<(String, Family), String> {
-        let allowed = |one: char| one.is_ascii_alphanumeric() || matches!(one, '_' | '.' | '-');
-        if name.is_empty() || name.len() > 64 || !name.chars().all(allowed) {
-            return Err(format!("{name:?} cannot be the name of a set in the rule language"));
-        }
+        check_name(name)?;
         self.used.entry(name.to_owned()).or_insert(line);
         Ok((name.to_owned(), self.given.get(name).map_or(family, |set| set.family)))
     }
@@ -99,4 +100,12 @@ impl Sets {
         }
         sets
     }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let allowed = |one: char| one.is_ascii_alphanumeric() || matches!(one, '_' | '.' | '-');
+    if !name.is_empty() && name.len() <= 64 && name.chars().all(allowed) {
+        return Ok(());
+    }
+    Err(format!("{name:?} cannot be the name of a set in the rule language: rename it"))
 }

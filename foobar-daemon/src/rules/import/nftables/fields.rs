@@ -122,13 +122,14 @@ impl Field {
                 let families = families.filter(|family| wanted.contains(&Some(*family)) != negated);
                 Ok(families.map(Conditions::of_family).collect())
             }
-            Self::TcpFlags => flags_exactly(&each(values, flag_byte)?, negated),
+            Self::TcpFlags => flags_exactly(&each(values, flag_byte)?.into_iter().collect(), negated),
             Self::IcmpType(of) => {
                 let named = each(values, |text| names::icmp(of, text))?;
                 Ok(messages(of, &named, negated))
             }
             Self::IcmpCode(of) => {
-                let wanted = each(values, |text| number::<u8>(text, "ICMP code"))?;
+                let wanted: BTreeSet<u8> =
+                    each(values, |text| number(text, "ICMP code"))?.into_iter().collect();
                 let codes = (0..=255).filter(|code| wanted.contains(code) != negated);
                 let icmp: Vec<IcmpCondition> = codes
                     .flat_map(|code| {
@@ -145,7 +146,7 @@ impl Field {
                 Ok(vec![Conditions { interfaces: Some(interfaces), ..Conditions::default() }])
             }
             Self::Vlan => {
-                let wanted = each(values, |text| number::<u16>(text, "VLAN"))?;
+                let wanted: BTreeSet<u16> = each(values, |text| number(text, "VLAN"))?.into_iter().collect();
                 let vlans = (0..=4095).filter(|id| wanted.contains(id) != negated).collect();
                 Ok(vec![Conditions { vlans: Some(vlans), ..Conditions::default() }])
             }
@@ -206,7 +207,7 @@ pub(super) fn tcp_flags(cursor: &mut Cursor<'_>) -> Result<Vec<Conditions>, Stri
         let negated = !plain && (cursor.skip("!=") || cursor.skip("ne"));
         let listed = flag_list(cursor)?;
         if plain || negated {
-            return flags_exactly(&[listed], negated);
+            return flags_exactly(&BTreeSet::from([listed]), negated);
         }
         // `tcp flags syn / syn,ack`: of the flags behind the slash, those before it are set.
         return if cursor.skip("/") {
@@ -223,7 +224,7 @@ pub(super) fn tcp_flags(cursor: &mut Cursor<'_>) -> Result<Vec<Conditions>, Stri
     Ok(flags(mask, flag_list(cursor)?, negated))
 }
 
-fn flags_exactly(bytes: &[u8], negated: bool) -> Result<Vec<Conditions>, String> {
+fn flags_exactly(bytes: &BTreeSet<u8>, negated: bool) -> Result<Vec<Conditions>, String> {
     let each: Vec<Vec<Conditions>> = bytes.iter().map(|byte| flags(0xff, *byte, negated)).collect();
     if negated { all(&each, &mut Vec::new()) } else { Ok(each.concat()) }
 }

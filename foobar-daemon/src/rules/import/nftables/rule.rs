@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        alternatives::{self, Parts},
+        alternatives::{self, Parts, VALUES_MAX},
         conditions::Conditions,
         firewall::{Action, Statement},
         language, values,
@@ -17,7 +17,10 @@ use super::{
 /// Reads a rule of a chain in this table. A map of verdicts gives a statement for each of its elements.
 pub(super) fn read(tokens: &[Token], table: &str, sets: &Sets<'_>) -> Vec<Statement> {
     let mut rule = Rule { table, sets, parts: Vec::new(), comment: None, logs: false };
-    let branches = rule.read(tokens).unwrap_or_else(|why| rule.refused(tokens, &why));
+    let branches = rule
+        .read(tokens)
+        .and_then(|branches| rule.check_size(branches))
+        .unwrap_or_else(|why| rule.refused(tokens, &why));
     let line = tokens.first().map_or(0, |token| token.line);
     branches.into_iter().map(|branch| rule.statement(line, branch)).collect()
 }
@@ -68,6 +71,15 @@ impl Rule<'_, '_> {
         }
         let nothing = || vec![Branch { conditions: Ok(vec![Conditions::default()]), verdict: Verdict::None }];
         Ok(branches.unwrap_or_else(nothing))
+    }
+
+    /// Each branch has all conditions before it once more.
+    fn check_size(&self, branches: Vec<Branch>) -> Result<Vec<Branch>, String> {
+        let values: usize = self.parts.iter().flatten().map(Conditions::size).sum();
+        if branches.len() > 1 && values.saturating_mul(branches.len()) > VALUES_MAX {
+            return Err(format!("it becomes rules with more than {VALUES_MAX} values; write it by hand"));
+        }
+        Ok(branches)
     }
 
     /// The ways on from a rule that cannot be said; they tell which chains packets no longer get to.

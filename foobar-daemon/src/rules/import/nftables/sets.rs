@@ -1,6 +1,6 @@
 //! Named sets and maps.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use foobar_common::flow::Family;
 use ipnet::IpNet;
@@ -17,6 +17,8 @@ use super::{
 #[derive(Default)]
 pub(super) struct Sets<'t> {
     sets: BTreeMap<String, Set<'t>>,
+    /// Names that sets of the rule file have.
+    taken: BTreeSet<String>,
 }
 
 /// A set or map.
@@ -78,17 +80,14 @@ impl<'t> Sets<'t> {
     }
 
     /// The name, or with the table's name where another table has the same.
-    fn free_name(&self, table: &str, name: &str) -> String {
+    fn free_name(&mut self, table: &str, name: &str) -> String {
         let allowed = |one: char| one.is_ascii_alphanumeric() || matches!(one, '_' | '.' | '-');
         let named = |text: &str| -> String {
             text.chars().map(|one| if allowed(one) { one } else { '-' }).take(56).collect()
         };
-        let is_taken = |name: &String| {
-            self.sets.values().any(|set| set.becomes.as_ref().is_some_and(|(taken, _)| taken == name))
-        };
         let numbered = (2..).map(|number| format!("{}-{number}", named(name)));
         let free = [named(name), named(&format!("{table}-{name}"))].into_iter().chain(numbered);
-        free.into_iter().find(|name| !is_taken(name)).unwrap_or_default()
+        free.into_iter().find(|name| self.taken.insert(name.clone())).unwrap_or_default()
     }
 }
 

@@ -95,6 +95,7 @@ fn what_cannot_be_said_is_refused() {
         ("-p tcp --tcp-option 8 -j DROP", "--tcp-option is not"),
         ("-p dccp -m dccp --dport 1 -j DROP", "the match dccp"),
         ("-m set --match-set x src,dst -j DROP", "anything but one address"),
+        ("-m set --match-set böse src -j DROP", "cannot be the name"),
         ("-j MARK --set-mark 1", "the target MARK"),
         ("-j nowhere", "\"nowhere\" is not in this file"),
         ("-p tcp --dport", "a value is missing"),

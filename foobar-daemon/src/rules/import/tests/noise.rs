@@ -83,6 +83,30 @@ fn deep_and_long_noise_ends_soon() {
     }
 }
 
+/// What multiplies when it is written out is refused, soon.
+#[test]
+fn long_lists_do_not_multiply() {
+    let addresses: Vec<String> =
+        (0..6000).map(|number| format!("10.{}.{}.1", number / 250, number % 250)).collect();
+    let ports: Vec<String> = (1..3000).map(|port| format!("{port} : accept")).collect();
+    let (addresses, ports) = (addresses.join(","), ports.join(","));
+    for rule in [
+        format!("ip saddr {{ {addresses} }} ip saddr {{ {addresses} }} drop"),
+        format!("ip saddr != {{ {addresses} }} ip saddr != {{ {addresses} }} drop"),
+        format!("ip saddr {{ {addresses} }} tcp dport vmap {{ {ports} }}"),
+        format!("ip saddr {{ {addresses} }} {} drop", "tcp flags & (syn|ack|rst|fin|psh) != syn ".repeat(3)),
+    ] {
+        let text =
+            format!("table inet f {{\nchain i {{\ntype filter hook input priority 0;\n{rule}\n}}\n}}\n");
+        let import = import(Format::Nftables, &text).unwrap();
+        assert!(
+            import.refused.iter().all(|remark| remark.line == 4 && remark.why.contains("values")),
+            "{rule:.80}"
+        );
+        assert!(!import.refused.is_empty(), "{rule:.80}");
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_panics(text in "\\PC*|[\\[\\]{}\"'=,.#$@:;!\n\r\t0-9a-z\\\\-]{0,200}") {
