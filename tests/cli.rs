@@ -102,7 +102,7 @@ protocol = "icmp"
 destination_port = [1]
 "#;
 
-const IPTABLES: &str = r#"*filter
+const IPTABLES: &str = r"*filter
 :INPUT DROP [0:0]
 :OUTPUT ACCEPT [0:0]
 -A INPUT -i lo -j ACCEPT
@@ -111,7 +111,7 @@ const IPTABLES: &str = r#"*filter
 -A INPUT -j REJECT --reject-with icmp-port-unreachable
 -A OUTPUT -p tcp --dport 25 -j DROP
 COMMIT
-"#;
+";
 
 const NFTABLES: &str = r#"table inet filter {
     chain input {

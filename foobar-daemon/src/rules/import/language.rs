@@ -11,6 +11,10 @@ pub(super) const STATE: &str = "state is not enforced by this version yet; where
 pub(super) const LIMIT: &str =
     "limit is not enforced by this version yet; write the rule by hand if it may hold at any rate";
 
+/// Rules on the hop limit are refused. Most of them are for neighbour discovery.
+pub(super) const HOP_LIMIT: &str = "the hop limit is not in the rule language; neighbour discovery, of which it must \
+    be 255, is accepted before the rules (policy.infrastructure)";
+
 /// Rules that do nothing but log are refused.
 pub(super) const ONLY_LOGS: &str =
     "log is not enforced by this version yet, and the rule does nothing else; every rule is counted";

@@ -130,6 +130,7 @@ fn module(name: &str) -> Result<(), String> {
     match name {
         "state" | "conntrack" => Err(language::STATE.to_owned()),
         "limit" => Err(language::LIMIT.to_owned()),
+        "hl" => Err(language::HOP_LIMIT.to_owned()),
         _ if MODULES.contains(&name) => Ok(()),
         _ => Err(format!("the match {name} is not in the rule language")),
     }

@@ -88,6 +88,7 @@ impl Field {
             ("meta", "oif" | "oifname") => return Err(OUTPUT.to_owned()),
             ("meta", "length") => Self::Length(None),
             ("vlan", "id") => Self::Vlan,
+            ("ip6", "hoplimit") => return Err(language::HOP_LIMIT.to_owned()),
             ("ct", "state") => return Err(language::STATE.to_owned()),
             _ => return Err(format!("{first} {second} is not in the rule language")),
         };

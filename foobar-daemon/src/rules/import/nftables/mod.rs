@@ -134,7 +134,7 @@ impl<'t> File<'t> {
                 self.chain(line, table, name, inside, report)
             }
             "set" | "map" => {
-                self.sets.declare(table, name, statement.braces().unwrap_or_default());
+                self.sets.declare(table, name, statement.braces().unwrap_or_default(), report);
                 Ok(())
             }
             "comment" | "counter" => Ok(()),
@@ -207,7 +207,9 @@ impl<'t> File<'t> {
                 let inside = statement.braces().unwrap_or_default();
                 return self.chain(line, &table, name, inside, report);
             }
-            "set" | "map" => self.sets.declare(&table, name, statement.braces().unwrap_or_default()),
+            "set" | "map" => {
+                self.sets.declare(&table, name, statement.braces().unwrap_or_default(), report);
+            }
             "rule" => match self.chains.get_mut(&format!("{table} {name}")) {
                 Some(chain) => chain.rules.push(statement.rest()),
                 None => report.refuse(line, format!("the chain {name:?} is not in this file")),

@@ -206,7 +206,7 @@ impl Rule<'_, '_> {
             let conditions = value.and_then(|value| match value {
                 // A packet meets one element, also when it comes back from where that leads.
                 Value::Others if !named.is_empty() => field.conditions(&named, true),
-                _ => field.conditions(&[value], false),
+                Value::One(_) | Value::Range(..) | Value::Others => field.conditions(&[value], false),
             });
             Branch { conditions, verdict }
         });

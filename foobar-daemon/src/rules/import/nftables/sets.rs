@@ -31,11 +31,18 @@ pub(super) struct Set<'t> {
 
 impl<'t> Sets<'t> {
     /// Reads what stands in the braces of `set NAME { … }` or `map NAME { … }`.
-    pub(super) fn declare(&mut self, table: &str, name: &str, tokens: &'t [Token]) {
+    pub(super) fn declare(&mut self, table: &str, name: &str, tokens: &'t [Token], report: &mut Report<'_>) {
         let mut cursor = Cursor::new(tokens);
         let mut set = Set { becomes: None, elements: Vec::new() };
         while cursor.peek().is_some() {
             let mut statement = Cursor::new(cursor.statement());
+            if statement.skip("flags") {
+                let grows = statement.rest().iter().find(|token| token.is("dynamic") || token.is("timeout"));
+                if let Some(token) = grows {
+                    report
+                        .change(token.line, "the set keeps what is in this file, and nothing is added to it");
+                }
+            }
             let is_typeof = statement.skip("typeof");
             if statement.skip("elements") {
                 statement.skip("=");

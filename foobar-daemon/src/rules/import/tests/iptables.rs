@@ -85,6 +85,7 @@ fn what_cannot_be_said_is_refused() {
         ("-m limit --limit 5/s -j ACCEPT", "limit is not enforced"),
         ("-j LOG --log-prefix \"in: \" --log-level 4", "log is not enforced"),
         ("-m recent --set --name DEFAULT --rsource -j DROP", "the match recent"),
+        ("-p icmp -m hl --hl-eq 255 -j ACCEPT", "accepted before the rules"),
         ("-m addrtype --dst-type LOCAL -j DROP", "the match addrtype"),
         ("! -i lo -d 127.0.0.0/8 -j DROP", "cannot exclude one"),
         ("-i eth+ -j DROP", "patterns like \"eth+\""),

@@ -117,7 +117,7 @@ fn what_cannot_be_said_is_refused() {
 fn sets_maps_and_variables() {
     let text = "define web = { 80, 443 }\n\
         table inet filter {\n\
-        set bad {\ntype ipv4_addr\nflags interval\nelements = { 203.0.113.0/24,\n192.0.2.1-192.0.2.2 timeout 1h }\n}\n\
+        set bad {\ntype ipv4_addr\nflags interval, timeout\nelements = { 203.0.113.0/24,\n192.0.2.1-192.0.2.2 timeout 1h }\n}\n\
         set ports { type inet_service; elements = { 25, 26-27 }; }\n\
         map way { type inet_service : verdict; elements = { 53 : accept } }\n\
         chain input {\ntype filter hook input priority 0; policy drop;\n\
@@ -143,6 +143,7 @@ fn sets_maps_and_variables() {
             r#"input-18-2 accept; source = ["::/0"]"#,
         ],
         changed: &[
+            (5, "nothing is added"),
             (7, "for ever"),
             (12, "frames that are neither"),
             (15, "log is not enforced"),
