@@ -1,7 +1,7 @@
 //! Rules of other firewalls, in the rule language: text in, values out.
 //!
-//! A reader for each format gives a [`firewall::Firewall`]: chains of statements as their author wrote them.
-//! [`flatten`] makes one list of rules of it, and [`write`] the rule file. Nothing is left out in silence: what
+//! A reader for each format gives a `Firewall`: chains of statements as their author wrote them.
+//! `flatten` makes one list of rules of it, and `write` the rule file. Nothing is left out in silence: what
 //! could not be said, or is said with another meaning, is in the report with its line.
 
 mod alternatives;
