@@ -48,11 +48,9 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     // The daemon reads them again; here an error is told even if it does not run.
     let ruleset = bundle.parse().map_err(InvalidInput::from)?;
     let session = SshSession::from_environment(|name| std::env::var(name).ok());
-    for finding in check::check(&ruleset, session.as_ref()) {
-        if finding.kind == check::Kind::LockOut {
-            let Finding { message, help, .. } = finding;
-            writeln!(env.err, "foobar: warning: {message}; {help}")?;
-        }
+    if let Some(finding) = session.and_then(|session| check::lock_out(&ruleset, &session)) {
+        let Finding { message, help, .. } = finding;
+        writeln!(env.err, "foobar: warning: {message}; {help}")?;
     }
     let confirm_within_ms =
         args.confirm_within

@@ -9,11 +9,14 @@ use crate::{
     outcome::{InvalidInput, Outcome},
     rules::{
         bundle::Bundle,
-        check::{self, Finding, Severity, SshSession, Subject},
+        check::{self, Finding, Kind, Severity, SshSession, Subject},
         file::{Position, Positions},
         model::Ruleset,
     },
 };
+
+/// More findings than these are counted, not shown, to people.
+const SHOWN_MAX: usize = 200;
 
 /// Flags of `foobar rules check`.
 #[derive(Debug, clap::Args)]
@@ -75,8 +78,16 @@ pub fn run_in(args: &Args, session: Option<&SshSession>, env: &mut Env<'_>) -> a
         writeln!(env.out, "{report}")?;
         return Ok(Outcome::Done);
     }
-    for finding in &findings {
+    // A warning is not to be lost among notes.
+    let (warnings, notes): (Vec<_>, Vec<_>) =
+        findings.iter().partition(|finding| finding.severity == Severity::Warning);
+    let is_much = findings.len() > SHOWN_MAX;
+    let in_order = if is_much { [warnings, notes].concat() } else { findings.iter().collect() };
+    for finding in in_order.iter().take(SHOWN_MAX) {
         writeln!(env.out, "{}", finding_text(finding, &positions, &path))?;
+    }
+    if is_much {
+        writeln!(env.out, "… and {} more (all with --json)", findings.len() - SHOWN_MAX)?;
     }
     writeln!(env.out, "{path}: {}", summary(&ruleset, &findings))?;
     Ok(Outcome::Done)
@@ -167,7 +178,11 @@ fn summary(ruleset: &Ruleset, findings: &[Finding]) -> String {
         (0, notes) => counted(notes, "note"),
         (warnings, notes) => format!("{}, {}", counted(warnings, "warning"), counted(notes, "note")),
     };
-    format!("{}; {found}", read.join(", "))
+    let undecided = match findings.iter().filter(|finding| finding.kind == Kind::Undecided).count() {
+        0 => String::new(),
+        rules => format!(" ({} undecided)", counted(rules, "rule")),
+    };
+    format!("{}; {found}{undecided}", read.join(", "))
 }
 
 fn counted(count: usize, thing: &str) -> String {
@@ -212,6 +227,20 @@ mod tests {
         );
         let (code, out, _) = check("schema = 1\n", false, None);
         assert_eq!((code, out.as_str()), (0, "rules.toml: 0 rules, 0 sets, 0 services; nothing to remark\n"));
+    }
+
+    #[test]
+    fn many_findings_are_counted_for_people() {
+        let rule = |number| format!("[[rule]]\nid = \"r{number}\"\naction = \"drop\"\n");
+        let text = format!("schema = 1\n{}", (0..=201).map(rule).collect::<String>());
+        let (code, out, _) = check(&text, false, None);
+        assert_eq!(code, 0);
+        assert_eq!(out.lines().count(), 2 * SHOWN_MAX + 2);
+        let end = "… and 1 more (all with --json)\nrules.toml: 202 rules, 0 sets, 0 services; 201 warnings\n";
+        assert!(out.ends_with(end), "{out}");
+        let (_, out, _) = check(&text, true, None);
+        let report: serde_json::Value = serde_json::from_str(&out).unwrap();
+        assert_eq!(report["findings"].as_array().unwrap().len(), 201);
     }
 
     #[test]

@@ -1,21 +1,35 @@
 //! What is useless or dangerous in rules that can be read. Values in, findings out.
 //!
 //! Rules are compared exactly, as sets of packets: a rule counts as covered only if the rules before it, one or
-//! several together, decide every packet that it matches. Where the rest of a rule falls into more than some
-//! hundred pieces, nothing is said of it but that. IPv6 neighbour discovery and DHCP, which
+//! several together, decide every packet that it matches. Most questions are answered by one packet, well chosen;
+//! the others by a search whose work is limited, and where it ends nothing is said of the rule but that. IPv6 neighbour discovery and DHCP, which
 //! `policy.infrastructure` takes out before the rules, are left out of account.
 
-mod order;
-mod ranges;
-mod reach;
-mod region;
 mod ssh;
+
+mod order;
+mod reach;
+mod sets;
+mod words;
+
+mod search;
+mod steps;
+mod work;
+
+mod boxes;
+mod index;
+mod quiet;
+
+mod classes;
+mod ranges;
+mod sides;
 
 use foobar_common::verdict::Verdict;
 use serde::Serialize;
 
 pub use self::ssh::SshSession;
-use super::model::{AddressMatch, Ruleset};
+use self::{steps::Steps, work::Work};
+use super::model::Ruleset;
 
 /// Something that the author of rules should know.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -91,12 +105,23 @@ pub enum Kind {
 
 /// Looks through a ruleset. `session` is the SSH session that must not be cut off.
 pub fn check(ruleset: &Ruleset, session: Option<&SshSession>) -> Vec<Finding> {
+    check_within(ruleset, session, &mut Work::default())
+}
+
+/// Whether the rules would cut off this SSH session: the one question of [`check`] that is asked before each change.
+pub fn lock_out(ruleset: &Ruleset, session: &SshSession) -> Option<Finding> {
+    ssh::lock_out(ruleset, session)
+}
+
+fn check_within(ruleset: &Ruleset, session: Option<&SshSession>, work: &mut Work) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(session.and_then(|session| ssh::lock_out(ruleset, session)));
     policy(ruleset, &mut findings);
-    order::check(ruleset, &mut findings);
-    reach::check(ruleset, &mut findings);
-    sets(ruleset, &mut findings);
+    let steps = Steps::of(ruleset, reach::questions(ruleset));
+    let ids: Vec<&str> = ruleset.rules.iter().map(|rule| rule.id.as_str()).collect();
+    order::check(&steps, &ids, work, &mut findings);
+    reach::check(ruleset, &steps, &mut findings);
+    sets::check(ruleset, &mut findings);
     findings
 }
 
@@ -131,29 +156,6 @@ fn policy(ruleset: &Ruleset, findings: &mut Vec<Finding>) {
             message: format!("{peer} is everybody, so nothing of this IP version is ever dropped"),
             help: "name the peers from which you mend this server".to_owned(),
         });
-    }
-}
-
-fn sets(ruleset: &Ruleset, findings: &mut Vec<Finding>) {
-    for (name, set) in &ruleset.sets {
-        let uses = |one: &AddressMatch| matches!(one, AddressMatch::Set(used) if used == name);
-        let conditions = ruleset.rules.iter().flat_map(|rule| [&rule.source, &rule.destination]).flatten();
-        let is_used = conditions.flat_map(|one| one.include.iter().chain(&one.exclude)).any(uses);
-        let (message, help) = if !is_used {
-            (
-                "no rule uses the set".to_owned(),
-                format!("write \"@{name}\" into source or destination of a rule"),
-            )
-        } else if set.entries.is_empty() {
-            (
-                "the set has no entries, so no packet is in it".to_owned(),
-                "add addresses or prefixes".to_owned(),
-            )
-        } else {
-            continue;
-        };
-        let subject = Subject::Set(name.clone());
-        findings.push(Finding { severity: Severity::Note, kind: Kind::Set, subject, message, help });
     }
 }
 

@@ -6,7 +6,10 @@ use foobar_common::verdict::Verdict;
 
 use super::{
     Finding, Kind, Severity, Subject,
-    region::{Region, TooMany},
+    order::candidates,
+    search,
+    steps::{Steps, to_port},
+    work::{TooMuch, Work},
 };
 use crate::rules::model::{FlagCondition, PortProtocol, Rule, Ruleset, ServicePort};
 
@@ -16,32 +19,44 @@ const SYN_ACK: u8 = SYN | ACK;
 /// Ports that Linux gives to connections it opens (`net.ipv4.ip_local_port_range`).
 const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 
-/// Looks at services, and at answers to this server.
-pub(super) fn check(ruleset: &Ruleset, findings: &mut Vec<Finding>) {
-    let regions: Vec<(Verdict, Region)> =
-        ruleset.rules.iter().map(|rule| (rule.action, Region::of_rule(rule, ruleset))).collect();
+/// What is spent on one question.
+const WORK: u64 = 100_000_000;
+
+/// What is to be known of the packets of a ruleset: rules that match them, in the order in which [`check`] asks.
+pub(super) fn questions(ruleset: &Ruleset) -> Vec<Rule> {
+    let ports = ruleset.services.iter().flat_map(|service| &service.ports);
+    let packets = ports.flat_map(|port| [to(*port, SYN), to(*port, ACK)]);
+    packets.chain(ANSWERS.map(|(_, protocol, port)| answer(protocol, port))).collect()
+}
+
+/// Looks at services, and at answers to this server. The steps end with [`questions`].
+pub(super) fn check(ruleset: &Ruleset, steps: &Steps<'_>, findings: &mut Vec<Finding>) {
+    let mut question = steps.rules.end;
+    let mut passes = || {
+        question += 1;
+        is_some_accepted(steps, question - 1).unwrap_or(true)
+    };
     for service in &ruleset.services {
         for port in &service.ports {
+            let (first, later) = (passes(), passes());
             let subject = Subject::Service(service.name.clone());
-            findings.extend(unreachable(ruleset, &regions, *port, subject));
+            findings.extend(unreachable(ruleset, *port, first, later, subject));
         }
     }
-    findings.extend(replies(ruleset, &regions));
+    let missing: Vec<&str> = ANSWERS.iter().filter(|_| !passes()).map(|(words, ..)| *words).collect();
+    findings.extend(replies(ruleset, &missing));
 }
 
 fn unreachable(
     ruleset: &Ruleset,
-    regions: &[(Verdict, Region)],
     port: ServicePort,
+    first: bool,
+    later: bool,
     subject: Subject,
 ) -> Option<Finding> {
     if ruleset.failsafe.ports.contains(&port) || !ruleset.failsafe.peers.is_empty() {
         return None;
     }
-    let reaches =
-        |flags| is_some_accepted(Region::to_port(port, Some(flags)), regions, ruleset.policy.inbound);
-    let first = reaches(SYN).unwrap_or(true);
-    let later = port.protocol != PortProtocol::Tcp || reaches(ACK).unwrap_or(true);
     let (message, help) = if !first {
         (
             format!("nobody can reach {port}: every new packet to it is dropped"),
@@ -62,24 +77,14 @@ fn unreachable(
     Some(Finding { severity: Severity::Warning, kind: Kind::Unreachable, subject, message, help })
 }
 
-/// Answers that this server waits for: to TCP connections that it opens, and to DNS queries.
-fn replies(ruleset: &Ruleset, regions: &[(Verdict, Region)]) -> Option<Finding> {
-    if ruleset.policy.inbound == Verdict::Accept || !ruleset.failsafe.peers.is_empty() {
-        return None;
-    }
-    let wanted = [
-        ("to TCP connections that it opens", answer(PortProtocol::Tcp, 443)),
-        ("to DNS queries that it sends", answer(PortProtocol::Udp, 53)),
-    ];
-    let missing: Vec<&str> = wanted
-        .into_iter()
-        .filter(|(_, rule)| {
-            let region = Region::of_rule(rule, ruleset);
-            !is_some_accepted(region, regions, ruleset.policy.inbound).unwrap_or(true)
-        })
-        .map(|(words, _)| words)
-        .collect();
-    if missing.is_empty() {
+/// Answers that this server waits for: to what, and where they come from.
+const ANSWERS: [(&str, PortProtocol, u16); 2] = [
+    ("to TCP connections that it opens", PortProtocol::Tcp, 443),
+    ("to DNS queries that it sends", PortProtocol::Udp, 53),
+];
+
+fn replies(ruleset: &Ruleset, missing: &[&str]) -> Option<Finding> {
+    if ruleset.policy.inbound == Verdict::Accept || !ruleset.failsafe.peers.is_empty() || missing.is_empty() {
         return None;
     }
     Some(Finding {
@@ -96,7 +101,16 @@ fn replies(ruleset: &Ruleset, regions: &[(Verdict, Region)]) -> Option<Finding> 
     })
 }
 
-/// A packet that comes back from a port, as a rule that matches it.
+/// A packet to a port, with exactly these flags if it is one of TCP.
+fn to(port: ServicePort, flags: u8) -> Rule {
+    let mut rule = to_port(port);
+    if port.protocol == PortProtocol::Tcp {
+        rule.tcp_flags = Some(FlagCondition { set: flags, clear: !flags });
+    }
+    rule
+}
+
+/// A packet that comes back from a port.
 fn answer(protocol: PortProtocol, port: u16) -> Rule {
     let mut rule = Rule::new("", Verdict::Accept);
     rule.protocol = Some(BTreeSet::from([protocol.number()]));
@@ -108,17 +122,17 @@ fn answer(protocol: PortProtocol, port: u16) -> Rule {
     rule
 }
 
-/// Whether any of these packets gets in.
-fn is_some_accepted(region: Region, regions: &[(Verdict, Region)], policy: Verdict) -> Result<bool, TooMany> {
-    let mut rest = region;
-    for (verdict, region) in regions {
-        if !region.meets(&rest) {
-            continue;
-        }
-        if *verdict == Verdict::Accept {
+/// Whether any of the packets of a step gets in by a rule or the policy.
+fn is_some_accepted(steps: &Steps<'_>, step: usize) -> Result<bool, TooMuch> {
+    let mut work = Work::of(WORK);
+    for (boxes, number) in steps.boxes(step) {
+        let rules = boxes.of_steps(steps.rules.clone());
+        let is_accepted = |rule| Some(steps.verdict(rule) == Verdict::Accept);
+        let candidates = candidates(boxes, number, rules, is_accepted, &mut work)?;
+        let otherwise = steps.policy == Verdict::Accept;
+        if search::find(boxes, number, &candidates, otherwise, &mut work)?.is_some() {
             return Ok(true);
         }
-        rest = rest.subtract(region)?;
     }
-    Ok(!rest.is_empty() && policy == Verdict::Accept)
+    Ok(false)
 }

@@ -1,14 +1,22 @@
 //! Whether the rules would cut off the SSH session in which they are checked.
 
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use foobar_common::{
     flow::{Family, Flow, Fragment, UNTAGGED, protocol},
-    verdict::Verdict,
+    verdict::{Reason, Verdict},
 };
 
+use ipnet::IpNet;
+
 use super::{Finding, Kind, Severity, Subject};
-use crate::rules::{evaluate, model::Ruleset};
+use crate::rules::{
+    evaluate::{self, Evaluation},
+    model::{AddressSet, Rule, Ruleset},
+};
 
 /// The SSH session that a process runs in: `SSH_CONNECTION`, as sshd(8) and sshd's ENVIRONMENT tell it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,21 +71,14 @@ const ACK: u8 = 0x10;
 /// Judges a new connection from the same client, and the next packet of the one that is there.
 pub(super) fn lock_out(ruleset: &Ruleset, session: &SshSession) -> Option<Finding> {
     let SshSession { client, server_port, .. } = session;
-    let judge = |flags, interface: &str| evaluate::evaluate(ruleset, &Ok(packet(session, flags)), interface);
+    let small = without_other_addresses(ruleset, session);
+    let packets = [SYN, ACK].map(|flags| judge(ruleset, &small, &packet(session, flags)));
     // The session may come in through any interface, also through one that no rule names.
-    let mut interfaces: Vec<&str> = ruleset
-        .rules
-        .iter()
-        .filter_map(|rule| rule.interface.as_ref())
-        .flatten()
-        .map(String::as_str)
-        .collect();
-    interfaces.push("");
-    interfaces.sort_unstable();
-    interfaces.dedup();
+    let named = ruleset.rules.iter().filter_map(|rule| rule.interface.as_ref()).flatten().map(String::as_str);
+    let interfaces: BTreeSet<&str> = named.chain([""]).collect();
     let (interface, evaluation) = interfaces.iter().find_map(|interface| {
-        let dropped = [SYN, ACK].map(|flags| judge(flags, interface));
-        dropped.into_iter().find(|one| one.verdict == Verdict::Drop).map(|one| (*interface, one))
+        let judged = packets.iter().map(|through| through.get(interface).unwrap_or(&through[""]));
+        judged.copied().find(|one| one.verdict == Verdict::Drop).map(|one| (*interface, one))
     })?;
     let by = match evaluation.rule {
         Some(id) => format!("rule {id}"),
@@ -101,6 +102,58 @@ pub(super) fn lock_out(ruleset: &Ruleset, session: &SshSession) -> Option<Findin
              --confirm-within 60s"
         ),
     })
+}
+
+/// The ruleset without its rules, and its sets with nothing but what may have an address of the session: a set
+/// may have a million entries, and each of many rules may use it.
+fn without_other_addresses(ruleset: &Ruleset, session: &SshSession) -> Ruleset {
+    let unspecified = match session.client {
+        IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let addresses = [session.client, session.server.unwrap_or(unspecified)];
+    let is_met = |entry: &&IpNet| addresses.iter().any(|address| entry.contains(address));
+    let sets = ruleset.sets.iter().map(|(name, set)| {
+        let entries = set.entries.iter().filter(is_met).copied().collect();
+        (name.clone(), AddressSet { file: None, entries })
+    });
+    Ruleset {
+        policy: ruleset.policy,
+        failsafe: ruleset.failsafe.clone(),
+        sets: sets.collect(),
+        services: Vec::new(),
+        rules: Vec::new(),
+    }
+}
+
+/// What becomes of a packet through each interface that decides it otherwise than any other interface, which is
+/// the one without a name.
+fn judge<'r>(ruleset: &'r Ruleset, small: &Ruleset, packet: &Flow) -> BTreeMap<&'r str, Evaluation<'r>> {
+    let Evaluation { verdict, reason, rule: _ } = evaluate::evaluate(small, &Ok(*packet), "");
+    let mut judged = BTreeMap::new();
+    let mut otherwise = Evaluation { verdict, reason, rule: None };
+    if reason == Reason::Policy {
+        for rule in &ruleset.rules {
+            let some_interface = rule.interface.iter().flatten().next().map_or("", String::as_str);
+            if evaluate::unmet(small, rule, packet, some_interface).is_some() {
+                continue;
+            }
+            let by = decided_by(rule);
+            for name in rule.interface.iter().flatten() {
+                judged.entry(name.as_str()).or_insert(by);
+            }
+            if rule.interface.is_none() {
+                otherwise = by;
+                break;
+            }
+        }
+    }
+    judged.insert("", otherwise);
+    judged
+}
+
+fn decided_by(rule: &Rule) -> Evaluation<'_> {
+    Evaluation { verdict: rule.action, reason: Reason::Rule, rule: Some(&rule.id) }
 }
 
 /// A packet of the session. Without the server's address it is the unspecified one, which hardly a list has.
