@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
+    sync::LazyLock,
 };
 
 use foobar_common::flow::{UNTAGGED, protocol};
@@ -104,11 +105,13 @@ fn ports(ranges: Option<&[RangeInclusive<u16>]>) -> Ranges {
 // With ports, the transport is the flags byte of TCP, then UDP and SCTP.
 const UDP: u32 = 0x100;
 const SCTP: u32 = 0x101;
-// Without, it is the protocol, or ICMP and ICMPv6 with type and code, or the protocol of a later fragment. What
-// lies between these numbers is no packet; rules of any protocol have it too, so that they are one range.
+// Without, it is the protocol, or ICMP and ICMPv6 with type and code, or the protocol of a later fragment.
 const ICMP: u32 = 0x1_0000;
 const ICMPV6: u32 = 0x2_0000;
 const LATER: u32 = 0x3_0000;
+
+/// Whole packets of every protocol without ports.
+static WHOLE: LazyLock<Ranges> = LazyLock::new(|| Ranges::of((0..=u8::MAX).filter_map(whole)));
 
 fn with_ports(rule: &Rule) -> Ranges {
     let mut found = Vec::new();
@@ -146,7 +149,7 @@ fn without_ports(rule: &Rule) -> Ranges {
             }));
         } else {
             match &rule.protocol {
-                None => found.push((0, ICMPV6 + 0xffff)),
+                None => found.extend(WHOLE.as_slice()),
                 Some(named) => found.extend(named.iter().filter_map(|number| whole(*number))),
             }
         }

@@ -21,7 +21,7 @@ use crate::rules::{
 #[test]
 fn findings_are_those_of_going_through_every_packet() {
     let mut n_found = 0;
-    for seed in 1..=300 {
+    for seed in 1..=120 {
         let ruleset = ruleset(&mut Random(seed * 0x9e37_79b9));
         let expected = expected(&ruleset, &packets(&ruleset));
         let found: BTreeSet<String> = check(&ruleset, None)
@@ -35,7 +35,7 @@ fn findings_are_those_of_going_through_every_packet() {
         assert_eq!(found, expected, "seed {seed}: {ruleset:#?}");
         n_found += found.len();
     }
-    assert!(n_found > 500, "{n_found}");
+    assert!(n_found > 200, "{n_found}");
 }
 
 /// What there is to be said of each rule.

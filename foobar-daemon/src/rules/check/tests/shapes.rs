@@ -204,7 +204,8 @@ pub(super) fn covered_by_many(n_rules: u32) -> Ruleset {
         rule.action = verdict(number % 2 == 0);
         rule.protocol = Some([protocol::UDP].into());
         let port = u16::try_from(number % 65_536).unwrap();
-        rule.destination_port = Some(if number + 10 < n_rules { vec![port..=port] } else { vec![0..=port] });
+        rule.destination_port =
+            Some(if number + 10 < n_rules { vec![port..=port] } else { vec![0..=port - 10] });
     })
 }
 
