@@ -186,7 +186,7 @@ fn is_needed(
     let decides_wanted = |boxes: &Boxes, number: usize, point: &Point, work: &mut Work| {
         let all = boxes.of_steps(0..steps.rules.end);
         let first = boxes.first_at(point, all, |one| one != number && stays(boxes.step(one)), work)?;
-        Ok(first.map_or(otherwise, |first| is_wanted(boxes.step(first))))
+        Ok(first.map_or(otherwise, |first| first > number && is_wanted(boxes.step(first))))
     };
     for ((boxes, number), arrival) in boxes() {
         if let Ok(Some(point)) = arrival
