@@ -20,7 +20,7 @@ fn large_rulesets_take_little_work() {
         ("firewalls", shapes::like(&FW, 2_000, 2), 2_000_000),
         ("chains", shapes::like(&IPC, 2_000, 3), 2_000_000),
         ("wildcards", shapes::wildcards(10_000), 2_000_000),
-        ("nested", shapes::nested(1_000), 20_000_000),
+        ("nested", shapes::nested(1_000), 50_000_000),
         ("crossing", shapes::crossing(2_000), 5_000_000),
         ("covered by many", shapes::covered_by_many(2_000), 5_000_000),
         ("lists", shapes::lists(100, 500), 60_000_000),
