@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, LpmTrie, Map, lpm_trie::Key},
-    programs::Xdp,
+    programs::{ProgramFd, Xdp},
 };
 use foobar_common::{
     counters::OTHER_INTERFACE,
@@ -14,7 +14,9 @@ use foobar_common::{
     rule::{Class, InterfaceRecord, OTHER_INTERFACE_CLASS, RuleRecord, Settings, Table},
 };
 
-use super::{features, filter::ProgramFacts, object, pins::PinFolder, test_runs::TestRuns};
+use super::{
+    features, filter::ProgramFacts, object, pins::PinFolder, test_runs::TestRuns, timed_runs::TimedRuns,
+};
 use crate::rules::compile::{CompiledRuleset, FieldTable, PrefixTable};
 
 /// A ruleset in the kernel, attached to nothing by itself.
@@ -33,6 +35,14 @@ impl LoadedRuleset {
         let mut loaded = Self::load(compiled, settings, None)?;
         loaded.name_interface(interface, TestRuns::INTERFACE_INDEX)?;
         TestRuns::new(loaded, compiled)
+    }
+
+    /// Loads a ruleset with counters of its own, as it would be in service: for benchmarks. Packets come from the
+    /// interface called `interface`.
+    pub fn for_timed_runs(compiled: &CompiledRuleset, interface: &str) -> Result<TimedRuns> {
+        let mut loaded = Self::load(compiled, compiled.settings, None)?;
+        loaded.name_interface(interface, TestRuns::INTERFACE_INDEX)?;
+        TimedRuns::new(loaded, compiled)
     }
 
     /// Loads a ruleset for interfaces, with the counters that are pinned in `pins`, or pins new ones there.
@@ -59,6 +69,11 @@ impl LoadedRuleset {
         let program =
             self.object.program_mut(maps::INGRESS).context("the object has no program 'ingress'")?;
         program.try_into().context("the program 'ingress' is no XDP program")
+    }
+
+    /// The XDP program, for an array of programs.
+    pub(super) fn ingress_fd(&self) -> Result<&ProgramFd> {
+        Ok(self.ingress()?.fd()?)
     }
 
     /// Id of the XDP program in the kernel.

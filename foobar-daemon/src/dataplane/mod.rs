@@ -13,3 +13,4 @@ pub mod load;
 pub mod object;
 pub mod pins;
 pub mod test_runs;
+pub mod timed_runs;

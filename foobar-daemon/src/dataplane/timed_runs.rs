@@ -1,0 +1,46 @@
+//! The loaded program for whoever measures it: as it is in service, with no trace of its decisions.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use aya::programs::ProgramFd;
+
+use super::{
+    counters::{CounterReader, Counters},
+    filter::ProgramFacts,
+    load::LoadedRuleset,
+};
+use crate::rules::compile::CompiledRuleset;
+
+/// A loaded ruleset that another program calls.
+pub struct TimedRuns {
+    loaded: LoadedRuleset,
+    counters: CounterReader,
+}
+
+impl TimedRuns {
+    pub(super) fn new(loaded: LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
+        let counters = CounterReader::new(&loaded, compiled)?;
+        Ok(Self { loaded, counters })
+    }
+
+    /// The ingress program, for an array of programs.
+    pub fn ingress_fd(&self) -> Result<&ProgramFd> {
+        self.loaded.ingress_fd()
+    }
+
+    /// The counters that frames moved.
+    pub fn counters(&self) -> Result<Counters> {
+        self.counters.read()
+    }
+
+    /// What the kernel says of the program.
+    pub fn facts(&self) -> Result<ProgramFacts> {
+        self.loaded.facts()
+    }
+
+    /// Bytes of kernel memory that the maps take, by name.
+    pub fn map_memory(&self) -> Result<BTreeMap<String, u64>> {
+        self.loaded.map_memory()
+    }
+}
