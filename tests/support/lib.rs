@@ -5,18 +5,21 @@
 
 pub mod binary;
 pub mod bpffs;
+pub mod classbench;
 pub mod command;
 pub mod daemon;
 pub mod figures;
 pub mod foreign;
 pub mod frames;
 pub mod generate;
+pub mod headers;
 pub mod http;
 pub mod links;
 pub mod metrics;
 pub mod namespace;
 pub mod network;
 pub mod packets;
+pub mod random;
 pub mod refusal;
 pub mod rulesets;
 pub mod sender;
