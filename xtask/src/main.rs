@@ -1,6 +1,7 @@
 //! What one does with the project: `cargo xtask COMMAND`.
 
 mod apt;
+mod bench;
 mod command;
 mod dist;
 mod doctor;
@@ -24,6 +25,8 @@ enum Command {
     Run(run::Args),
     /// Run every test, also on other kernels
     Test(test::Args),
+    /// Measure foobar beside bare XDP, nftables and xdp-filter, in namespaces of its own
+    Bench(bench::Args),
     /// Check format, lints and documentation
     Lint,
     /// Renew the files that are made from the code: METRICS.md, manual page, completions, kept BPF object
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let done = match Command::parse() {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::test(&args),
+        Command::Bench(args) => bench::bench(&args),
         Command::Lint => lint::lint(),
         Command::Generate(args) => generate::generate(&args),
         Command::Dist => dist::dist(),

@@ -53,7 +53,7 @@ fn here(args: &Args) -> Result<()> {
     let mut test = cargo(["test"]);
     if !args.arguments.iter().any(|word| word == "-p" || word.starts_with("--package")) {
         // The programs run in the kernel; what they share with the daemon is tested there.
-        test.args(["--workspace", "--exclude", "foobar-ebpf"]);
+        test.args(["--workspace", "--exclude", "foobar-ebpf", "--exclude", "foobar-bench-programs"]);
     }
     if args.arguments.is_empty() {
         test.arg("--no-fail-fast");

@@ -50,6 +50,11 @@ pub(crate) fn for_testing() -> Result<()> {
     packages::ensure()
 }
 
+/// Gets the programs that the benchmark calls.
+pub(crate) fn for_benchmarks() -> Result<()> {
+    packages::ensure_for_benchmarks()
+}
+
 /// What [`for_building`] would have to get.
 pub(crate) fn lacks_for_building() -> Result<Vec<&'static str>> {
     bpf::lacks()

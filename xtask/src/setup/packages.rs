@@ -1,4 +1,4 @@
-//! Programs that the tests call, from Debian's packages. No service of theirs is started, nor will be.
+//! Programs that tests and benchmarks call, from Debian's packages. No service of theirs is started, nor will be.
 
 use std::{collections::BTreeSet, fs};
 
@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::command::{find, is_root, output, program, say, succeed};
 
-/// A program, and the package it comes in.
+/// A program that the tests call, and the package it comes in.
 const PROGRAMS: [(&str, &str); 7] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
@@ -17,31 +17,51 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("xz", "xz-utils"),
 ];
 
-/// The packages whose programs are not there.
+/// A program that the benchmark compares with, and the package it comes in.
+const RIVALS: [(&str, &str); 2] = [("nft", "nftables"), ("xdp-filter", "xdp-tools")];
+
+/// The packages of tests whose programs are not there.
 pub(crate) fn missing() -> Vec<&'static str> {
-    PROGRAMS.iter().filter(|(name, _)| find(name).is_none()).map(|(_, package)| *package).collect()
+    missing_of(&PROGRAMS)
 }
 
-/// Installs the missing ones.
+/// Installs what the tests call and is missing.
 pub(crate) fn ensure() -> Result<()> {
-    let packages = missing();
+    ensure_all(&PROGRAMS)
+}
+
+/// Installs what the benchmark calls and is missing.
+pub(crate) fn ensure_for_benchmarks() -> Result<()> {
+    ensure_all(&[PROGRAMS.as_slice(), RIVALS.as_slice()].concat())
+}
+
+fn missing_of(programs: &[(&str, &'static str)]) -> Vec<&'static str> {
+    programs.iter().filter(|(name, _)| find(name).is_none()).map(|(_, package)| *package).collect()
+}
+
+fn ensure_all(programs: &[(&str, &'static str)]) -> Result<()> {
+    let packages = missing_of(programs);
     if packages.is_empty() {
         return Ok(());
     }
     let list = packages.join(" ");
     let install = format!("apt-get install --no-install-recommends {list}");
     if find("apt-get").is_none() {
-        bail!("the tests need {list}, and this machine has no apt-get: install them by its own means");
+        bail!(
+            "tests and benchmarks need {list}, and this machine has no apt-get: install them by its own means"
+        );
     }
     if !is_root() {
-        bail!("the tests need {list}: run `sudo {install}`, or `cargo xtask setup --tests` as root");
+        bail!("tests and benchmarks need {list}: run `sudo {install}`");
     }
-    say(&format!("setup: installing Debian packages for the tests, without starting services: {list}"));
+    say(&format!(
+        "setup: installing Debian packages for tests and benchmarks, without starting services: {list}"
+    ));
     let before = installed()?;
     with_services_held(&packages)?;
     let new: Vec<String> = installed()?.difference(&before).cloned().collect();
     disable_services(&new)?;
-    match missing().as_slice() {
+    match missing_of(programs).as_slice() {
         [] => Ok(()),
         still => bail!("after `{install}` the programs of {} are still not there", still.join(" ")),
     }
