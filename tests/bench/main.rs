@@ -1,0 +1,88 @@
+//! What foobar costs a packet, and what others cost, in the same run.
+//!
+//! The classifier is measured with test runs on many different packets ([`driver`]); nftables and xdp-filter, which
+//! cannot be measured so, and foobar beside them, with frames that travel over a cable ([`rivals`]). Every part
+//! first makes sure that its packets get the verdicts that they should.
+
+mod cost;
+mod driver;
+mod figures;
+mod object;
+mod plan;
+mod report;
+mod rivals;
+mod rules;
+mod sets;
+mod swap;
+
+use std::fs;
+
+use anyhow::Result;
+use clap::{Parser, ValueEnum};
+
+use crate::{driver::Driver, report::Report};
+
+/// Measures foobar, beside bare XDP, nftables and xdp-filter.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Args {
+    /// Fewer sizes and samples: two minutes
+    #[arg(long)]
+    quick: bool,
+    /// A single row, to see whether everything works; writes no files
+    #[arg(long)]
+    smoke: bool,
+    /// Only these parts
+    parts: Vec<Part>,
+}
+
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// Cost by number, shape and family of rules
+    Rules,
+    /// Cost of sets
+    Sets,
+    /// Time until other rules are in force
+    Swap,
+    /// foobar, nftables and xdp-filter on a cable
+    Rivals,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    object::check_root()?;
+    driver::pin_to_last_processor()?;
+    let mut report = Report::new();
+    report.say("building the benchmark's programs");
+    let mut driver = Driver::load()?;
+    if args.smoke {
+        return rules::smoke(&mut driver, &mut report);
+    }
+    let plan = if args.quick { &plan::QUICK } else { &plan::FULL };
+    let chosen = |part| args.parts.is_empty() || args.parts.contains(&part);
+    if chosen(Part::Rules) {
+        rules::run(&mut driver, &mut report, plan)?;
+    }
+    if chosen(Part::Sets) {
+        sets::run(&mut driver, &mut report, plan)?;
+    }
+    if chosen(Part::Swap) {
+        swap::run(&mut report, plan)?;
+    }
+    if chosen(Part::Rivals) {
+        rivals::run(&mut driver, &mut report, &plan.rivals)?;
+    }
+    report.write(&machine(), &object::workspace().join("target/bench"))
+}
+
+/// Processor and kernel.
+fn machine() -> String {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let info = read("/proc/cpuinfo");
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let model = model.map_or("an unnamed processor", |(_, name)| name.trim());
+    let load = read("/proc/loadavg");
+    let load = load.split_whitespace().next().unwrap_or("unknown");
+    format!("{model}, Linux {}, load {load}", read("/proc/sys/kernel/osrelease").trim())
+}

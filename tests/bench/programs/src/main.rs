@@ -1,0 +1,92 @@
+//! A test run repeats one frame, which would keep a single path of the tables in the nearest cache. `vary` puts
+//! another frame in its place each time before it hands over to the program that is measured.
+#![no_std]
+#![no_main]
+
+#[path = "../../../../foobar-ebpf/src/scratch.rs"]
+mod scratch;
+#[path = "../../../../foobar-ebpf/src/window.rs"]
+mod window;
+
+use aya_ebpf::{
+    bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_TX},
+    btf_maps::{Array, ProgramArray},
+    macros::{btf_map, xdp},
+    programs::XdpContext,
+};
+use foobar_bench_programs::{Cursor, FRAMES_MAX, Frame, Target};
+use foobar_common::{flow::Flow, parse, verdict::Reason};
+
+#[btf_map]
+static FRAMES: Array<Frame, { FRAMES_MAX as usize }> = Array::new();
+#[btf_map]
+static CURSOR: Array<Cursor, 1> = Array::new();
+#[btf_map]
+static TARGETS: ProgramArray<{ Target::COUNT }> = ProgramArray::new();
+
+/// The least that a program can do.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn bare(_context: XdpContext) -> u32 {
+    XDP_DROP
+}
+
+/// What every packet costs before any rule is looked at.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn parse_only(context: XdpContext) -> u32 {
+    if headers(&context).is_ok() { XDP_DROP } else { XDP_ABORTED }
+}
+
+/// Another frame, then the target that the cursor names.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn vary(context: XdpContext) -> u32 {
+    if let Some(target) = write_next(&context) {
+        // SAFETY: nothing here waits to be dropped. The array is only written between runs.
+        unsafe { TARGETS.tail_call(&context, target) };
+    }
+    XDP_ABORTED
+}
+
+/// Another frame, on its way to the other end of the cable.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn send(context: XdpContext) -> u32 {
+    if write_next(&context).is_some() { XDP_TX } else { XDP_ABORTED }
+}
+
+/// As the product does it.
+#[inline(always)]
+fn headers(context: &XdpContext) -> Result<&'static Flow, Reason> {
+    let frame = window::of(context);
+    let network = scratch::keep_network(&parse::network(&frame)?).ok_or(Reason::Internal)?;
+    scratch::keep_flow(&parse::transport(&frame, network)?).ok_or(Reason::Internal)
+}
+
+/// Overwrites the frame with the next one and gives the target; `None` if the frame is shorter than that.
+#[inline(always)]
+fn write_next(context: &XdpContext) -> Option<u32> {
+    let cursor = CURSOR.get_ptr_mut(0)?;
+    // SAFETY: the map gave the pointer, and the benchmark runs on one processor.
+    let cursor = unsafe { &mut *cursor };
+    let number = cursor.first.wrapping_add(cursor.next & cursor.mask);
+    cursor.next = cursor.next.wrapping_add(1);
+    let frame = FRAMES.get(number)?;
+    let place = context.data();
+    if place + size_of::<Frame>() > context.data_end() {
+        return None;
+    }
+    // SAFETY: the packet is at least as long as a frame. It begins at the start of a cache line.
+    unsafe { (place as *mut Frame).write(*frame) };
+    Some(cursor.target)
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "license")]
+static LICENSE: [u8; 4] = *b"GPL\0";
