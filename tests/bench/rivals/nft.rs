@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use foobar_daemon::rules::model::{AddressCondition, AddressMatch, Rule, Ruleset};
 use foobar_tests::{
     command::{succeed, succeed_with_input},
@@ -32,12 +32,20 @@ pub(super) fn load(network: &Network, ruleset: &Ruleset) -> Result<()> {
 }
 
 /// Packets that its rules took.
+///
+/// # Errors
+/// Every packet of the benchmark lies inside of some rule, so none may get as far as the last `drop`.
 pub(super) fn counted(network: &Network) -> Result<u64> {
     let text = succeed(network.server.command("nft").args(["-j", "list", "chain", "netdev", "bench", "in"]))?;
     let listing: Value = serde_json::from_str(&text).context("read the output of nft -j")?;
     let objects = listing["nftables"].as_array().context("nft lists nothing")?;
     let expressions = objects.iter().filter_map(|object| object["rule"]["expr"].as_array()).flatten();
-    Ok(expressions.filter_map(|expression| expression["counter"]["packets"].as_u64()).sum())
+    let counts: Vec<u64> =
+        expressions.filter_map(|expression| expression["counter"]["packets"].as_u64()).collect();
+    if let [_, .., unmatched] = counts.as_slice() {
+        ensure!(*unmatched == 0, "{unmatched} packets met none of the rules of nftables");
+    }
+    Ok(counts.into_iter().sum())
 }
 
 /// The conditions of one rule of IPv4.
