@@ -1,4 +1,4 @@
-//! Rulesets as ClassBench makes them (Taylor and Turner, 2007): access lists, firewalls and IP chains, whose
+//! Rulesets as `ClassBench` makes them (Taylor and Turner, 2007): access lists, firewalls and IP chains, whose
 //! prefixes lie inside each other and whose ports are mostly a few well-known ones. The same seed gives the same.
 
 use std::ops::RangeInclusive;
@@ -170,7 +170,7 @@ fn condition(prefix: IpNet) -> AddressCondition {
     AddressCondition { include: vec![AddressMatch::Prefix(prefix)], exclude: Vec::new() }
 }
 
-/// ClassBench's five classes of ports, but for the wildcard: high, low, a range, a single one.
+/// `ClassBench`'s five classes of ports, but for the wildcard: high, low, a range, a single one.
 fn port(random: &mut Random) -> RangeInclusive<u16> {
     const KNOWN: [u16; 14] = [20, 21, 22, 23, 25, 53, 80, 110, 123, 143, 161, 443, 1521, 3306];
     match random.below(100) {
@@ -199,7 +199,7 @@ fn near(root: u128, random: &mut Random) -> u128 {
 }
 
 /// The prefix of an address whose first bits are in the upper bits of `bits`. IPv6 has twice the length, below
-/// 2000::/3.
+/// `2000::/3`.
 fn prefix(family: Family, bits: u128, length: u8) -> IpNet {
     match family {
         Family::V4 => {

@@ -167,7 +167,7 @@ fn within(prefix: IpNet, random: &mut Random) -> IpAddr {
     match prefix {
         IpNet::V4(net) => {
             let own = u32::MAX.checked_shr(net.prefix_len().into()).unwrap_or(0);
-            let any = u32::try_from(random.next() >> 32).expect("half of it");
+            let any = u32::try_from(random.number() >> 32).expect("half of it");
             IpAddr::V4((net.network().to_bits() | (any & own)).into())
         }
         IpNet::V6(net) => {

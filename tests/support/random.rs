@@ -11,7 +11,7 @@ impl Random {
     }
 
     /// Any number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -21,18 +21,18 @@ impl Random {
 
     /// Any number of 128 bits.
     pub fn wide(&mut self) -> u128 {
-        (u128::from(self.next()) << 64) | u128::from(self.next())
+        (u128::from(self.number()) << 64) | u128::from(self.number())
     }
 
     /// Any number of 16 bits.
     pub fn short(&mut self) -> u16 {
-        let [low, high, ..] = self.next().to_le_bytes();
+        let [low, high, ..] = self.number().to_le_bytes();
         u16::from_le_bytes([low, high])
     }
 
     /// A number less than `end`, which is not 0.
     pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+        self.number() % end
     }
 
     /// One of a list, which is not empty.

@@ -160,7 +160,7 @@ fn members(ruleset: &Ruleset) -> Result<&[IpNet]> {
 /// As xdp-filter takes them.
 fn single_addresses(count: usize, random: &mut Random) -> Ruleset {
     let address = |_| {
-        let [a, b, c, d, ..] = random.next().to_be_bytes();
+        let [a, b, c, d, ..] = random.number().to_be_bytes();
         IpNet::from(std::net::IpAddr::from([a % 200 + 11, b, c, d]))
     };
     classbench::block_list_of((0..count).map(address).collect(), Verdict::Drop)
