@@ -1,5 +1,7 @@
 //! Figures as they were seen, and how they are shown.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
 use serde_json::{Value, json};
 
 /// The middle of some samples, and their ends.
@@ -31,6 +33,8 @@ pub(crate) enum Figure {
     Count(u64),
     /// Memory.
     Bytes(u64),
+    /// Memory by map; a person is told of the largest.
+    Maps(BTreeMap<String, u64>),
     /// How many times as much.
     Ratio(f64),
     /// Anything else.
@@ -48,6 +52,7 @@ impl Figure {
             Self::Milliseconds(figure) => spread(figure, 1),
             Self::Count(number) => number.to_string(),
             Self::Bytes(bytes) => megabytes(*bytes),
+            Self::Maps(maps) => largest(maps),
             Self::Ratio(ratio) => format!("{ratio:.1}x"),
             Self::Words(words) => words.clone(),
         }
@@ -61,14 +66,23 @@ impl Figure {
             Self::Milliseconds(figure) => spread(figure, "ms"),
             Self::Count(number) => json!(number),
             Self::Bytes(bytes) => json!({ "value": bytes, "unit": "byte" }),
+            Self::Maps(maps) => json!(maps),
             Self::Ratio(ratio) => json!(ratio),
             Self::Words(words) => json!(words),
         }
     }
 }
 
+/// The four largest.
+fn largest(maps: &BTreeMap<String, u64>) -> String {
+    let mut largest: Vec<(&String, &u64)> = maps.iter().collect();
+    largest.sort_by_key(|(_, bytes)| Reverse(**bytes));
+    let words = largest.iter().take(4).map(|(map, bytes)| format!("{map} {}", megabytes(**bytes)));
+    words.collect::<Vec<_>>().join(", ")
+}
+
 /// Bytes in millions, as text.
-pub(crate) fn megabytes(bytes: u64) -> String {
+fn megabytes(bytes: u64) -> String {
     let (whole, rest) = (bytes / 1_000_000, bytes % 1_000_000 / 100_000);
     format!("{whole}.{rest} MB")
 }

@@ -68,7 +68,7 @@ fn main() -> Result<()> {
         sets::run(&mut driver, &mut report, plan)?;
     }
     if chosen(Part::Swap) {
-        swap::run(&mut report, plan)?;
+        swap::run(&mut report, plan);
     }
     if chosen(Part::Rivals) {
         rivals::run(&mut driver, &mut report, &plan.rivals)?;

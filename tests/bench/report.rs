@@ -56,8 +56,11 @@ impl Report {
 
     /// Takes a row and tells of it.
     pub(crate) fn add(&mut self, row: Row) {
-        let figures: Vec<String> =
-            row.figures.iter().map(|(name, figure)| format!("{name} {}", figure.shown())).collect();
+        let figures: Vec<String> = row
+            .figures
+            .iter()
+            .map(|(name, figure)| format!("{name} {}", figure.shown()).trim_start().to_owned())
+            .collect();
         self.say(&format!("{} {}: {}", row.part, row.name, figures.join(", ")));
         self.rows.push(row);
     }

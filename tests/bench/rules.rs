@@ -22,7 +22,7 @@ use foobar_tests::{
 use crate::{
     cost::{Effort, measure, slowest},
     driver::Driver,
-    figures::{Figure, Spread, megabytes},
+    figures::{Figure, Spread},
     plan::Plan,
     report::{Report, Row},
 };
@@ -63,7 +63,9 @@ pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Resu
             }
         }
     }
-    loads.into_iter().for_each(|row| report.add(row));
+    for row in loads {
+        report.add(row);
+    }
     Ok(())
 }
 
@@ -91,10 +93,6 @@ pub(crate) fn load(ruleset: &Ruleset, part: &'static str, name: &str) -> Result<
     let load_time = start.elapsed();
 
     let memory = runs.map_memory()?;
-    let mut largest: Vec<(&String, &u64)> = memory.iter().collect();
-    largest.sort_by_key(|(_, bytes)| std::cmp::Reverse(**bytes));
-    let largest: Vec<String> =
-        largest.iter().take(4).map(|(map, bytes)| format!("{map} {}", megabytes(**bytes))).collect();
     let once = |time: std::time::Duration| Figure::Milliseconds(Spread::of(vec![time.as_secs_f64() * 1e3]));
     let verified = runs.facts()?.verified_instructions.unwrap_or(0);
     let row = Row::new(part, name)
@@ -102,7 +100,7 @@ pub(crate) fn load(ruleset: &Ruleset, part: &'static str, name: &str) -> Result<
         .with("load, ms", once(load_time))
         .with("verified", Figure::Count(verified.into()))
         .with("memory", Figure::Bytes(memory.values().sum()))
-        .with("largest maps", Figure::Words(largest.join(", ")));
+        .with("largest maps", Figure::Maps(memory));
     Ok((runs, row))
 }
 

@@ -56,6 +56,8 @@ pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Resu
             }
         }
     }
-    loads.into_iter().for_each(|row| report.add(row));
+    for row in loads {
+        report.add(row);
+    }
     Ok(())
 }

@@ -10,10 +10,10 @@ use crate::{
 /// Flags of `cargo xtask bench`.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Fewer sizes and samples: two minutes
+    /// Fewer sizes and samples: at most two minutes
     #[arg(long)]
     quick: bool,
-    /// Only these parts, such as `rules` or `rivals`; `--help` after `--` lists them
+    /// Only these parts: rules, sets, swap, rivals
     #[arg(last = true)]
     arguments: Vec<String>,
 }

@@ -66,7 +66,7 @@ fn conditions(rule: &Rule) -> Result<String> {
         match ports.as_deref() {
             None => {}
             Some([range]) if range.start() == range.end() => {
-                words.push(format!("th {name} {}", range.start()))
+                words.push(format!("th {name} {}", range.start()));
             }
             Some([range]) => words.push(format!("th {name} {}-{}", range.start(), range.end())),
             Some(several) => bail!("rule {} has {} ranges of ports", rule.id, several.len()),

@@ -26,7 +26,6 @@ static TARGETS: ProgramArray<{ Target::COUNT }> = ProgramArray::new();
 
 /// The least that a program can do.
 #[xdp(frags)]
-#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn bare(_context: XdpContext) -> u32 {
     XDP_DROP
 }
