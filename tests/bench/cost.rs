@@ -39,7 +39,8 @@ pub(crate) fn measure(
     driver.aim(runs.ingress_fd()?)?;
     driver.feed(&frames)?;
     check(driver, runs, ruleset, &frames, effort.checked)?;
-    let (mut bare, mut over_bare, mut over_parse) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare, mut parse) = (Vec::new(), Vec::new());
+    let (mut over_bare, mut over_parse) = (Vec::new(), Vec::new());
     // The first one fills the caches and is not counted.
     for sample in 0..=effort.samples {
         let alone = driver.time_bare(effort.runs)?;
@@ -48,6 +49,7 @@ pub(crate) fn measure(
         let judged = driver.time(Target::Subject, effort.runs)?;
         if sample > 0 {
             bare.push(alone);
+            parse.push(parsed - baseline);
             over_bare.push(judged - baseline);
             over_parse.push(judged - parsed);
         }
@@ -57,6 +59,7 @@ pub(crate) fn measure(
         .with("packets", Figure::Count(packets.len() as u64))
         .with("foobar", Figure::Nanoseconds(over_bare))
         .with("over parse", Figure::Nanoseconds(Spread::of(over_parse)))
+        .with("parse only", Figure::Nanoseconds(Spread::of(parse)))
         .with("bare XDP_DROP", Figure::Nanoseconds(bare))
         .with("foobar/bare", Figure::Ratio(over_bare.median / bare.median.max(1.0))))
 }

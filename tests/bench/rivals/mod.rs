@@ -30,19 +30,18 @@ use crate::{
 
 /// Frames that take turns.
 const PACKETS: usize = 4_096;
-/// Where the comparison is drawn.
-const COMPARED_AT: usize = 1_000;
 
 /// Measures all of them.
 pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &RivalPlan) -> Result<()> {
     let mut random = Random::new(SEED + 3);
+    let mut comparisons = Vec::new();
     for rules in plan.rules {
         let ruleset = classbench::ruleset(Shape::Acl, Family::V4, *rules, Some(Verdict::Drop), SEED);
         let packets = headers::matching(&ruleset, Family::V4, PACKETS, &mut random);
         let name = format!("{rules} rules acl");
         let ratio = compare(driver, report, plan, &name, &ruleset, &packets)?;
-        if let Some(ratio) = ratio.filter(|_| *rules == COMPARED_AT) {
-            report.add(
+        if let Some(ratio) = ratio.filter(|_| *rules > 0) {
+            comparisons.push(
                 Row::new("comparison", format!("nftables / foobar at {rules} rules"))
                     .with("over the bare hook", Figure::Ratio(ratio.over))
                     .with("in all", Figure::Ratio(ratio.total)),
@@ -68,6 +67,9 @@ pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &RivalPlan) ->
         for (lane, timing) in [("foobar", 1), ("xdp-filter", 2)] {
             tell(report, &format!("{name}: {lane}"), timings.get(timing).cloned().flatten(), bare.clone());
         }
+    }
+    for row in comparisons {
+        report.add(row);
     }
     Ok(())
 }

@@ -10,6 +10,9 @@ use foobar_tests::{
 };
 use serde_json::Value;
 
+/// Packets of the kernel's own that may arrive on a cable.
+const STRAY_MAX: u64 = 16;
+
 /// Puts the rules on the server's interface. As foobar does, each counts what it takes; what none takes is
 /// counted and dropped.
 pub(super) fn load(network: &Network, ruleset: &Ruleset) -> Result<()> {
@@ -34,7 +37,8 @@ pub(super) fn load(network: &Network, ruleset: &Ruleset) -> Result<()> {
 /// Packets that its rules took.
 ///
 /// # Errors
-/// Every packet of the benchmark lies inside of some rule, so none may get as far as the last `drop`.
+/// Every packet of the benchmark lies inside of some rule, so but for what the kernel sends by itself, such as
+/// reports of multicast groups, none may get as far as the last `drop`.
 pub(super) fn counted(network: &Network) -> Result<u64> {
     let text = succeed(network.server.command("nft").args(["-j", "list", "chain", "netdev", "bench", "in"]))?;
     let listing: Value = serde_json::from_str(&text).context("read the output of nft -j")?;
@@ -43,7 +47,7 @@ pub(super) fn counted(network: &Network) -> Result<u64> {
     let counts: Vec<u64> =
         expressions.filter_map(|expression| expression["counter"]["packets"].as_u64()).collect();
     if let [_, .., unmatched] = counts.as_slice() {
-        ensure!(*unmatched == 0, "{unmatched} packets met none of the rules of nftables");
+        ensure!(*unmatched <= STRAY_MAX, "{unmatched} packets met none of the rules of nftables");
     }
     Ok(counts.into_iter().sum())
 }
