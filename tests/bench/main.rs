@@ -26,7 +26,7 @@ use crate::{driver::Driver, report::Report};
 #[derive(Parser)]
 #[command(name = "bench")]
 struct Args {
-    /// Fewer sizes and samples: two minutes
+    /// Fewer sizes and samples: at most two minutes
     #[arg(long)]
     quick: bool,
     /// A single row, to see whether everything works; writes no files

@@ -36,7 +36,7 @@ pub(crate) struct RivalPlan {
     pub(crate) seconds: f64,
 }
 
-/// About a quarter of an hour.
+/// About 20 minutes.
 pub(crate) const FULL: Plan = Plan {
     shapes: &Shape::ALL,
     rules: &[0, 10, 100, 250, 1_000, 10_000, 100_000],
@@ -54,7 +54,7 @@ pub(crate) const FULL: Plan = Plan {
     },
 };
 
-/// Two minutes.
+/// At most two minutes.
 pub(crate) const QUICK: Plan = Plan {
     shapes: &[Shape::Acl],
     rules: &[0, 100, 250, 1_000, 10_000],

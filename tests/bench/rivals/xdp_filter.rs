@@ -1,6 +1,6 @@
 //! xdp-filter of xdp-tools, which drops what comes from single addresses.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc};
 
 use anyhow::{Context as _, Result};
 use foobar_tests::{
@@ -46,5 +46,9 @@ impl Drop for XdpFilter {
     fn drop(&mut self) {
         // It is gone with its interface, too; its pins would stay.
         drop(succeed(self.server.command("xdp-filter").args(["unload", SERVER])));
+        // Folders of libxdp, which it leaves empty; those in use by others are not.
+        for folder in ["/sys/fs/bpf/xdp-filter", "/sys/fs/bpf/xdp"] {
+            drop(fs::remove_dir(folder));
+        }
     }
 }
