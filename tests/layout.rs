@@ -5,23 +5,27 @@ use std::{fmt::Write as _, mem::offset_of};
 
 use foobar_common::{
     LAYOUT_VERSION,
+    classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, Tier, UNITS, WordRules},
     counters::{
-        Counter, INTERFACE_SLOTS, OTHER_INTERFACE, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS, SERVICE_SLOTS,
-        Transport, VERDICT_ENTRIES, port_slot, verdict_slot,
+        Counter, INTERFACE_SLOTS, MORE_RULE_SLOTS, OTHER_INTERFACE, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS,
+        SERVICE_SLOTS, Transport, VERDICT_ENTRIES, port_slot, verdict_slot,
     },
+    fields::{AddressField, Root, Stride, Table, TableField},
     flow::Direction,
     maps,
-    rule::{Class, DecisionRecord, InterfaceRecord, RuleRecord, RuleVector, Settings, Table, TableField},
+    rule::{DecisionRecord, InterfaceRecord, Interfaces, RuleRecord, Settings},
+    sets::Line,
     verdict::{Reason, Verdict},
 };
 
-/// Everything that outlives a ruleset, as version 1 has it.
-const VERSION_1: &str = "\
+/// Everything that outlives a ruleset, as version 2 has it.
+const VERSION_2: &str = "\
 map RULE_COUNTERS
+map MORE_RULE_COUNTERS
 map VERDICT_COUNTERS
 map PORT_COUNTERS
 counter 16 bytes: packets at 0, bytes at 8
-slots: 4096 rules, 17 interfaces (16 is other), 64 services, 70 ports
+slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
 entries: 714 verdicts, 2380 ports
 verdict 0 accept
 verdict 1 drop
@@ -61,9 +65,9 @@ interface 2, out, port 5: entry 355
 #[test]
 fn what_outlives_a_ruleset_changes_only_with_the_layout_version() {
     let found = surviving();
-    assert_eq!(LAYOUT_VERSION, 1, "write down what version {LAYOUT_VERSION} has:\n{found}");
+    assert_eq!(LAYOUT_VERSION, 2, "write down what version {LAYOUT_VERSION} has:\n{found}");
     assert_eq!(
-        found, VERSION_1,
+        found, VERSION_2,
         "daemons of either layout would read the other's counters wrongly: raise LAYOUT_VERSION and write the new \
          layout down here"
     );
@@ -78,7 +82,7 @@ fn surviving() -> String {
     let (packets, bytes) = (offset_of!(Counter, packets), offset_of!(Counter, bytes));
     line(format!("counter {} bytes: packets at {packets}, bytes at {bytes}", size_of::<Counter>()));
     line(format!(
-        "slots: {RULE_SLOTS} rules, {INTERFACE_SLOTS} interfaces ({OTHER_INTERFACE} is other), {SERVICE_SLOTS} \
+        "slots: {RULE_SLOTS} and {MORE_RULE_SLOTS} rules, {INTERFACE_SLOTS} interfaces ({OTHER_INTERFACE} is other), {SERVICE_SLOTS} \
          services, {PORT_SLOTS} ports"
     ));
     line(format!("entries: {VERDICT_ENTRIES} verdicts, {PORT_ENTRIES} ports"));
@@ -104,24 +108,33 @@ fn surviving() -> String {
 #[test]
 fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Counter>(), align_of::<Counter>()), (8 + 8, 8));
-    assert_eq!((size_of::<RuleVector>(), align_of::<RuleVector>()), (4 * 8, 8));
-    assert_eq!((size_of::<Class>(), align_of::<Class>()), (32 + 4 + 3 + 1, 8));
+    assert_eq!((size_of::<ClassHead>(), align_of::<ClassHead>()), (32 + 4 + 3 + 25, 64));
+    assert_eq!((size_of::<ClassWords>(), align_of::<ClassWords>()), (UNITS * 8, 8));
+    assert_eq!((size_of::<ClassBlocks>(), align_of::<ClassBlocks>()), (UNITS * 4, 4));
+    assert_eq!((size_of::<Block>(), align_of::<Block>()), (64, 64));
+    assert_eq!((size_of::<FirstRules>(), align_of::<FirstRules>()), (UNITS * 4, 4));
+    assert_eq!((size_of::<WordRules>(), align_of::<WordRules>()), (64 * 4, 4));
+    assert_eq!((size_of::<Root>(), align_of::<Root>()), (4 * 65_536, 4));
+    assert_eq!((size_of::<Stride>(), align_of::<Stride>()), (4 * 256, 4));
+    assert_eq!((size_of::<Line>(), align_of::<Line>()), (64, 64));
     assert_eq!((size_of::<RuleRecord>(), align_of::<RuleRecord>()), (4 + 4, 4));
-    assert_eq!((size_of::<InterfaceRecord>(), align_of::<InterfaceRecord>()), (4 + 4, 4));
+    assert_eq!((size_of::<InterfaceRecord>(), align_of::<InterfaceRecord>()), (4 + 4 + 4, 4));
+    assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * 12, 4));
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
-    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (6 * 4, 4));
+    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (18 * 4, 4));
     assert_eq!((size_of::<DecisionRecord>(), align_of::<DecisionRecord>()), (4 * 4, 4));
 }
 
 #[test]
 fn fields_are_where_the_programs_look_for_them() {
-    assert_eq!(offset_of!(Class, rules), 0);
-    assert_eq!(offset_of!(Class, failsafe), 32);
-    assert_eq!(offset_of!(Class, service), 36);
+    assert_eq!(offset_of!(ClassHead, units), 0);
+    assert_eq!(offset_of!(ClassHead, failsafe), 32);
+    assert_eq!(offset_of!(ClassHead, service), 36);
     assert_eq!(offset_of!(RuleRecord, verdict), 0);
     assert_eq!(offset_of!(RuleRecord, slot), 4);
-    assert_eq!(offset_of!(InterfaceRecord, slot), 0);
-    assert_eq!(offset_of!(InterfaceRecord, class), 4);
+    assert_eq!(offset_of!(InterfaceRecord, index), 0);
+    assert_eq!(offset_of!(InterfaceRecord, slot), 4);
+    assert_eq!(offset_of!(InterfaceRecord, class), 8);
     assert_eq!(offset_of!(DecisionRecord, verdict), 0);
     assert_eq!(offset_of!(DecisionRecord, reason), 4);
     assert_eq!(offset_of!(DecisionRecord, rule), 8);
@@ -142,6 +155,13 @@ fn numbers_count_up_without_gaps() {
         assert_eq!(field as u32, number);
     }
     assert_eq!(usize::try_from(TableField::COUNT).unwrap(), TableField::ALL.len());
+    for (number, field) in (0..).zip(AddressField::ALL) {
+        assert_eq!(field as u32, number);
+    }
+    assert_eq!(usize::try_from(AddressField::COUNT).unwrap(), AddressField::ALL.len());
+    for (number, tier) in (0..).zip(Tier::ALL) {
+        assert_eq!(tier as u32, number);
+    }
     assert_eq!(usize::try_from(Transport::COUNT).unwrap(), Transport::ALL.len());
 }
 

@@ -5,6 +5,7 @@
 
 use crate::{
     flow::{Direction, Flow, protocol},
+    rule::RULES_MAX,
     verdict::{Reason, Verdict},
 };
 
@@ -18,8 +19,12 @@ pub struct Counter {
     pub bytes: u64,
 }
 
-/// How many rule ids can have a counter at a time.
-pub const RULE_SLOTS: u32 = 4096;
+/// How many rule ids can have a counter at a time, as long as no ruleset has more than half as many rules: so a new
+/// ruleset never takes the slot of a rule of the one in force.
+pub const RULE_SLOTS: u32 = 32_768;
+/// How many more can have one since a larger ruleset came: twice the rules that a ruleset can have, in all.
+#[expect(clippy::cast_possible_truncation, reason = "a small number")]
+pub const MORE_RULE_SLOTS: u32 = 2 * RULES_MAX as u32 - RULE_SLOTS;
 /// How many interfaces can have counters; the last slot is for all others. Twice what can be filtered at a
 /// time, so that a new interface never takes the slot of one in use.
 pub const INTERFACE_SLOTS: u32 = 2 * INTERFACES_MAX + 1;

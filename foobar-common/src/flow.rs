@@ -19,9 +19,23 @@ pub mod protocol {
 
 /// The headers of one IP packet, as far as rules and counters ask for them.
 ///
-/// Fields that the packet does not have are zero. The address of an IPv4 packet is in the first four bytes.
+/// Fields that the packet does not have are zero. The address of an IPv4 packet is in the first four bytes. Addresses
+/// come first and the whole is aligned, so that the programs copy eight bytes at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C, align(8))]
 pub struct Flow {
+    /// Source address, network byte order.
+    pub source: [u8; 16],
+    /// Destination address, network byte order.
+    pub destination: [u8; 16],
+    /// Source port, network byte order.
+    pub source_port: [u8; 2],
+    /// Destination port, network byte order.
+    pub destination_port: [u8; 2],
+    /// Id of the outermost VLAN tag, or [`UNTAGGED`].
+    pub vlan: u16,
+    /// Bytes of the IP packet, its header included; 65,535 for anything longer.
+    pub length: u16,
     /// IP version.
     pub family: Family,
     /// IP protocol number, behind all extension headers of IPv6.
@@ -36,18 +50,6 @@ pub struct Flow {
     pub icmp_code: u8,
     /// TTL of IPv4, hop limit of IPv6.
     pub hop_limit: u8,
-    /// Source address, network byte order.
-    pub source: [u8; 16],
-    /// Destination address, network byte order.
-    pub destination: [u8; 16],
-    /// Source port, network byte order.
-    pub source_port: [u8; 2],
-    /// Destination port, network byte order.
-    pub destination_port: [u8; 2],
-    /// Id of the outermost VLAN tag, or [`UNTAGGED`].
-    pub vlan: u16,
-    /// Bytes of the IP packet, its header included; 65,535 for anything longer.
-    pub length: u16,
 }
 
 impl Flow {

@@ -83,3 +83,29 @@ pub fn without_history<const MASK: u32>(number: u32) -> u32 {
     let number = unsafe { core::ptr::read_volatile(&raw const number) };
     number & MASK
 }
+
+/// A number that is at most `MASK`, one less than a power of two: unchanged, and the verifier knows it.
+///
+/// Where the compiler can work out that a number is so small, it leaves out every check and every mask that would
+/// tell the verifier. It cannot leave out assembly.
+#[inline(always)]
+pub fn within<const MASK: u32>(number: u32) -> u32 {
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut number = u64::from(number);
+        // SAFETY: an AND of a register.
+        unsafe {
+            core::arch::asm!(
+                "{number} &= {mask}",
+                number = inout(reg) number,
+                mask = const MASK,
+                options(pure, nomem, nostack)
+            );
+        }
+        number as u32
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        number & MASK
+    }
+}

@@ -1,35 +1,58 @@
 //! Names of the maps, as the object file has them, and who owns them.
 
-/// Longest-prefix tables of IPv4 source addresses to classes.
-pub const SOURCES_V4: &str = "SOURCES_V4";
-/// Longest-prefix tables of IPv6 source addresses to classes.
-pub const SOURCES_V6: &str = "SOURCES_V6";
-/// Longest-prefix tables of IPv4 destination addresses to classes.
-pub const DESTINATIONS_V4: &str = "DESTINATIONS_V4";
-/// Longest-prefix tables of IPv6 destination addresses to classes.
-pub const DESTINATIONS_V6: &str = "DESTINATIONS_V6";
-/// One [`crate::rule::Table`] for each [`crate::rule::TableField`].
+/// One [`crate::fields::Root`] for each [`crate::fields::AddressField`].
+pub const ROOTS: &str = "ROOTS";
+/// The [`crate::fields::Stride`]s that roots and strides refer to.
+pub const STRIDES: &str = "STRIDES";
+/// One [`crate::fields::Table`] for each [`crate::fields::TableField`].
 pub const TABLES: &str = "TABLES";
-/// The [`crate::rule::Class`]es.
-pub const CLASSES: &str = "CLASSES";
+/// The [`crate::classes::ClassHead`]s.
+pub const HEADS: &str = "HEADS";
+/// The [`crate::classes::ClassWords`] of each class, in that tier.
+pub const WORDS: &str = "WORDS";
+/// The [`crate::classes::ClassBlocks`] of each class, in that tier.
+pub const CLASS_BLOCKS: &str = "CLASS_BLOCKS";
+/// The [`crate::classes::Block`]s, in that tier.
+pub const BLOCKS: &str = "BLOCKS";
+/// The one [`crate::classes::FirstRules`].
+pub const FIRST_RULES: &str = "FIRST_RULES";
+/// A [`crate::classes::WordRules`] for each 64 clauses.
+pub const WORD_RULES: &str = "WORD_RULES";
 /// The [`crate::rule::RuleRecord`]s, in the order of the file.
 pub const RULES: &str = "RULES";
-/// Interface index to [`crate::rule::InterfaceRecord`].
+/// The table of sets, of [`crate::sets::Line`]s, with room for another; line 0 says where it begins.
+pub const SETS: &str = "SETS";
+/// The one [`crate::rule::Interfaces`].
 pub const INTERFACES: &str = "INTERFACES";
 /// The one [`crate::rule::DecisionRecord`].
 pub const DECISION: &str = "DECISION";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 9] =
-    [SOURCES_V4, SOURCES_V6, DESTINATIONS_V4, DESTINATIONS_V6, TABLES, CLASSES, RULES, INTERFACES, DECISION];
+pub const OF_RULESET: [&str; 13] = [
+    ROOTS,
+    STRIDES,
+    TABLES,
+    HEADS,
+    WORDS,
+    CLASS_BLOCKS,
+    BLOCKS,
+    FIRST_RULES,
+    WORD_RULES,
+    RULES,
+    SETS,
+    INTERFACES,
+    DECISION,
+];
 
-/// Per-CPU [`crate::counters::Counter`]s by rule slot.
+/// Per-CPU [`crate::counters::Counter`]s by rule slot, the first [`crate::counters::RULE_SLOTS`] of them.
 pub const RULE_COUNTERS: &str = "RULE_COUNTERS";
+/// Per-CPU [`crate::counters::Counter`]s of the rule slots beyond those; there only since a ruleset needed them.
+pub const MORE_RULE_COUNTERS: &str = "MORE_RULE_COUNTERS";
 /// Per-CPU [`crate::counters::Counter`]s by [`crate::counters::verdict_slot`].
 pub const VERDICT_COUNTERS: &str = "VERDICT_COUNTERS";
 /// Per-CPU [`crate::counters::Counter`]s by [`crate::counters::port_slot`].
 pub const PORT_COUNTERS: &str = "PORT_COUNTERS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 3] = [RULE_COUNTERS, VERDICT_COUNTERS, PORT_COUNTERS];
+pub const SURVIVING: [&str; 4] = [RULE_COUNTERS, MORE_RULE_COUNTERS, VERDICT_COUNTERS, PORT_COUNTERS];
 
 /// The XDP program.
 pub const INGRESS: &str = "ingress";

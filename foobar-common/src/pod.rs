@@ -1,8 +1,11 @@
 //! Which records user space may copy to and from maps as bytes.
 
 use crate::{
+    classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, WordRules},
     counters::Counter,
-    rule::{Class, DecisionRecord, InterfaceRecord, RuleRecord, Settings, Table},
+    fields::{Root, Stride, Table},
+    rule::{DecisionRecord, Interfaces, RuleRecord, Settings},
+    sets::Line,
 };
 
 /// Each type is `repr(C)`, made of integers alone and free of padding, which `layout` tests.
@@ -15,4 +18,20 @@ macro_rules! pod {
     };
 }
 
-pod!(Class, Counter, DecisionRecord, InterfaceRecord, RuleRecord, Settings, Table);
+pod!(
+    Block,
+    ClassBlocks,
+    ClassHead,
+    ClassWords,
+    Counter,
+    DecisionRecord,
+    FirstRules,
+    Interfaces,
+    Line,
+    Root,
+    RuleRecord,
+    Settings,
+    Stride,
+    Table,
+    WordRules
+);

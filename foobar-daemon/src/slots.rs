@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use foobar_common::counters::{
-    Counter, INTERFACES_MAX, OTHER_INTERFACE, RULE_SLOTS, SERVICE_PORTS_MAX, SERVICE_SLOTS,
+    Counter, INTERFACES_MAX, MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS, SERVICE_PORTS_MAX, SERVICE_SLOTS,
 };
 use serde::{Deserialize, Serialize};
 
@@ -99,9 +99,10 @@ impl Slots {
     pub fn save(&self, path: &Path) -> Result<()> {
         let temporary = path.with_extension("new");
         let write = || -> Result<()> {
+            let mut text = serde_json::to_vec(self)?;
+            text.push(b'\n');
             let mut file = File::create(&temporary)?;
-            serde_json::to_writer_pretty(&mut file, self)?;
-            file.write_all(b"\n")?;
+            file.write_all(&text)?;
             file.sync_all()?;
             fs::rename(&temporary, path)?;
             Ok(())
@@ -136,7 +137,11 @@ impl Slots {
         let mut assigned = Assigned::default();
 
         let ids: Vec<&str> = ruleset.rules.iter().map(|rule| rule.id.as_str()).collect();
-        assigned.fresh.rules = give(&mut self.rules, &ids, RULE_SLOTS, self.generation, counted)?;
+        // A ruleset that leaves no room for the next one of its size needs the second map.
+        let needs_more = ids.len() > RULE_SLOTS as usize / 2
+            || self.rules.values().any(|owner| owner.slot.is_some_and(|slot| slot >= RULE_SLOTS));
+        let end = if needs_more { RULE_SLOTS + MORE_RULE_SLOTS } else { RULE_SLOTS };
+        assigned.fresh.rules = give(&mut self.rules, &ids, end, self.generation, counted)?;
         for id in ids {
             let owner = self.rules.get(id).copied().unwrap_or_default();
             let carried = Counter { packets: owner.carried_packets, bytes: owner.carried_bytes };
@@ -184,40 +189,44 @@ fn give(
     for name in names {
         owners.entry((*name).to_owned()).or_default().used = generation;
     }
+    let has_slot = |name: &&&str| owners.get(**name).is_some_and(|owner| owner.slot.is_some());
+    let without: Vec<&str> = names.iter().filter(|name| !has_slot(name)).copied().collect();
     let taken: BTreeSet<u32> = owners.values().filter_map(|owner| owner.slot).collect();
-    let mut free = (0..end).filter(|slot| !taken.contains(slot));
-    let mut fresh = BTreeSet::new();
-    for name in names {
-        if owners.get(*name).is_some_and(|owner| owner.slot.is_some()) {
-            continue;
-        }
-        let slot = match free.next() {
-            Some(slot) => slot,
-            None => take_from_oldest(owners, generation, counted)?,
-        };
-        fresh.insert(slot);
+    let mut slots: Vec<u32> = (0..end).filter(|slot| !taken.contains(slot)).take(without.len()).collect();
+    let missing = without.len() - slots.len();
+    if missing > 0 {
+        slots.extend(take_from_oldest(owners, missing, generation, counted)?);
+    }
+    for (name, slot) in without.iter().zip(&slots) {
         if let Some(owner) = owners.get_mut(*name) {
-            owner.slot = Some(slot);
+            owner.slot = Some(*slot);
         }
     }
-    Ok(fresh)
+    Ok(slots.into_iter().collect())
 }
 
-/// Takes the slot of the owner that has been out of use longest. There is room for two whole rulesets, so this
-/// is neither one of the ruleset in force nor of the one to come.
+/// Takes the slots of the owners that have been out of use longest. There is room for two whole rulesets, so these
+/// are neither of the ruleset in force nor of the one to come.
 fn take_from_oldest(
     owners: &mut BTreeMap<String, Owner>,
+    count: usize,
     generation: u64,
     counted: &dyn Fn(u32) -> Result<Counter>,
-) -> Result<u32> {
+) -> Result<Vec<u32>> {
     let idle = owners.values_mut().filter(|owner| owner.slot.is_some() && owner.used + 1 < generation);
-    let oldest = idle.min_by_key(|owner| owner.used).context("no counter slot is free")?;
-    let slot = oldest.slot.context("no counter slot is free")?;
-    let Counter { packets, bytes } = counted(slot)?;
-    oldest.carried_packets += packets;
-    oldest.carried_bytes += bytes;
-    oldest.slot = None;
-    Ok(slot)
+    let mut idle: Vec<&mut Owner> = idle.collect();
+    ensure!(idle.len() >= count, "no counter slot is free");
+    idle.sort_by_key(|owner| owner.used);
+    let mut slots = Vec::new();
+    for oldest in idle.into_iter().take(count) {
+        let slot = oldest.slot.context("no counter slot is free")?;
+        let Counter { packets, bytes } = counted(slot)?;
+        oldest.carried_packets += packets;
+        oldest.carried_bytes += bytes;
+        oldest.slot = None;
+        slots.push(slot);
+    }
+    Ok(slots)
 }
 
 #[cfg(test)]

@@ -5,16 +5,20 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use foobar_common::{
-    counters::{Counter, PORT_ENTRIES, RULE_SLOTS, VERDICT_ENTRIES, port_slot, verdict_slot},
+    counters::{
+        Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, VERDICT_ENTRIES, port_slot, verdict_slot,
+    },
     flow::Direction,
-    rule::{DecisionRecord, InterfaceRecord},
+    rule::DecisionRecord,
     verdict::Verdict,
 };
 
-use crate::{decide::Decision, settings};
+use crate::{decide::Decision, interface::Interface, settings};
 
 #[btf_map]
 static RULE_COUNTERS: PerCpuArray<Counter, { RULE_SLOTS as usize }> = PerCpuArray::new();
+#[btf_map]
+static MORE_RULE_COUNTERS: PerCpuArray<Counter, { MORE_RULE_SLOTS as usize }> = PerCpuArray::new();
 #[btf_map]
 static VERDICT_COUNTERS: PerCpuArray<Counter, { VERDICT_ENTRIES as usize }> = PerCpuArray::new();
 #[btf_map]
@@ -26,16 +30,19 @@ static DECISION: Array<DecisionRecord, 1> = Array::new();
 #[inline(always)]
 pub(crate) fn decision(
     decision: &Decision,
-    interface: &InterfaceRecord,
+    interface: &Interface,
     direction: Direction,
     length: u32,
 ) -> Verdict {
     let Decision { verdict, reason, rule, port } = *decision;
-    // `NO_RULE` lies beyond the end of the map, so it counts nothing.
+    // `NO_RULE` lies beyond the end of both maps, so it counts nothing.
     add(RULE_COUNTERS.get_ptr_mut(rule), length);
+    if settings::more_rule_slots() {
+        add(MORE_RULE_COUNTERS.get_ptr_mut(rule.wrapping_sub(RULE_SLOTS)), length);
+    }
     add(VERDICT_COUNTERS.get_ptr_mut(verdict_slot(interface.slot, verdict, reason)), length);
     add(PORT_COUNTERS.get_ptr_mut(port_slot(interface.slot, direction, port)), length);
-    if settings::get().trace != 0
+    if settings::trace()
         && let Some(place) = DECISION.get_ptr_mut(0)
     {
         let record = DecisionRecord { verdict: verdict.number(), reason: reason.number(), rule, port };

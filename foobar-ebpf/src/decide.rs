@@ -3,13 +3,15 @@
 use foobar_common::{
     counters::Transport,
     flow::{Flow, Fragment},
-    rule::{FRAGMENTS_BY_RULES, InterfaceRecord, NO_RULE},
+    rule::NO_RULE,
     verdict::{Reason, Verdict},
 };
 
 use crate::{
-    classify::{self, Ports},
-    infrastructure, settings,
+    classify::{self, Ports, Source},
+    infrastructure,
+    interface::Interface,
+    settings,
 };
 
 /// What becomes of a packet, why, and where it is counted.
@@ -27,45 +29,45 @@ impl Decision {
     /// For a packet whose headers could be read.
     #[inline(always)]
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "inlined, so nothing is passed")]
-    pub(crate) fn of(flow: &Flow, interface: &InterfaceRecord) -> Self {
+    pub(crate) fn of(flow: &Flow, interface: &Interface) -> Self {
         let Some(ports) = Ports::of(flow) else {
             return Self::without_flow(Reason::Internal);
         };
         let port = ports.service_slot(flow);
         let decided = |verdict, reason| Self { verdict, reason, rule: NO_RULE, port };
 
-        let settings = settings::get();
-        if settings.infrastructure != 0 && infrastructure::accepts(flow) {
+        if settings::infrastructure() && infrastructure::accepts(flow) {
             return decided(Verdict::Accept, Reason::Infrastructure);
         }
-        let Some(source) = classify::source(flow, &settings) else {
-            return decided(settings::verdict(settings.malformed), Reason::Internal);
+        let Some(source) = Source::of(flow) else {
+            return decided(settings::malformed(), Reason::Internal);
         };
         if source.is_failsafe_peer() || ports.is_failsafe(flow) {
             return decided(Verdict::Accept, Reason::Failsafe);
         }
-        if matches!(flow.fragment, Fragment::Later) && settings.fragments != FRAGMENTS_BY_RULES {
-            return decided(settings::verdict(settings.fragments), Reason::Fragments);
+        if matches!(flow.fragment, Fragment::Later)
+            && let Some(verdict) = settings::fragments()
+        {
+            return decided(verdict, Reason::Fragments);
         }
-        match classify::rule(flow, interface, &source, &ports, &settings) {
+        match classify::rule(flow, interface, &source, &ports) {
             Ok(Some(rule)) => {
                 Self { verdict: settings::verdict(rule.verdict), reason: Reason::Rule, rule: rule.slot, port }
             }
-            Ok(None) => decided(settings::verdict(settings.policy_in), Reason::Policy),
-            Err(classify::Unreadable) => decided(settings::verdict(settings.malformed), Reason::Internal),
+            Ok(None) => decided(settings::policy_in(), Reason::Policy),
+            Err(classify::Unreadable) => decided(settings::malformed(), Reason::Internal),
         }
     }
 
     /// For a packet that has no flow, for this reason.
     #[inline(always)]
     pub(crate) fn without_flow(reason: Reason) -> Self {
-        let settings = settings::get();
-        let (verdict, reason) = if matches!(reason, Reason::Arp) && settings.infrastructure != 0 {
+        let (verdict, reason) = if matches!(reason, Reason::Arp) && settings::infrastructure() {
             (Verdict::Accept, Reason::Infrastructure)
         } else if reason.is_malformed() {
-            (settings::verdict(settings.malformed), reason)
+            (settings::malformed(), reason)
         } else {
-            (settings::verdict(settings.policy_in), reason)
+            (settings::policy_in(), reason)
         };
         Self { verdict, reason, rule: NO_RULE, port: Transport::Other.other_port() }
     }

@@ -1,7 +1,11 @@
-//! What the rule file's policy says: constants of the loaded program.
+//! What the rule file's policy says, and what its rules ask for: constants of the loaded program.
+
+use core::ptr::{from_ref, read_volatile};
 
 use aya_ebpf::Global;
 use foobar_common::{
+    classes::Tier,
+    fields::TableField,
     rule::{FRAGMENTS_BY_RULES, Settings},
     verdict::Verdict,
 };
@@ -14,13 +18,95 @@ static SETTINGS: Global<Settings> = Global::new(Settings {
     fragments: FRAGMENTS_BY_RULES,
     infrastructure: 1,
     uses: 0,
+    tier: Tier::Single as u32,
+    units: 0,
+    first_classes: [0; TableField::COUNT as usize],
+    first_source_set: 0,
+    first_destination_set: 0,
+    more_rule_slots: 0,
     trace: 0,
 });
 
-/// The settings of the ruleset in force.
+/// Reads one setting. By itself, since kernels before 6.4 forget a constant that went over the stack with others.
+macro_rules! setting {
+    ($field:ident $([$index:expr])?) => {
+        // SAFETY: `Global` is transparent, and the setting is inside of it.
+        unsafe { read_volatile(&raw const (*from_ref(&SETTINGS).cast::<Settings>()).$field $([$index])?) }
+    };
+}
+
+/// `policy.in`.
 #[inline(always)]
-pub(crate) fn get() -> Settings {
-    SETTINGS.load()
+pub(crate) fn policy_in() -> Verdict {
+    verdict(setting!(policy_in))
+}
+
+/// `policy.malformed`.
+#[inline(always)]
+pub(crate) fn malformed() -> Verdict {
+    verdict(setting!(malformed))
+}
+
+/// `policy.fragments`; `None` if the rules decide.
+#[inline(always)]
+pub(crate) fn fragments() -> Option<Verdict> {
+    let number = setting!(fragments);
+    if number == FRAGMENTS_BY_RULES { None } else { Some(verdict(number)) }
+}
+
+/// `policy.infrastructure`.
+#[inline(always)]
+pub(crate) fn infrastructure() -> bool {
+    setting!(infrastructure) != 0
+}
+
+/// Whether some rule asks for a field: one bit of [`foobar_common::rule::uses`].
+#[inline(always)]
+pub(crate) fn uses(field: u32) -> bool {
+    setting!(uses) & field != 0
+}
+
+/// Whether units have this many clauses.
+#[inline(always)]
+pub(crate) fn is_tier(tier: Tier) -> bool {
+    setting!(tier) == tier as u32
+}
+
+/// Units of clauses in use.
+#[inline(always)]
+pub(crate) fn units() -> u32 {
+    setting!(units)
+}
+
+/// The class that class 0 of a field is.
+#[inline(always)]
+#[expect(clippy::indexing_slicing, reason = "there is one for each field")]
+pub(crate) fn first_class(field: TableField) -> u32 {
+    setting!(first_classes[field as usize])
+}
+
+/// The class that set class 0 of source addresses is.
+#[inline(always)]
+pub(crate) fn first_source_set() -> u32 {
+    setting!(first_source_set)
+}
+
+/// The class that set class 0 of destination addresses is.
+#[inline(always)]
+pub(crate) fn first_destination_set() -> u32 {
+    setting!(first_destination_set)
+}
+
+/// Whether counters of rules are also in the second map.
+#[inline(always)]
+pub(crate) fn more_rule_slots() -> bool {
+    setting!(more_rule_slots) != 0
+}
+
+/// Whether the last decision is kept to be read.
+#[inline(always)]
+pub(crate) fn trace() -> bool {
+    setting!(trace) != 0
 }
 
 /// A verdict that user space gave as a number; anything unknown is a drop.

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
 use foobar_common::{
-    counters::{Counter, OTHER_INTERFACE, PORT_SLOTS, Transport, port_slot, verdict_slot},
+    counters::{Counter, OTHER_INTERFACE, PORT_SLOTS, RULE_SLOTS, Transport, port_slot, verdict_slot},
     flow::Direction,
     maps,
     verdict::{Reason, Verdict},
@@ -106,7 +106,8 @@ impl CounterReader {
 
 /// What a rule slot holds in the maps that are pinned in `pins`; zero if there are none.
 pub fn pinned_rule_slot(pins: &Path, slot: u32) -> Result<Counter> {
-    let path = PinFolder::new(pins).map(maps::RULE_COUNTERS);
+    let (name, slot) = place(slot);
+    let path = PinFolder::new(pins).map(name);
     if !path.exists() {
         return Ok(Counter::default());
     }
@@ -115,9 +116,18 @@ pub fn pinned_rule_slot(pins: &Path, slot: u32) -> Result<Counter> {
     read(&PerCpuArray::try_from(map)?, slot)
 }
 
-/// The three maps of counters.
+/// In which map a rule slot is, and where in it.
+fn place(slot: u32) -> (&'static str, u32) {
+    match slot.checked_sub(RULE_SLOTS) {
+        None => (maps::RULE_COUNTERS, slot),
+        Some(slot) => (maps::MORE_RULE_COUNTERS, slot),
+    }
+}
+
+/// The maps of counters.
 pub(super) struct CounterMaps {
     rules: PerCpuArray<MapData, Counter>,
+    more_rules: PerCpuArray<MapData, Counter>,
     verdicts: PerCpuArray<MapData, Counter>,
     ports: PerCpuArray<MapData, Counter>,
 }
@@ -133,13 +143,17 @@ impl CounterMaps {
         };
         Ok(Self {
             rules: open(maps::RULE_COUNTERS)?,
+            more_rules: open(maps::MORE_RULE_COUNTERS)?,
             verdicts: open(maps::VERDICT_COUNTERS)?,
             ports: open(maps::PORT_COUNTERS)?,
         })
     }
 
     fn rules(&self, slot: u32) -> Result<Counter> {
-        read(&self.rules, slot)
+        match place(slot) {
+            (maps::RULE_COUNTERS, slot) => read(&self.rules, slot),
+            (_, slot) => read(&self.more_rules, slot),
+        }
     }
 
     fn verdicts(&self, slot: u32) -> Result<Counter> {
@@ -154,7 +168,10 @@ impl CounterMaps {
     pub(super) fn clear(&mut self, fresh: &FreshSlots) -> Result<()> {
         let FreshSlots { rules, services, interfaces } = fresh;
         for slot in rules {
-            zero(&mut self.rules, *slot)?;
+            match place(*slot) {
+                (maps::RULE_COUNTERS, slot) => zero(&mut self.rules, slot)?,
+                (_, slot) => zero(&mut self.more_rules, slot)?,
+            }
         }
         for port in services {
             for interface in 0..=OTHER_INTERFACE {

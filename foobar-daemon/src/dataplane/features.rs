@@ -63,7 +63,7 @@ pub fn check_kernel() -> Result<()> {
 /// Features that the kernel denies to have. A probe that itself fails says nothing.
 fn missing_features() -> Vec<&'static str> {
     let maps = [
-        (MapType::LpmTrie, "longest-prefix maps (BPF_MAP_TYPE_LPM_TRIE, Linux 4.11)"),
+        (MapType::Array, "arrays (BPF_MAP_TYPE_ARRAY, Linux 3.19)"),
         (MapType::PerCpuArray, "per-CPU maps (BPF_MAP_TYPE_PERCPU_ARRAY, Linux 4.6)"),
     ];
     let mut missing = Vec::new();
@@ -137,7 +137,7 @@ fn fdinfo(object: &impl AsFd, key: &str) -> Result<Option<u64>> {
 
 /// The map behind any of the types that foobar uses.
 pub(super) fn map_data(map: &Map) -> Result<&MapData> {
-    if let Map::Array(data) | Map::HashMap(data) | Map::LpmTrie(data) | Map::PerCpuArray(data) = map {
+    if let Map::Array(data) | Map::PerCpuArray(data) = map {
         return Ok(data);
     }
     bail!("a map of a type that foobar does not use: {map:?}")

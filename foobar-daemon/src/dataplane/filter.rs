@@ -4,13 +4,13 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use foobar_common::{
-    counters::{PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS, VERDICT_ENTRIES},
+    counters::{MORE_RULE_SLOTS, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS, VERDICT_ENTRIES},
     maps,
-    rule::RULES_MAX,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +21,10 @@ use super::{
     load::LoadedRuleset,
     pins::PinFolder,
 };
-use crate::rules::compile::CompiledRuleset;
+use crate::rules::{
+    compile::CompiledRuleset,
+    sets::{SetFacts, SetTable},
+};
 
 /// Where and how to filter.
 #[derive(Clone, Debug)]
@@ -110,7 +113,7 @@ impl Filter {
             }
         };
 
-        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins).inspect_err(|_| {
+        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None).inspect_err(|_| {
             if pins.interfaces().is_ok_and(|links| links.is_empty()) {
                 undo(&[], &[]);
             }
@@ -159,7 +162,7 @@ impl Filter {
     }
 
     fn swap_pinned(&mut self, compiled: &CompiledRuleset) -> Result<()> {
-        let mut next = LoadedRuleset::for_interfaces(compiled, &self.pins)?;
+        let mut next = LoadedRuleset::for_interfaces(compiled, &self.pins, Some(&self.loaded))?;
         CounterMaps::of(&next)?.clear(&compiled.slots.fresh)?;
         for line in &self.lines {
             if let Some(index) = line.index {
@@ -184,6 +187,28 @@ impl Filter {
         self.loaded = next;
         self.fill = fill(compiled);
         self.reader.set_slots(&compiled.slots);
+        Ok(())
+    }
+
+    /// What the sets in force hold.
+    pub fn sets(&self) -> Arc<SetFacts> {
+        self.loaded.sets().facts().clone()
+    }
+
+    /// Whether a table of sets can take the place of the one in force without compiling the rules again: the same sets
+    /// overlap in no new way, and there is room for it.
+    pub fn takes_sets(&self, table: &SetTable) -> bool {
+        table.fits(&self.sets()) && self.loaded.sets().has_room(table.lines.len())
+    }
+
+    /// Puts other entries of the same sets in force, in one step for each packet, without touching the rules.
+    ///
+    /// # Errors
+    /// The sets in force stay. So they do if the filter does not [take](Filter::takes_sets) them.
+    pub fn replace_sets(&mut self, table: &SetTable) -> Result<()> {
+        ensure!(self.takes_sets(table), "the rules have to be compiled for these sets");
+        self.loaded.replace_sets(table)?;
+        self.fill.insert(maps::SETS, sized(table.facts.stored));
         Ok(())
     }
 
@@ -347,18 +372,23 @@ fn remove_pin(pins: &PinFolder, interface: &str) {
     }
 }
 
+/// A map that has just the size that it needs.
+fn sized(entries: usize) -> Fill {
+    Fill { entries, max_entries: u32::try_from(entries).unwrap_or(u32::MAX) }
+}
+
 fn fill(compiled: &CompiledRuleset) -> BTreeMap<&'static str, Fill> {
-    let sized = |entries: usize| Fill { entries, max_entries: u32::try_from(entries).unwrap_or(u32::MAX) };
     let slots = &compiled.slots;
     let ports = slots.interfaces.len() * PORT_SLOTS as usize;
+    let more_slots = slots.rules.values().filter(|owned| owned.slot >= RULE_SLOTS).count();
     BTreeMap::from([
-        (maps::SOURCES_V4, sized(compiled.sources_v4.entries.len())),
-        (maps::SOURCES_V6, sized(compiled.sources_v6.entries.len())),
-        (maps::DESTINATIONS_V4, sized(compiled.destinations_v4.entries.len())),
-        (maps::DESTINATIONS_V6, sized(compiled.destinations_v6.entries.len())),
-        (maps::CLASSES, sized(compiled.classes.len())),
-        (maps::RULES, Fill { entries: compiled.rules.len(), ..sized(RULES_MAX) }),
-        (maps::RULE_COUNTERS, Fill { entries: slots.rules.len(), max_entries: RULE_SLOTS }),
+        (maps::STRIDES, sized(compiled.addresses.strides.len() / 256)),
+        (maps::HEADS, sized(compiled.heads.len())),
+        (maps::BLOCKS, sized(compiled.clauses.blocks.len())),
+        (maps::RULES, sized(compiled.rules.len())),
+        (maps::SETS, sized(compiled.sets.facts().stored)),
+        (maps::RULE_COUNTERS, Fill { entries: slots.rules.len() - more_slots, max_entries: RULE_SLOTS }),
+        (maps::MORE_RULE_COUNTERS, Fill { entries: more_slots, max_entries: MORE_RULE_SLOTS }),
         (maps::VERDICT_COUNTERS, sized(VERDICT_ENTRIES as usize)),
         (maps::PORT_COUNTERS, Fill { entries: ports, max_entries: PORT_ENTRIES }),
     ])

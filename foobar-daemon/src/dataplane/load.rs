@@ -1,23 +1,28 @@
 //! From compiled rules to programs and maps in the kernel.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, HashMap, LpmTrie, Map, lpm_trie::Key},
+    maps::{Array, Map},
     programs::{ProgramFd, Xdp},
 };
 use foobar_common::{
-    counters::OTHER_INTERFACE,
+    classes::{ClassBlocks, ClassWords, OTHER_INTERFACE_CLASS, Tier},
+    counters::{MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS},
     maps,
-    rule::{Class, InterfaceRecord, OTHER_INTERFACE_CLASS, RuleRecord, Settings, Table},
+    rule::{InterfaceRecord, Interfaces, Settings},
 };
 
 use super::{
-    features, filter::ProgramFacts, object, pins::PinFolder, test_runs::TestRuns, timed_runs::TimedRuns,
+    features, filter::ProgramFacts, mapped::MappedArray, object, pins::PinFolder, sets::LoadedSets,
+    test_runs::TestRuns, timed_runs::TimedRuns,
 };
-use crate::rules::compile::{CompiledRuleset, FieldTable, PrefixTable};
+use crate::rules::{compile::CompiledRuleset, sets::SetTable};
+
+/// Entries of a [`foobar_common::fields::Stride`].
+const STRIDE_ENTRIES: usize = 256;
 
 /// A ruleset in the kernel, attached to nothing by itself.
 #[derive(Debug)]
@@ -25,6 +30,7 @@ pub struct LoadedRuleset {
     object: Ebpf,
     /// What each interface is, by name; for interfaces that come later.
     interfaces: InterfaceRecords,
+    sets: LoadedSets,
 }
 
 impl LoadedRuleset {
@@ -32,7 +38,7 @@ impl LoadedRuleset {
     /// Packets come from the interface called `interface`.
     pub fn for_test_runs(compiled: &CompiledRuleset, interface: &str) -> Result<TestRuns> {
         let settings = Settings { trace: 1, ..compiled.settings };
-        let mut loaded = Self::load(compiled, settings, None)?;
+        let mut loaded = Self::load(compiled, settings, None, None)?;
         loaded.name_interface(interface, TestRuns::INTERFACE_INDEX)?;
         TestRuns::new(loaded, compiled)
     }
@@ -40,20 +46,36 @@ impl LoadedRuleset {
     /// Loads a ruleset with counters of its own, as it would be in service: for benchmarks. Packets come from the
     /// interface called `interface`.
     pub fn for_timed_runs(compiled: &CompiledRuleset, interface: &str) -> Result<TimedRuns> {
-        let mut loaded = Self::load(compiled, compiled.settings, None)?;
+        let mut loaded = Self::load(compiled, compiled.settings, None, None)?;
         loaded.name_interface(interface, TestRuns::INTERFACE_INDEX)?;
         TimedRuns::new(loaded, compiled)
     }
 
-    /// Loads a ruleset for interfaces, with the counters that are pinned in `pins`, or pins new ones there.
-    pub(super) fn for_interfaces(compiled: &CompiledRuleset, pins: &PinFolder) -> Result<Self> {
-        Self::load(compiled, compiled.settings, Some(pins))
+    /// Loads a ruleset for interfaces, with the counters that are pinned in `pins`, or pins new ones there. The
+    /// sets of `present` are kept if the rules say so.
+    pub(super) fn for_interfaces(
+        compiled: &CompiledRuleset,
+        pins: &PinFolder,
+        present: Option<&Self>,
+    ) -> Result<Self> {
+        Self::load(compiled, compiled.settings, Some(pins), present)
     }
 
-    fn load(compiled: &CompiledRuleset, settings: Settings, pins: Option<&PinFolder>) -> Result<Self> {
-        let mut object = create_maps(compiled, &settings, pins)?;
-        fill(&mut object, compiled)?;
-        let mut loaded = Self { object, interfaces: InterfaceRecords::new(compiled) };
+    fn load(
+        compiled: &CompiledRuleset,
+        settings: Settings,
+        pins: Option<&PinFolder>,
+        present: Option<&Self>,
+    ) -> Result<Self> {
+        let set_lines = LoadedSets::map_lines(&compiled.sets, present.map(|present| &present.sets))?;
+        let object = create_maps(compiled, &settings, set_lines, pins)?;
+        fill(&object, compiled)?;
+        let sets = LoadedSets::fill(
+            &object,
+            &compiled.sets,
+            present.map(|present| (&present.object, &present.sets)),
+        )?;
+        let mut loaded = Self { object, interfaces: InterfaceRecords::new(compiled), sets };
         loaded.ingress_mut()?.load().map_err(|error| features::explain_load(&error))?;
         Ok(loaded)
     }
@@ -83,10 +105,10 @@ impl LoadedRuleset {
 
     /// Tells the program that packets from interface `index` are from the interface called `name`.
     pub(super) fn name_interface(&mut self, name: &str, index: u32) -> Result<()> {
-        let record = self.interfaces.get(name);
+        let record = self.interfaces.name(name, index)?;
         let map = self.object.map_mut(maps::INTERFACES).context("the object has no map of interfaces")?;
-        let mut map: HashMap<_, u32, InterfaceRecord> = map.try_into()?;
-        map.insert(index, record, 0).with_context(|| format!("enter interface {name}"))
+        let mut map: Array<_, Interfaces> = map.try_into()?;
+        map.set(0, record, 0).with_context(|| format!("enter interface {name}"))
     }
 
     /// A map of the object.
@@ -97,6 +119,16 @@ impl LoadedRuleset {
     /// A map of the object, to keep; the programs go on using it.
     pub(super) fn take_map(&mut self, name: &str) -> Result<Map> {
         self.object.take_map(name).ok_or_else(|| anyhow!("the object has no map {name}"))
+    }
+
+    /// The sets.
+    pub(super) fn sets(&self) -> &LoadedSets {
+        &self.sets
+    }
+
+    /// Puts other sets in force, from one packet to the next.
+    pub(super) fn replace_sets(&mut self, table: &SetTable) -> Result<()> {
+        self.sets.replace(&self.object, table)
     }
 
     /// Bytes of kernel memory that the maps take, by name.
@@ -120,90 +152,95 @@ impl LoadedRuleset {
 }
 
 /// Makes the maps, of the sizes that the ruleset needs.
-fn create_maps(compiled: &CompiledRuleset, settings: &Settings, pins: Option<&PinFolder>) -> Result<Ebpf> {
+fn create_maps(
+    compiled: &CompiledRuleset,
+    settings: &Settings,
+    set_lines: usize,
+    pins: Option<&PinFolder>,
+) -> Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     loader.override_global(maps::SETTINGS, settings, true);
+    let CompiledRuleset { addresses, heads, clauses, word_rules, rules, slots, .. } = compiled;
+    let in_tier = |tier: Tier, entries: usize| if settings.tier == tier as u32 { entries } else { 1 };
+    let more_rule_slots =
+        pins.is_some_and(|pins| pins.map(maps::MORE_RULE_COUNTERS).exists()) || settings.more_rule_slots != 0;
+    // Without pins nobody else's slots have to find room.
+    let rule_slots = slots.rules.values().map(|owned| owned.slot + 1).max().unwrap_or(1).min(RULE_SLOTS);
     for (name, entries) in [
-        (maps::SOURCES_V4, compiled.sources_v4.entries.len()),
-        (maps::SOURCES_V6, compiled.sources_v6.entries.len()),
-        (maps::DESTINATIONS_V4, compiled.destinations_v4.entries.len()),
-        (maps::DESTINATIONS_V6, compiled.destinations_v6.entries.len()),
-        (maps::CLASSES, compiled.classes.len()),
+        (maps::STRIDES, addresses.strides.len() / STRIDE_ENTRIES),
+        (maps::HEADS, heads.len()),
+        (maps::WORDS, in_tier(Tier::Words, heads.len())),
+        (maps::CLASS_BLOCKS, in_tier(Tier::Blocks, heads.len())),
+        (maps::BLOCKS, in_tier(Tier::Blocks, clauses.blocks.len())),
+        (maps::WORD_RULES, word_rules.len()),
+        (maps::RULES, rules.len()),
+        (maps::SETS, set_lines),
+        (maps::RULE_COUNTERS, if pins.is_some() { RULE_SLOTS as usize } else { rule_slots as usize }),
+        (maps::MORE_RULE_COUNTERS, if more_rule_slots { MORE_RULE_SLOTS as usize } else { 1 }),
     ] {
-        let entries = u32::try_from(entries).ok().and_then(NonZeroU32::new);
-        loader.map_max_entries(name, entries.with_context(|| format!("no room for map {name}"))?.get());
+        let entries = u32::try_from(entries.max(1)).with_context(|| format!("no room for map {name}"))?;
+        loader.map_max_entries(name, entries);
     }
     if let Some(pins) = pins {
         for name in maps::SURVIVING {
-            loader.map_pin_path(name, pins.map(name));
+            if name != maps::MORE_RULE_COUNTERS || more_rule_slots {
+                loader.map_pin_path(name, pins.map(name));
+            }
         }
     }
     loader.load(object::BYTES).map_err(features::explain_create)
 }
 
 /// Writes the tables. Nothing runs yet, so the order does not matter.
-fn fill(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<()> {
+fn fill(object: &Ebpf, compiled: &CompiledRuleset) -> Result<()> {
     let CompiledRuleset {
-        settings: _,
-        sources_v4,
-        sources_v6,
-        destinations_v4,
-        destinations_v6,
+        settings,
+        addresses,
         tables,
-        classes,
+        heads,
+        clauses,
+        first_rules,
+        word_rules,
         rules,
         interface_classes: _,
+        sets: _,
         slots: _,
     } = compiled;
-    fill_prefixes(object, maps::SOURCES_V4, sources_v4, first_four)?;
-    fill_prefixes(object, maps::SOURCES_V6, sources_v6, |address| address)?;
-    fill_prefixes(object, maps::DESTINATIONS_V4, destinations_v4, first_four)?;
-    fill_prefixes(object, maps::DESTINATIONS_V6, destinations_v6, |address| address)?;
-    fill_array::<Class>(object, maps::CLASSES, classes.iter().copied())?;
-    fill_array::<RuleRecord>(object, maps::RULES, rules.iter().copied())?;
-    let map = object.map_mut(maps::TABLES).context("the object has no tables")?;
-    let mut map: Array<_, Table> = map.try_into()?;
-    let mut record = empty_table();
-    for (number, FieldTable { classes }) in (0..).zip(tables) {
-        record.classes.copy_from_slice(classes);
-        map.set(number, record.as_ref(), 0).context("write a table")?;
+    write(object, maps::ROOTS, &addresses.roots)?;
+    write(object, maps::STRIDES, &addresses.strides)?;
+    write(object, maps::TABLES, &tables.concat())?;
+    write(object, maps::HEADS, heads)?;
+    write(object, maps::FIRST_RULES, &first_rules.rules)?;
+    write(object, maps::WORD_RULES, word_rules)?;
+    write(object, maps::RULES, rules)?;
+    if settings.tier == Tier::Words as u32 {
+        let mut memory = mapped(object, maps::WORDS)?;
+        for (place, numbers) in memory.as_mut_slice::<ClassWords>().iter_mut().zip(clauses.classes()) {
+            for (word, clauses) in place.words.iter_mut().zip(clauses.words(numbers)) {
+                *word = clauses;
+            }
+        }
+    }
+    if settings.tier == Tier::Blocks as u32 {
+        write(object, maps::BLOCKS, &clauses.blocks)?;
+        let mut memory = mapped(object, maps::CLASS_BLOCKS)?;
+        for (place, numbers) in memory.as_mut_slice::<ClassBlocks>().iter_mut().zip(clauses.classes()) {
+            for (block, number) in place.blocks.iter_mut().zip(numbers) {
+                *block = *number;
+            }
+        }
     }
     Ok(())
 }
 
-/// A table on the heap; it is too large for the stack of a thread.
-fn empty_table() -> Box<Table> {
-    // SAFETY: all bits zero is a valid table.
-    unsafe { Box::new_zeroed().assume_init() }
+/// Writes the values of an array, from its beginning.
+fn write<T: aya::Pod>(object: &Ebpf, name: &str, values: &[T]) -> Result<()> {
+    mapped(object, name)?.write(values).with_context(|| format!("write map {name}"))
 }
 
-fn fill_prefixes<K: aya::Pod>(
-    object: &mut Ebpf,
-    name: &str,
-    table: &PrefixTable,
-    key: fn([u8; 16]) -> K,
-) -> Result<()> {
-    let map = object.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
-    let mut map: LpmTrie<_, K, u32> = map.try_into()?;
-    for entry in &table.entries {
-        let key = Key::new(u32::from(entry.length), key(entry.address));
-        map.insert(&key, entry.class, 0).with_context(|| format!("write map {name}"))?;
-    }
-    Ok(())
-}
-
-fn fill_array<V: aya::Pod>(object: &mut Ebpf, name: &str, values: impl Iterator<Item = V>) -> Result<()> {
-    let map = object.map_mut(name).with_context(|| format!("the object has no map {name}"))?;
-    let mut map: Array<_, V> = map.try_into()?;
-    for (number, value) in (0..).zip(values) {
-        map.set(number, value, 0).with_context(|| format!("write map {name}"))?;
-    }
-    Ok(())
-}
-
-fn first_four(address: [u8; 16]) -> [u8; 4] {
-    let [a, b, c, d, ..] = address;
-    [a, b, c, d]
+fn mapped(object: &Ebpf, name: &str) -> Result<MappedArray> {
+    let map = object.map(name).with_context(|| format!("the object has no map {name}"))?;
+    MappedArray::of(features::map_data(map)?).with_context(|| format!("open map {name}"))
 }
 
 /// The records of the interfaces that the ruleset knows.
@@ -211,18 +248,31 @@ fn first_four(address: [u8; 16]) -> [u8; 4] {
 struct InterfaceRecords {
     slots: BTreeMap<String, u32>,
     classes: BTreeMap<String, u32>,
+    /// The index of each interface by which it was last named.
+    indices: BTreeMap<String, u32>,
 }
 
 impl InterfaceRecords {
     fn new(compiled: &CompiledRuleset) -> Self {
-        Self { slots: compiled.slots.interfaces.clone(), classes: compiled.interface_classes.clone() }
+        let (slots, classes) = (compiled.slots.interfaces.clone(), compiled.interface_classes.clone());
+        Self { slots, classes, indices: BTreeMap::new() }
     }
 
-    fn get(&self, name: &str) -> InterfaceRecord {
-        InterfaceRecord {
-            slot: self.slots.get(name).copied().unwrap_or(OTHER_INTERFACE),
-            class: self.classes.get(name).copied().unwrap_or(OTHER_INTERFACE_CLASS),
+    /// Gives an interface its present index; it may have had another one. Packets of the others meet the same records
+    /// while they are written, and the one that is new has no program yet.
+    fn name(&mut self, name: &str, index: u32) -> Result<Interfaces> {
+        self.indices.insert(name.to_owned(), index);
+        let mut interfaces = Interfaces::default();
+        let room = interfaces.records.len();
+        ensure!(self.indices.len() <= room, "there is room for {room} interfaces, not for {name}, too");
+        for (place, (name, index)) in interfaces.records.iter_mut().zip(&self.indices) {
+            *place = InterfaceRecord {
+                index: *index,
+                slot: self.slots.get(name).copied().unwrap_or(OTHER_INTERFACE),
+                class: self.classes.get(name).copied().unwrap_or(OTHER_INTERFACE_CLASS),
+            };
         }
+        Ok(interfaces)
     }
 }
 
@@ -231,9 +281,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unknown_interface_is_counted_as_other() {
-        let records = InterfaceRecords { slots: BTreeMap::new(), classes: BTreeMap::new() };
-        assert_eq!(records.get("eth0").class, OTHER_INTERFACE_CLASS);
-        assert_eq!(records.get("eth0").slot, OTHER_INTERFACE);
+    fn an_interface_is_known_by_its_last_index_and_without_a_slot_is_counted_as_other() {
+        let slots = BTreeMap::from([("eth0".to_owned(), 3)]);
+        let mut records = InterfaceRecords { slots, classes: BTreeMap::new(), indices: BTreeMap::new() };
+        records.name("eth1", 7).unwrap();
+        records.name("eth0", 8).unwrap();
+        let named = records.name("eth0", 9).unwrap().records;
+        let class = OTHER_INTERFACE_CLASS;
+        assert_eq!(named[0], InterfaceRecord { index: 9, slot: 3, class });
+        assert_eq!(named[1], InterfaceRecord { index: 7, slot: OTHER_INTERFACE, class });
+        assert!(named[2..].iter().all(|record| *record == InterfaceRecord::default()));
     }
 }

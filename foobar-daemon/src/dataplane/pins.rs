@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::maps::{MapInfo, MapType};
 use foobar_common::{
     LAYOUT_VERSION,
-    counters::{Counter, PORT_ENTRIES, RULE_SLOTS, VERDICT_ENTRIES},
+    counters::{Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, VERDICT_ENTRIES},
     maps,
 };
 use nix::{
@@ -186,6 +186,7 @@ impl PinFolder {
 fn capacity(name: &str) -> u32 {
     match name {
         maps::RULE_COUNTERS => RULE_SLOTS,
+        maps::MORE_RULE_COUNTERS => MORE_RULE_SLOTS,
         maps::VERDICT_COUNTERS => VERDICT_ENTRIES,
         maps::PORT_COUNTERS => PORT_ENTRIES,
         _ => 0,

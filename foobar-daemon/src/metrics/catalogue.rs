@@ -247,7 +247,7 @@ const LABELS: &[(&str, &str)] = &[
         "reason",
         "of a packet: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`",
     ),
-    ("rule", "`id` of a rule in force: there are at most 256"),
+    ("rule", "`id` of a rule in force: there are at most 131,072"),
     ("version", "version of foobar"),
 ];
 

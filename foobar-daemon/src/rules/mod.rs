@@ -9,3 +9,4 @@ pub mod import;
 pub mod model;
 pub mod names;
 pub mod packet;
+pub mod sets;

@@ -78,6 +78,8 @@ pub struct AddressSet {
     pub file: Option<String>,
     /// The entries, in their order.
     pub entries: Vec<IpNet>,
+    /// How many entries of the file had bits behind their prefix, which were set to zero.
+    pub masked: usize,
 }
 
 /// `[[service]]`.

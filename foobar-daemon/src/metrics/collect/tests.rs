@@ -66,6 +66,7 @@ impl Source for Fixed {
                 rules: 2,
                 services: 1,
                 sets: 0,
+                edited_sets: Vec::new(),
             },
             pending: Some(PendingFacts { previous: "abd".to_owned(), seconds_left: 3.0 }),
             last_reload: Reload { success: true, unix_ms: 0, what: "start".to_owned(), error: None },

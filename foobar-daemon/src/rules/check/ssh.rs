@@ -115,7 +115,7 @@ fn without_other_addresses(ruleset: &Ruleset, session: &SshSession) -> Ruleset {
     let is_met = |entry: &&IpNet| addresses.iter().any(|address| entry.contains(address));
     let sets = ruleset.sets.iter().map(|(name, set)| {
         let entries = set.entries.iter().filter(is_met).copied().collect();
-        (name.clone(), AddressSet { file: None, entries })
+        (name.clone(), AddressSet { entries, ..AddressSet::default() })
     });
     Ruleset {
         policy: ruleset.policy,

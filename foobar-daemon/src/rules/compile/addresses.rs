@@ -1,204 +1,247 @@
-//! Address lists, sets and exclusions to longest-prefix tables.
-
-use std::cmp::Ordering;
+//! Prefixes and exclusions to tables of addresses.
 
 use foobar_common::{
-    flow::Family,
-    rule::{Class, FAILSAFE_PEER, RuleVector},
+    classes::FAILSAFE_PEER,
+    fields::{AddressField, STRIDE},
 };
 use ipnet::IpNet;
 
-use super::{class_of_rules, set};
-use crate::rules::model::{AddressCondition, AddressMatch, Ruleset};
+use super::{
+    classes::{Class, Field},
+    clauses::{Clause, Clauses, Part},
+    vectors::{Blocks, Vector},
+};
+use crate::rules::model::{AddressCondition, AddressMatch, Failsafe};
 
-/// Prefixes of one family and the class of each; the longest one that contains an address decides. Bytes are in
-/// network order, and a prefix of IPv4 uses the first four.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PrefixTable {
-    /// Shorter prefixes stand before those that they contain; the first is of length 0.
-    pub entries: Vec<PrefixEntry>,
-}
+/// Entries of a [`foobar_common::fields::Root`].
+const ROOT: usize = 65_536;
+/// Entries of a [`foobar_common::fields::Stride`].
+const STRIDE_ENTRIES: usize = 256;
+/// Bits of an address that the root decides.
+const ROOT_BITS: u32 = 16;
 
-/// One line of a [`PrefixTable`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrefixEntry {
-    /// The address.
-    pub address: [u8; 16],
-    /// How many bits of it count.
-    pub length: u8,
-    /// The class of addresses for which this is the longest prefix.
-    pub class: u32,
-}
-
-/// Which address of a packet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Side {
-    Source,
-    Destination,
-}
-
-/// Compiles one side and family; `number` gives the number of a class.
-pub(super) fn table(
-    ruleset: &Ruleset,
-    side: Side,
-    family: Family,
-    number: &mut impl FnMut(Class) -> u32,
-) -> PrefixTable {
-    let Conditions { mut nodes, always } = Conditions::collect(ruleset, side, family);
-    nodes.sort_by(Node::compare);
-    nodes.dedup_by(|later, earlier| earlier.absorb(later));
-
-    // The prefixes that contain the present one, outermost first, each with all that it inherits.
-    let mut containing: Vec<(Node, u32)> = Vec::new();
-    let mut entries = Vec::new();
-    for mut node in nodes {
-        while containing.last().is_some_and(|(outer, _)| !outer.contains(&node)) {
-            containing.pop();
-        }
-        let outer = containing.last();
-        if let Some((outer, _)) = outer {
-            node.inherit(outer);
-        }
-        let class = number(node.class(&always));
-        // A prefix that changes nothing needs no entry.
-        if outer.is_none_or(|(_, outer_class)| *outer_class != class) {
-            entries.push(PrefixEntry { address: node.address, length: node.length, class });
-        }
-        containing.push((node, class));
-    }
-    PrefixTable { entries }
-}
-
-/// A prefix that some rule names, and the rules that do.
+/// Tables of addresses, as the kernel has them.
 #[derive(Clone, Debug)]
-struct Node {
-    address: [u8; 16],
-    length: u8,
-    included_by: RuleVector,
-    excluded_by: RuleVector,
-    failsafe: u32,
+pub struct AddressTables {
+    /// The entries of a [`foobar_common::fields::Root`] for each [`AddressField`], in its order.
+    pub roots: Vec<u32>,
+    /// The entries of all [`foobar_common::fields::Stride`]s.
+    pub strides: Vec<u32>,
 }
 
-impl Node {
-    fn new(net: &IpNet) -> Self {
-        let mut address = [0; 16];
-        match net.network() {
-            std::net::IpAddr::V4(v4) => {
-                for (to, from) in address.iter_mut().zip(v4.octets()) {
-                    *to = from;
-                }
+impl AddressTables {
+    /// All addresses are of class 0 of all classes.
+    pub(super) fn new() -> Self {
+        Self { roots: vec![0; ROOT * AddressField::ALL.len()], strides: Vec::new() }
+    }
+
+    /// Compiles one field.
+    pub(super) fn compile(
+        &mut self,
+        field: AddressField,
+        clauses: &Clauses<'_>,
+        failsafe: &Failsafe,
+        blocks: &mut Blocks,
+        classes: &mut Field<'_>,
+    ) {
+        let Mentions { mut list, always } = Mentions::collect(field, clauses, failsafe);
+        list.sort_unstable();
+        let everything = Prefix { bits: 0, length: 0 };
+        let mut open = Vec::new();
+        let mut root = Node::outermost(everything, blocks.vector(always), blocks.empty());
+        let mut rest = &list[..];
+        root.take(&mut rest, blocks);
+        root.class = classes.number(root.class(blocks));
+        self.paint(field, everything, root.class);
+        // The prefixes that contain the present one, outermost first, each with all that it inherits.
+        open.push(root);
+        while let Some(Mention { prefix, .. }) = rest.first() {
+            while open.last().is_some_and(|outer: &Node| !outer.prefix.contains(*prefix)) {
+                open.pop();
             }
-            std::net::IpAddr::V6(v6) => address = v6.octets(),
+            let Some(outer) = open.last() else { break };
+            let mut node = outer.within(*prefix);
+            node.take(&mut rest, blocks);
+            node.class = classes.number(node.class(blocks));
+            // A prefix that changes nothing needs no place.
+            if node.class != outer.class {
+                self.paint(field, node.prefix, node.class);
+            }
+            open.push(node);
         }
-        Self {
-            address,
-            length: net.prefix_len(),
-            included_by: RuleVector::default(),
-            excluded_by: RuleVector::default(),
-            failsafe: 0,
+    }
+
+    /// Gives all addresses of a prefix this class. Prefixes inside of it come later.
+    fn paint(&mut self, field: AddressField, prefix: Prefix, class: u32) {
+        let Prefix { bits, length } = prefix;
+        let bytes = bits.to_be_bytes();
+        let first = field as usize * ROOT + usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
+        if u32::from(length) <= ROOT_BITS {
+            self.roots[first..first + (1 << (ROOT_BITS - u32::from(length)))].fill(class);
+            return;
+        }
+        let mut place = Place::Root(first);
+        for (byte, until) in bytes[2..].iter().zip((ROOT_BITS + 8..).step_by(8)) {
+            let from = self.stride(place) * STRIDE_ENTRIES + usize::from(*byte);
+            if u32::from(length) <= until {
+                self.strides[from..from + (1 << (until - u32::from(length)))].fill(class);
+                return;
+            }
+            place = Place::Stride(from);
         }
     }
 
-    /// By address, then shorter first: so each prefix stands before all that it contains.
-    fn compare(&self, other: &Self) -> Ordering {
-        (self.address, self.length).cmp(&(other.address, other.length))
-    }
-
-    /// Takes over what an equal prefix says; false if `other` is another prefix.
-    fn absorb(&mut self, other: &Self) -> bool {
-        let same = self.compare(other) == Ordering::Equal;
-        if same {
-            self.inherit(other);
-        }
-        same
-    }
-
-    fn inherit(&mut self, from: &Self) {
-        self.included_by = or(&self.included_by, &from.included_by);
-        self.excluded_by = or(&self.excluded_by, &from.excluded_by);
-        self.failsafe |= from.failsafe;
-    }
-
-    fn contains(&self, other: &Self) -> bool {
-        let mask = u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0);
-        let [own, others] = [self.address, other.address].map(u128::from_be_bytes);
-        self.length <= other.length && (own ^ others) & mask == 0
-    }
-
-    /// The class of the addresses whose longest prefix this is; `always` are the rules that accept any address
-    /// which they do not exclude.
-    fn class(&self, always: &RuleVector) -> Class {
-        let accepted = or(&self.included_by, always);
-        Class { failsafe: self.failsafe, ..class_of_rules(and_not(&accepted, &self.excluded_by)) }
-    }
-}
-
-/// All that the rules say about one side and family.
-struct Conditions {
-    nodes: Vec<Node>,
-    always: RuleVector,
-}
-
-impl Conditions {
-    fn collect(ruleset: &Ruleset, side: Side, family: Family) -> Self {
-        let all: IpNet = match family {
-            Family::V4 => ipnet::Ipv4Net::default().into(),
-            Family::V6 => ipnet::Ipv6Net::default().into(),
+    /// The number of the stride that a place refers to; made if there is none, with the class of the place.
+    fn stride(&mut self, place: Place) -> usize {
+        let next = self.strides.len() / STRIDE_ENTRIES;
+        let entry = match place {
+            Place::Root(at) => &mut self.roots[at],
+            Place::Stride(at) => &mut self.strides[at],
         };
-        let mut conditions = Self { nodes: vec![Node::new(&all)], always: RuleVector::default() };
-        let of_family = |net: &&IpNet| matches!(net, IpNet::V4(_)) == matches!(family, Family::V4);
-        for (number, rule) in ruleset.rules.iter().enumerate() {
-            let condition = match side {
-                Side::Source => &rule.source,
-                Side::Destination => &rule.destination,
-            };
-            let Some(AddressCondition { include, exclude }) = condition else {
-                set(&mut conditions.always, number);
-                continue;
-            };
-            if include.is_empty() {
-                set(&mut conditions.always, number);
-            }
-            for net in prefixes(ruleset, include).filter(of_family) {
-                let mut node = Node::new(net);
-                set(&mut node.included_by, number);
-                conditions.nodes.push(node);
-            }
-            for net in prefixes(ruleset, exclude).filter(of_family) {
-                let mut node = Node::new(net);
-                set(&mut node.excluded_by, number);
-                conditions.nodes.push(node);
-            }
+        if *entry & STRIDE != 0 {
+            return (*entry & !STRIDE) as usize;
         }
-        if side == Side::Source {
-            for net in ruleset.failsafe.peers.iter().filter(of_family) {
-                conditions.nodes.push(Node { failsafe: FAILSAFE_PEER, ..Node::new(net) });
-            }
-        }
-        conditions
+        let class = *entry;
+        *entry = STRIDE | u32::try_from(next).unwrap_or(u32::MAX);
+        self.strides.resize((next + 1) * STRIDE_ENTRIES, class);
+        next
     }
 }
 
-/// The prefixes of a list, with its sets spelt out. The reader of rule files has checked that each set exists.
-fn prefixes<'a>(ruleset: &'a Ruleset, list: &'a [AddressMatch]) -> impl Iterator<Item = &'a IpNet> {
-    list.iter().flat_map(|entry| match entry {
-        AddressMatch::Prefix(net) => std::slice::from_ref(net),
-        AddressMatch::Set(name) => ruleset.sets.get(name).map_or(&[][..], |set| &set.entries),
+/// An entry of a table.
+#[derive(Clone, Copy)]
+enum Place {
+    Root(usize),
+    Stride(usize),
+}
+
+/// A prefix of either family; IPv4 is in the upper 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Prefix {
+    bits: u128,
+    length: u8,
+}
+
+impl Prefix {
+    fn of(net: &IpNet) -> Self {
+        match net {
+            IpNet::V4(net) => {
+                Self { bits: u128::from(net.network().to_bits()) << 96, length: net.prefix_len() }
+            }
+            IpNet::V6(net) => Self { bits: net.network().to_bits(), length: net.prefix_len() },
+        }
+    }
+
+    fn contains(self, other: Self) -> bool {
+        let mask = u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0);
+        self.length <= other.length && (self.bits ^ other.bits) & mask == 0
+    }
+}
+
+/// That a clause or a failsafe peer names a prefix. Sorted, each prefix stands before all that it contains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Mention {
+    prefix: Prefix,
+    by: By,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum By {
+    /// This clause accepts it.
+    Included(u32),
+    /// This clause does not.
+    Excluded(u32),
+    /// A failsafe peer has it.
+    Failsafe,
+}
+
+/// All that is said about one field.
+struct Mentions {
+    list: Vec<Mention>,
+    /// The clauses that accept any address which they do not exclude.
+    always: Vec<u32>,
+}
+
+impl Mentions {
+    fn collect(field: AddressField, clauses: &Clauses<'_>, failsafe: &Failsafe) -> Self {
+        let is_source = matches!(field, AddressField::SourceV4 | AddressField::SourceV6);
+        let is_v4 = matches!(field, AddressField::SourceV4 | AddressField::DestinationV4);
+        let of_family = |net: &&IpNet| matches!(net, IpNet::V4(_)) == is_v4;
+        let mut mentions = Self { list: Vec::new(), always: Vec::new() };
+        for (bit, clause) in (0..).zip(&clauses.list) {
+            let Clause { number: _, rule, source, destination } = clause;
+            let (condition, part) =
+                if is_source { (&rule.source, source) } else { (&rule.destination, destination) };
+            if *part != Part::Prefixes {
+                mentions.always.push(bit);
+            }
+            let Some(AddressCondition { include, exclude }) = condition else { continue };
+            if *part == Part::Prefixes {
+                let included = prefixes(include).filter(of_family);
+                mentions
+                    .list
+                    .extend(included.map(|net| Mention { prefix: Prefix::of(net), by: By::Included(bit) }));
+            }
+            let excluded = prefixes(exclude).filter(of_family);
+            mentions
+                .list
+                .extend(excluded.map(|net| Mention { prefix: Prefix::of(net), by: By::Excluded(bit) }));
+        }
+        if is_source {
+            let peers = failsafe.peers.iter().filter(of_family);
+            mentions.list.extend(peers.map(|net| Mention { prefix: Prefix::of(net), by: By::Failsafe }));
+        }
+        mentions
+    }
+}
+
+fn prefixes(list: &[AddressMatch]) -> impl Iterator<Item = &IpNet> {
+    list.iter().filter_map(|entry| match entry {
+        AddressMatch::Prefix(net) => Some(net),
+        AddressMatch::Set(_) => None,
     })
 }
 
-fn or(one: &RuleVector, other: &RuleVector) -> RuleVector {
-    combine(one, other, |a, b| a | b)
+/// A prefix with all that holds for the addresses whose longest prefix it is.
+struct Node {
+    prefix: Prefix,
+    included: Vector,
+    excluded: Vector,
+    failsafe: u32,
+    class: u32,
 }
 
-fn and_not(one: &RuleVector, other: &RuleVector) -> RuleVector {
-    combine(one, other, |a, b| a & !b)
-}
-
-fn combine(one: &RuleVector, other: &RuleVector, bits: fn(u64, u64) -> u64) -> RuleVector {
-    let mut result = *one;
-    for (word, other) in result.words.iter_mut().zip(other.words) {
-        *word = bits(*word, other);
+impl Node {
+    fn outermost(prefix: Prefix, included: Vector, excluded: Vector) -> Self {
+        Self { prefix, included, excluded, failsafe: 0, class: 0 }
     }
-    result
+
+    /// A prefix inside of this one.
+    fn within(&self, prefix: Prefix) -> Self {
+        let Self { prefix: _, included, excluded, failsafe, class } = self;
+        let (included, excluded) = (included.clone(), excluded.clone());
+        Self { prefix, included, excluded, failsafe: *failsafe, class: *class }
+    }
+
+    /// Takes what is said about this very prefix from the beginning of the list.
+    fn take(&mut self, rest: &mut &[Mention], blocks: &mut Blocks) {
+        let count = rest.partition_point(|mention| mention.prefix <= self.prefix);
+        let (own, others) = rest.split_at(count);
+        *rest = others;
+        let mut included = Vec::new();
+        let mut excluded = Vec::new();
+        for mention in own {
+            match mention.by {
+                By::Included(bit) => included.push(bit),
+                By::Excluded(bit) => excluded.push(bit),
+                By::Failsafe => self.failsafe = FAILSAFE_PEER,
+            }
+        }
+        blocks.set(&mut self.included, &mut included);
+        blocks.set(&mut self.excluded, &mut excluded);
+    }
+
+    fn class(&self, blocks: &mut Blocks) -> Class {
+        Class { failsafe: self.failsafe, ..Class::of(blocks.without(&self.included, &self.excluded)) }
+    }
 }

@@ -1,53 +1,114 @@
-//! Ruleset to tables; pure.
+//! Rules to the tables that the kernel matches with. Pure: values in, values out.
 //!
-//! For every field and every value of it, the rules that accept the value are written down as a bit vector;
-//! equal vectors are stored once, as a class. [`foobar_common::rule`] says how the kernel reads them.
+//! Rules become clauses in an order of their own (`clauses`). For each field, the clauses that accept a value are
+//! a bit vector; equal vectors are one class, and tables lead from values to classes (`addresses`, `fields`,
+//! `sets`). [`foobar_common::classes`] says how the kernel reads them.
 
 mod addresses;
+mod classes;
+mod clauses;
 mod fields;
+mod sets;
+mod vectors;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use foobar_common::{
-    flow::Family,
-    rule::{
-        Class, FRAGMENTS_BY_RULES, NO_PORTS_CLASS, NO_SERVICE, OTHER_INTERFACE_CLASS, RULES_MAX, RuleRecord,
-        RuleVector, Settings, TableField, uses,
+    classes::{
+        BLOCK_WORDS, Block, ClassHead, FirstRules, NO_PORTS_CLASS, NO_RULE_NUMBER, OTHER_INTERFACE_CLASS,
+        Tier, UNIT_WORDS, UNITS, WordRules,
     },
+    counters::RULE_SLOTS,
+    fields::{AddressField, TableField},
+    rule::{FRAGMENTS_BY_RULES, RULES_MAX, RuleRecord, Settings, uses},
 };
 
-use self::addresses::Side;
-pub use self::{
-    addresses::{PrefixEntry, PrefixTable},
-    fields::FieldTable,
+pub use self::addresses::AddressTables;
+use self::{
+    classes::{Class, Classes},
+    clauses::Clauses,
+    fields::PortFacts,
+    sets::Side,
+    vectors::Blocks,
 };
-use super::model::{FragmentPolicy, Policy, Rule, Ruleset};
+use super::{
+    model::{FragmentPolicy, Policy, Ruleset},
+    sets::{SetFacts, SetTable},
+};
 use crate::slots::Assigned;
+
+/// Bytes of [`foobar_common::classes::ClassWords`] beyond which blocks are taken, whose equal ones are stored once.
+const WORDS_BYTES_MAX: usize = 96 << 20;
 
 /// The tables of a ruleset, ready to be written into maps.
 #[derive(Clone, Debug)]
 pub struct CompiledRuleset {
     /// What the policy says and which fields the rules ask for.
     pub settings: Settings,
-    /// Source address to class, IPv4.
-    pub sources_v4: PrefixTable,
-    /// Source address to class, IPv6.
-    pub sources_v6: PrefixTable,
-    /// Destination address to class, IPv4.
-    pub destinations_v4: PrefixTable,
-    /// Destination address to class, IPv6.
-    pub destinations_v6: PrefixTable,
-    /// One table for each [`TableField`], in its order.
-    pub tables: Vec<FieldTable>,
+    /// Address to class.
+    pub addresses: AddressTables,
+    /// The class of each value of a field, for each [`TableField`] in its order, counted from the field's first.
+    pub tables: Vec<Vec<u16>>,
     /// The classes that all tables refer to.
-    pub classes: Vec<Class>,
+    pub heads: Vec<ClassHead>,
+    /// Which clauses each class accepts, in full.
+    pub clauses: ClassClauses,
+    /// The first rule of each unit.
+    pub first_rules: Box<FirstRules>,
+    /// The rule of each clause.
+    pub word_rules: Vec<WordRules>,
     /// What each rule does, in the order of the file.
     pub rules: Vec<RuleRecord>,
     /// The class of each interface that some rule names.
     pub interface_classes: BTreeMap<String, u32>,
+    /// The sets that rules name.
+    pub sets: Sets,
     /// Whose the counters are.
     pub slots: Assigned,
+}
+
+/// The table of sets of a compiled ruleset.
+#[derive(Clone, Debug)]
+pub enum Sets {
+    /// To be made.
+    New(Arc<SetTable>),
+    /// The one that is in force.
+    Kept(Arc<SetFacts>),
+}
+
+impl Sets {
+    /// What the table holds.
+    pub fn facts(&self) -> &SetFacts {
+        match self {
+            Self::New(table) => &table.facts,
+            Self::Kept(facts) => facts,
+        }
+    }
+}
+
+/// The clauses of all classes, by the numbers of their blocks.
+#[derive(Clone, Debug, Default)]
+pub struct ClassClauses {
+    /// Every block, once.
+    pub blocks: Vec<Block>,
+    /// For each class as many numbers of blocks as there are blocks of clauses.
+    numbers: Vec<u32>,
+    per_class: usize,
+}
+
+impl ClassClauses {
+    /// The numbers of the blocks of each class in turn.
+    pub fn classes(&self) -> impl ExactSizeIterator<Item = &[u32]> {
+        self.numbers.chunks_exact(self.per_class.max(1))
+    }
+
+    /// The words of a class, as far as there are clauses.
+    pub fn words(&self, numbers: &[u32]) -> impl Iterator<Item = u64> {
+        numbers
+            .iter()
+            .flat_map(|number| self.blocks.get(*number as usize).map_or([0; BLOCK_WORDS], |one| one.words))
+    }
 }
 
 /// Compiles a ruleset whose counters have these slots.
@@ -55,47 +116,136 @@ pub struct CompiledRuleset {
 /// # Errors
 /// Says which limit the ruleset exceeds, and by how much.
 pub fn compile(ruleset: &Ruleset, slots: &Assigned) -> Result<CompiledRuleset> {
+    compile_with_sets(ruleset, slots, Sets::New(Arc::new(SetTable::build(ruleset)?)))
+}
+
+/// Compiles a ruleset whose sets have this table already.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Result<CompiledRuleset> {
     let Ruleset { policy, failsafe: _, sets: _, services: _, rules } = ruleset;
     ensure!(rules.len() <= RULES_MAX, "{} rules are too many: there is room for {RULES_MAX}", rules.len());
-    let mut classes = Classes::new(ruleset);
-    let tables = TableField::ALL
-        .into_iter()
-        .map(|field| fields::table(ruleset, slots, field, &mut classes))
-        .collect::<Result<_>>()?;
-    let mut prefixes =
-        |side, family| addresses::table(ruleset, side, family, &mut |class| classes.number(class));
-    let sources_v4 = prefixes(Side::Source, Family::V4);
-    let sources_v6 = prefixes(Side::Source, Family::V6);
-    let destinations_v4 = prefixes(Side::Destination, Family::V4);
-    let destinations_v6 = prefixes(Side::Destination, Family::V6);
-    let interface_classes = interface_classes(rules, &mut classes);
+    let mut clauses = Clauses::of(ruleset)?;
+    let mut tables = Tables::compile(ruleset, slots, &clauses, sets.facts())?;
+    if clauses.tier == Tier::Words && tables.classes.list.len() * UNITS * 8 > WORDS_BYTES_MAX {
+        clauses.arrange(Tier::Blocks);
+        tables = Tables::compile(ruleset, slots, &clauses, sets.facts())?;
+    }
     let records = rules
         .iter()
         .map(|rule| {
             let slot = slots.rules.get(&rule.id).map(|owned| owned.slot);
-            let slot = slot.ok_or_else(|| anyhow::anyhow!("rule '{}' has no counter slot", rule.id))?;
+            let slot = slot.with_context(|| format!("rule '{}' has no counter slot", rule.id))?;
             Ok(RuleRecord { verdict: rule.action.number(), slot })
         })
-        .collect::<Result<_>>()?;
+        .collect::<Result<Vec<_>>>()?;
+    let settings = settings(policy, ruleset, &clauses, &tables, &records);
+    let Tables { addresses, fields, classes, blocks, interfaces, .. } = tables;
     Ok(CompiledRuleset {
-        settings: settings(policy, ruleset),
-        sources_v4,
-        sources_v6,
-        destinations_v4,
-        destinations_v6,
-        tables,
-        classes: classes.list,
+        settings,
+        addresses,
+        tables: fields,
+        heads: heads(&classes, &blocks, clauses.tier),
+        clauses: class_clauses(&classes, blocks),
+        first_rules: first_rules(&clauses),
+        word_rules: word_rules(&clauses),
         rules: records,
-        interface_classes,
+        interface_classes: interfaces,
+        sets,
         slots: slots.clone(),
     })
 }
 
-fn settings(policy: &Policy, ruleset: &Ruleset) -> Settings {
+/// What is compiled for one order of clauses.
+struct Tables {
+    addresses: AddressTables,
+    fields: Vec<Vec<u16>>,
+    first_classes: [u32; TableField::COUNT as usize],
+    interfaces: BTreeMap<String, u32>,
+    first_source_set: u32,
+    first_destination_set: u32,
+    classes: Classes,
+    blocks: Blocks,
+}
+
+impl Tables {
+    fn compile(ruleset: &Ruleset, slots: &Assigned, clauses: &Clauses<'_>, sets: &SetFacts) -> Result<Self> {
+        let mut blocks = Blocks::new(clauses.list.len());
+        let mut classes = Classes::default();
+        let accepting = |accepts: &dyn Fn(&super::model::Rule) -> bool| -> Vec<u32> {
+            let bits = (0..).zip(&clauses.list);
+            bits.filter(|(_, clause)| accepts(clause.rule)).map(|(bit, _)| bit).collect()
+        };
+
+        let without_ports = accepting(&|rule| rule.source_port.is_none() && rule.destination_port.is_none());
+        let without_interface = accepting(&|rule| rule.interface.is_none());
+        for (number, bits) in [(NO_PORTS_CLASS, without_ports), (OTHER_INTERFACE_CLASS, without_interface)] {
+            let given = classes.push(Class::of(blocks.vector(bits)));
+            ensure!(given == number, "class {number} is {given}");
+        }
+
+        let facts = PortFacts { failsafe: &ruleset.failsafe.ports, slots };
+        let mut first_classes = [0; TableField::COUNT as usize];
+        let mut fields = Vec::new();
+        for field in TableField::ALL {
+            let mut of_field = classes.field();
+            first_classes[field as usize] = of_field.first;
+            fields.push(fields::table(field, clauses, &facts, &mut blocks, &mut of_field)?);
+        }
+
+        let named = ruleset.rules.iter().filter_map(|rule| rule.interface.as_ref()).flatten();
+        let named: std::collections::BTreeSet<&String> = named.collect();
+        let mut interfaces = BTreeMap::new();
+        for name in named {
+            let bits = accepting(&|rule| rule.interface.as_ref().is_none_or(|names| names.contains(name)));
+            interfaces.insert(name.clone(), classes.push(Class::of(blocks.vector(bits))));
+        }
+
+        let mut addresses = AddressTables::new();
+        for field in AddressField::ALL {
+            addresses.compile(field, clauses, &ruleset.failsafe, &mut blocks, &mut classes.field());
+        }
+
+        let mut set_classes = |side| {
+            if !sets::are_used(clauses, side) {
+                return 0;
+            }
+            sets::classes(clauses, side, &sets.combinations, &mut blocks, &mut classes)
+        };
+        let first_source_set = set_classes(Side::Source);
+        let first_destination_set = set_classes(Side::Destination);
+        Ok(Self {
+            addresses,
+            fields,
+            first_classes,
+            interfaces,
+            first_source_set,
+            first_destination_set,
+            classes,
+            blocks,
+        })
+    }
+}
+
+fn settings(
+    policy: &Policy,
+    ruleset: &Ruleset,
+    clauses: &Clauses<'_>,
+    tables: &Tables,
+    records: &[RuleRecord],
+) -> Settings {
     let Policy { inbound, malformed, fragments, infrastructure } = *policy;
-    let rules = &ruleset.rules;
     let used = |bit, used: bool| if used { bit } else { 0 };
-    let by_some = |bit, asks: fn(&Rule) -> bool| used(bit, rules.iter().any(asks));
+    let by_some = |bit, asks: fn(&clauses::Clause<'_>) -> bool| used(bit, clauses.list.iter().any(asks));
+    let asks_prefix = |condition: Option<&super::model::AddressCondition>| {
+        condition.is_some_and(|condition| {
+            let is_prefix =
+                |one: &super::model::AddressMatch| matches!(one, super::model::AddressMatch::Prefix(_));
+            condition.include.iter().chain(&condition.exclude).any(is_prefix)
+        })
+    };
+    let rules = &ruleset.rules;
     Settings {
         policy_in: inbound.number(),
         malformed: malformed.number(),
@@ -106,83 +256,90 @@ fn settings(policy: &Policy, ruleset: &Ruleset) -> Settings {
         infrastructure: u32::from(infrastructure),
         uses: used(uses::RULES, !rules.is_empty())
             | used(uses::SOURCE, !ruleset.failsafe.peers.is_empty())
-            | by_some(uses::SOURCE, |rule| rule.source.is_some())
-            | by_some(uses::DESTINATION, |rule| rule.destination.is_some())
-            | by_some(uses::SOURCE_PORT, |rule| rule.source_port.is_some())
-            | by_some(uses::TRANSPORT, |rule| {
+            | used(uses::SOURCE, rules.iter().any(|rule| asks_prefix(rule.source.as_ref())))
+            | used(uses::DESTINATION, rules.iter().any(|rule| asks_prefix(rule.destination.as_ref())))
+            | used(uses::SOURCE_SET, sets::are_used(clauses, Side::Source))
+            | used(uses::DESTINATION_SET, sets::are_used(clauses, Side::Destination))
+            | by_some(uses::SOURCE_PORT, |clause| clause.rule.source_port.is_some())
+            | by_some(uses::TRANSPORT, |clause| {
+                let rule = clause.rule;
                 rule.protocol.is_some()
                     || rule.tcp_flags.is_some()
                     || rule.icmp.is_some()
                     || rule.fragment.is_some()
             })
-            | by_some(uses::VLAN, |rule| rule.vlan.is_some())
-            | by_some(uses::LENGTH, |rule| rule.length.is_some())
-            | by_some(uses::INTERFACE, |rule| rule.interface.is_some()),
+            | by_some(uses::VLAN, |clause| clause.rule.vlan.is_some())
+            | by_some(uses::LENGTH, |clause| clause.rule.length.is_some())
+            | by_some(uses::INTERFACE, |clause| clause.rule.interface.is_some()),
+        tier: clauses.tier as u32,
+        units: u32::try_from(clauses.list.len().div_ceil(clauses.tier.unit())).unwrap_or(u32::MAX),
+        first_classes: tables.first_classes,
+        first_source_set: tables.first_source_set,
+        first_destination_set: tables.first_destination_set,
+        more_rule_slots: u32::from(records.iter().any(|record| record.slot >= RULE_SLOTS)),
         trace: 0,
     }
 }
 
-fn interface_classes(rules: &[Rule], classes: &mut Classes) -> BTreeMap<String, u32> {
-    let named = rules.iter().filter_map(|rule| rule.interface.as_ref()).flatten();
-    named
-        .map(|name| {
-            let accepting =
-                vector(rules, |rule| rule.interface.as_ref().is_none_or(|names| names.contains(name)));
-            (name.clone(), classes.number(class_of_rules(accepting)))
+fn heads(classes: &Classes, blocks: &Blocks, tier: Tier) -> Vec<ClassHead> {
+    // Which words of each block have a clause.
+    let words: Vec<u64> = blocks
+        .list()
+        .iter()
+        .map(|block| {
+            (0..).zip(block.words).fold(0, |bits, (word, clauses)| bits | u64::from(clauses != 0) << word)
+        })
+        .collect();
+    let head = |class: &Class| {
+        let Class { clauses, failsafe, service } = class;
+        let mut head = ClassHead { failsafe: *failsafe, service: *service, ..ClassHead::default() };
+        match tier {
+            // All clauses are in the first block.
+            Tier::Single => {
+                if let Some(block) = clauses.first().and_then(|number| blocks.list().get(*number as usize)) {
+                    head.units.copy_from_slice(&block.words[..UNIT_WORDS]);
+                }
+            }
+            Tier::Words => {
+                for (place, number) in clauses.iter().enumerate() {
+                    let unit = place * BLOCK_WORDS;
+                    head.units[unit / 64] |= words[*number as usize] << (unit % 64);
+                }
+            }
+            Tier::Blocks => {
+                for (unit, number) in clauses.iter().enumerate() {
+                    head.units[unit / 64] |= u64::from(*number != vectors::EMPTY) << (unit % 64);
+                }
+            }
+        }
+        head
+    };
+    classes.list.iter().map(head).collect()
+}
+
+fn class_clauses(classes: &Classes, blocks: Blocks) -> ClassClauses {
+    let per_class = classes.list.first().map_or(1, |class| class.clauses.len());
+    let numbers = classes.list.iter().flat_map(|class| class.clauses.iter().copied()).collect();
+    ClassClauses { blocks: blocks.into_list(), numbers, per_class }
+}
+
+fn first_rules(clauses: &Clauses<'_>) -> Box<FirstRules> {
+    let mut first = Box::new(FirstRules { rules: [NO_RULE_NUMBER; UNITS] });
+    for (place, unit) in first.rules.iter_mut().zip(clauses.list.chunks(clauses.tier.unit())) {
+        *place = unit.iter().map(|clause| clause.number).min().unwrap_or(NO_RULE_NUMBER);
+    }
+    first
+}
+
+fn word_rules(clauses: &Clauses<'_>) -> Vec<WordRules> {
+    let words = clauses.list.chunks(64);
+    words
+        .map(|word| {
+            let mut rules = WordRules { rules: [NO_RULE_NUMBER; 64] };
+            for (place, clause) in rules.rules.iter_mut().zip(word) {
+                *place = clause.number;
+            }
+            rules
         })
         .collect()
-}
-
-/// The rules that `accepts` says yes to, as a bit vector.
-fn vector(rules: &[Rule], accepts: impl Fn(&Rule) -> bool) -> RuleVector {
-    let mut vector = RuleVector::default();
-    for (number, rule) in rules.iter().enumerate() {
-        if accepts(rule) {
-            set(&mut vector, number);
-        }
-    }
-    vector
-}
-
-/// Adds rule `number`, which must be less than [`RULES_MAX`].
-fn set(vector: &mut RuleVector, number: usize) {
-    if let Some(word) = vector.words.get_mut(number / 64) {
-        *word |= 1 << (number % 64);
-    }
-}
-
-/// A class of a field that says nothing but which rules accept it.
-fn class_of_rules(rules: RuleVector) -> Class {
-    Class { rules, failsafe: 0, service: [NO_SERVICE; 3], padding: 0 }
-}
-
-/// The classes so far; equal ones are stored once.
-struct Classes {
-    list: Vec<Class>,
-    numbers: BTreeMap<Class, u32>,
-}
-
-impl Classes {
-    /// Starts with the classes that have fixed numbers.
-    fn new(ruleset: &Ruleset) -> Self {
-        let without_ports =
-            vector(&ruleset.rules, |rule| rule.source_port.is_none() && rule.destination_port.is_none());
-        let other_interface = vector(&ruleset.rules, |rule| rule.interface.is_none());
-        let mut classes = Self { list: Vec::new(), numbers: BTreeMap::new() };
-        for (number, rules) in [(NO_PORTS_CLASS, without_ports), (OTHER_INTERFACE_CLASS, other_interface)] {
-            classes.list.push(class_of_rules(rules));
-            classes.numbers.entry(class_of_rules(rules)).or_insert(number);
-        }
-        classes
-    }
-
-    /// The number of a class, new or known.
-    fn number(&mut self, class: Class) -> u32 {
-        let next = u32::try_from(self.list.len()).unwrap_or(u32::MAX);
-        let number = *self.numbers.entry(class).or_insert(next);
-        if number == next {
-            self.list.push(class);
-        }
-        number
-    }
 }

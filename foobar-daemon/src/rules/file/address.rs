@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 
 use super::{
     error::{Errors, Place},
@@ -19,55 +19,105 @@ use crate::rules::{
 /// What is wrong with a text, and what to write instead.
 pub(super) type Problem = (String, String);
 
+/// Why a text is no entry of an address list; said in words only when somebody reads them.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wrong {
+    /// It is no address or prefix.
+    NoPrefix,
+    /// It has bits set behind the prefix.
+    HostBits(IpNet),
+    /// It is an IPv4 address in IPv6 form.
+    Mapped(Ipv6Net, Ipv4Addr),
+}
+
 /// An address or prefix without host bits.
 ///
 /// # Errors
 /// What is wrong, and what to write instead.
 pub fn parse_prefix(text: &str) -> Result<IpNet, (String, String)> {
-    let Some((address_text, length_text)) = text.split_once('/') else {
-        let address: IpAddr = text.parse().map_err(|_error| no_address(text, text))?;
-        return unmapped(IpNet::from(address));
-    };
-    let address: IpAddr = address_text.parse().map_err(|_error| no_address(text, address_text))?;
-    let longest = if address.is_ipv4() { 32 } else { 128 };
-    let wrong_length = |help: String| (format!("{text:?} has no prefix length from 0 to {longest}"), help);
-    let Some(length) = plain_number(length_text).filter(|length| *length <= longest) else {
-        let help = match (address, length_text.parse::<Ipv4Addr>()) {
-            (IpAddr::V4(_), Ok(mask)) => match ipnet::ip_mask_to_prefix(mask.into()) {
-                Ok(length) => format!("write {address}/{length}"),
-                Err(_) => "write the number of leading bits, as in /24".to_owned(),
-            },
-            _ => "write the number of leading bits, as in /24".to_owned(),
-        };
-        return Err(wrong_length(help));
-    };
-    let length = u8::try_from(length).map_err(|_error| wrong_length(String::new()))?;
-    let prefix = IpNet::new(address, length).map_err(|_error| wrong_length(String::new()))?;
+    read_prefix(text).map_err(|wrong| wrong.explain(text))
+}
+
+/// An address or prefix. With `lenient`, bits behind the prefix are set to zero; whether some were is told, too.
+///
+/// # Errors
+/// As [`parse_prefix`].
+pub fn parse_entry(text: &str, lenient: bool) -> Result<(IpNet, bool), (String, String)> {
+    read_entry(text, lenient).map_err(|wrong| wrong.explain(text))
+}
+
+pub(super) fn read_entry(text: &str, lenient: bool) -> Result<(IpNet, bool), Wrong> {
+    match read_prefix(text) {
+        Err(Wrong::HostBits(prefix)) if lenient => Ok((unmapped(prefix.trunc())?, true)),
+        read => Ok((read?, false)),
+    }
+}
+
+pub(super) fn read_prefix(text: &str) -> Result<IpNet, Wrong> {
+    let prefix = as_written(text).ok_or(Wrong::NoPrefix)?;
     if prefix.trunc() != prefix {
-        return Err((
-            format!("{text:?} has bits set behind the prefix"),
-            format!("write {} for the network, or {address} for the one address", prefix.trunc()),
-        ));
+        return Err(Wrong::HostBits(prefix));
     }
     unmapped(prefix)
+}
+
+fn as_written(text: &str) -> Option<IpNet> {
+    match text.split_once('/') {
+        None => text.parse::<IpAddr>().ok().map(IpNet::from),
+        Some((address, length)) => {
+            let length = u8::try_from(plain_number(length)?).ok()?;
+            IpNet::new(address.parse().ok()?, length).ok()
+        }
+    }
+}
+
+impl Wrong {
+    /// What is wrong with this text, and what to write instead.
+    pub(super) fn explain(self, text: &str) -> Problem {
+        match self {
+            Self::NoPrefix => no_prefix(text),
+            Self::HostBits(prefix) => (
+                format!("{text:?} has bits set behind the prefix"),
+                format!("write {} for the network, or {} for the one address", prefix.trunc(), prefix.addr()),
+            ),
+            Self::Mapped(v6, v4) => {
+                let length = v6.prefix_len();
+                let meant = if length == 128 { v4.to_string() } else { format!("{v4}/{}", length - 96) };
+                (
+                    format!("{v6} is an IPv4 address in IPv6 form, which no packet carries"),
+                    format!("write {meant}; the whole block is ::ffff:0:0/96"),
+                )
+            }
+        }
+    }
 }
 
 /// An IPv4 address inside an IPv6 one (`::ffff:192.0.2.1`) is how programs write IPv4 peers; on the wire such a
 /// peer is plain IPv4, and a rule with the IPv6 form would never meet it. The whole block stays sayable: to drop
 /// it is good practice (RFC 6890 table 20).
-fn unmapped(prefix: IpNet) -> Result<IpNet, Problem> {
-    let IpNet::V6(v6) = prefix else {
-        return Ok(prefix);
+fn unmapped(prefix: IpNet) -> Result<IpNet, Wrong> {
+    if let IpNet::V6(v6) = prefix
+        && let Some(v4) = v6.addr().to_ipv4_mapped().filter(|_| v6.prefix_len() > 96)
+    {
+        return Err(Wrong::Mapped(v6, v4));
+    }
+    Ok(prefix)
+}
+
+fn no_prefix(text: &str) -> Problem {
+    let Some((address_text, length_text)) = text.split_once('/') else {
+        return no_address(text, text);
     };
-    let Some(v4) = v6.addr().to_ipv4_mapped().filter(|_| v6.prefix_len() > 96) else {
-        return Ok(prefix);
+    let Ok(address) = address_text.parse::<IpAddr>() else {
+        return no_address(text, address_text);
     };
-    let meant =
-        if v6.prefix_len() == 128 { v4.to_string() } else { format!("{v4}/{}", v6.prefix_len() - 96) };
-    Err((
-        format!("{v6} is an IPv4 address in IPv6 form, which no packet carries"),
-        format!("write {meant}; the whole block is ::ffff:0:0/96"),
-    ))
+    let longest = if address.is_ipv4() { 32 } else { 128 };
+    let mask = length_text.parse::<Ipv4Addr>().ok().filter(|_| address.is_ipv4());
+    let help = match mask.map(|mask| ipnet::ip_mask_to_prefix(mask.into())) {
+        Some(Ok(length)) => format!("write {address}/{length}"),
+        _ => "write the number of leading bits, as in /24".to_owned(),
+    };
+    (format!("{text:?} has no prefix length from 0 to {longest}"), help)
 }
 
 /// Digits only: `parse` would take a plus sign too.
@@ -107,7 +157,7 @@ pub(super) fn prefix(value: &Value<'_>, what: &str, errors: &mut Errors<'_>) -> 
         errors.add(&value.place, message, "write each address or prefix; sets and ! belong into rules");
         return None;
     }
-    parse_prefix(text).map_err(|(message, help)| errors.add(&value.place, message, help)).ok()
+    read_prefix(text).map_err(|wrong| errors.add_with(&value.place, || wrong.explain(text))).ok()
 }
 
 /// `source` or `destination` of a rule.

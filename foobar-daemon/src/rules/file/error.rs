@@ -125,6 +125,15 @@ impl<'b> Errors<'b> {
         self.keep(|| place.error(files, message.into(), Some(help.as_ref()).filter(|help| !help.is_empty())));
     }
 
+    /// The same, put into words only if it is going to be shown.
+    pub(super) fn add_with(&mut self, place: &Place, words: impl FnOnce() -> (String, String)) {
+        let files = self.files;
+        self.keep(|| {
+            let (message, help) = words();
+            place.error(files, message, Some(&help))
+        });
+    }
+
     /// Something is wrong in another file than the rule files.
     pub(super) fn add_elsewhere(&mut self, error: impl FnOnce() -> FileError) {
         self.keep(error);
@@ -172,10 +181,36 @@ impl Place {
     }
 
     /// Where this is, for people.
-    pub fn position(&self, files: &[SourceFile]) -> Option<Position> {
+    fn position(&self, files: &[SourceFile]) -> Option<Position> {
         let file = files.get(self.file)?;
         let Lines { line, column, .. } = Lines::of(&file.text, self.span.start);
         Some(Position { file: file.name.clone(), line, column })
+    }
+}
+
+/// Where the lines of some files begin: for the places of thousands of rules.
+pub(super) struct LineStarts<'b> {
+    files: &'b [SourceFile],
+    starts: Vec<Vec<usize>>,
+}
+
+impl<'b> LineStarts<'b> {
+    /// Of the files of a bundle.
+    pub(super) fn of(files: &'b [SourceFile]) -> Self {
+        let starts = |file: &SourceFile| {
+            let newlines = file.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+            std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect()
+        };
+        Self { files, starts: files.iter().map(starts).collect() }
+    }
+
+    /// Where a place is, for people.
+    pub(super) fn position(&self, place: &Place) -> Option<Position> {
+        let (file, starts) = (self.files.get(place.file)?, self.starts.get(place.file)?);
+        let at = place.span.start;
+        let line = starts.partition_point(|start| *start <= at);
+        let before = file.text.get(*starts.get(line.checked_sub(1)?)?..at)?;
+        Some(Position { file: file.name.clone(), line, column: before.chars().count() + 1 })
     }
 }
 

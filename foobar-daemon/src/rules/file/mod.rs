@@ -12,13 +12,14 @@ mod value;
 
 use std::collections::BTreeMap;
 
-pub use address::parse_prefix;
+pub use address::{parse_entry, parse_prefix};
 pub use error::{FileError, FileErrors, Place};
 pub use port::parse_service_port;
+pub use set::{SetEntries, parse_entries};
 use toml::{Spanned, de::DeTable};
 
 use self::{
-    error::Errors,
+    error::{Errors, LineStarts},
     value::{Section, Value},
 };
 use super::{
@@ -81,7 +82,7 @@ pub fn read(bundle: &Bundle) -> Result<(Ruleset, Positions), FileErrors> {
         documents.iter().filter_map(|document| document.section(&mut errors)).collect();
     for section in &sections {
         policy::read(section, &mut reading, &mut errors);
-        set::read(section, &bundle.attachments, &mut reading, &mut errors);
+        set::read(section, bundle, &mut reading, &mut errors);
         service::read(section, &mut reading, &mut errors);
     }
     for section in &sections {
@@ -122,8 +123,9 @@ struct Places {
 
 impl Places {
     fn positions(self, files: &[SourceFile]) -> Positions {
+        let lines = LineStarts::of(files);
         let all = |places: BTreeMap<String, Place>| {
-            places.into_iter().filter_map(|(name, place)| Some((name, place.position(files)?))).collect()
+            places.into_iter().filter_map(|(name, place)| Some((name, lines.position(&place)?))).collect()
         };
         Positions { rules: all(self.rules), services: all(self.services), sets: all(self.sets) }
     }

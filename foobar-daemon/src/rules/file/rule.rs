@@ -44,7 +44,7 @@ pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Error
         if reading.ruleset.rules.len() == RULES_MAX + 1 {
             errors.add(
                 &section.place,
-                format!("this is rule number {}; more than {RULES_MAX} are not yet possible", RULES_MAX + 1),
+                format!("this is rule number {}; there is room for {RULES_MAX}", RULES_MAX + 1),
                 "put addresses and ports that share a verdict into the lists of one rule",
             );
         }

@@ -1,29 +1,19 @@
 //! `[sets.NAME]` and the files of sets.
 
-use std::collections::BTreeMap;
-
 use ipnet::IpNet;
 
 use super::{
     Reading, SetFile, address,
-    error::{Errors, FileError, Place},
+    error::{Errors, FileError, FileErrors},
     value::{Section, Value},
 };
-use crate::rules::model::AddressSet;
-
-/// Larger sets need tables of their own.
-const ENTRIES_MAX: usize = 256;
+use crate::rules::{bundle::Bundle, model::AddressSet};
 
 const SET_KEYS: [&str; 2] = ["entries", "file"];
 const SET_HELP: &str = "write [sets.NAME], then entries = [\"192.0.2.0/24\"] or file = \"sets/NAME.txt\"";
 
 /// Reads the sets of a rule file.
-pub(super) fn read(
-    file: &Section<'_>,
-    attachments: &BTreeMap<String, String>,
-    reading: &mut Reading,
-    errors: &mut Errors<'_>,
-) {
+pub(super) fn read(file: &Section<'_>, bundle: &Bundle, reading: &mut Reading, errors: &mut Errors<'_>) {
     let Some(sets) = file.get("sets").and_then(|value| value.section("sets", SET_HELP, errors)) else {
         return;
     };
@@ -39,7 +29,7 @@ pub(super) fn read(
             continue;
         }
         reading.places.sets.insert(name.to_owned(), place);
-        if let Some(set) = set(&value, attachments, errors) {
+        if let Some(set) = set(&value, bundle, errors) {
             reading.ruleset.sets.insert(name.to_owned(), set);
         }
     }
@@ -64,23 +54,15 @@ pub(super) fn files(file: &Section<'_>) -> Vec<SetFile> {
     found
 }
 
-fn set(
-    value: &Value<'_>,
-    attachments: &BTreeMap<String, String>,
-    errors: &mut Errors<'_>,
-) -> Option<AddressSet> {
+fn set(value: &Value<'_>, bundle: &Bundle, errors: &mut Errors<'_>) -> Option<AddressSet> {
     let section = value.section("a set", SET_HELP, errors)?;
     section.check_keys(&SET_KEYS, errors);
     match (section.get("entries"), section.get("file")) {
         (Some(entries), None) => {
             let values = entries.any_list();
-            if values.len() > ENTRIES_MAX {
-                too_many(&entries.place, values.len(), errors);
-                return None;
-            }
             let entries: Vec<_> =
                 values.iter().map(|value| address::prefix(value, "entries", errors)).collect();
-            Some(AddressSet { file: None, entries: entries.into_iter().collect::<Option<_>>()? })
+            Some(AddressSet { entries: entries.into_iter().collect::<Option<_>>()?, ..AddressSet::default() })
         }
         (None, Some(file)) => {
             let name = file.string("file", errors)?;
@@ -88,7 +70,7 @@ fn set(
                 errors.add(&file.place, "the name of the set's file is empty", SET_HELP);
                 return None;
             }
-            let Some(text) = attachments.get(name) else {
+            let Some(text) = bundle.attachments.get(name) else {
                 let message = format!("the set file {name:?} was not read with the rules");
                 errors.add(
                     &file.place,
@@ -97,12 +79,8 @@ fn set(
                 );
                 return None;
             };
-            let entries = entries(name, text, errors)?;
-            if entries.len() > ENTRIES_MAX {
-                too_many(&file.place, entries.len(), errors);
-                return None;
-            }
-            Some(AddressSet { file: Some(name.to_owned()), entries })
+            let SetEntries { entries, masked } = entries(name, text, bundle.lenient, errors)?;
+            Some(AddressSet { file: Some(name.to_owned()), entries, masked })
         }
         (Some(_), Some(file)) => {
             errors.add(&file.place, "a set has entries or a file, not both", "make two sets of it");
@@ -115,34 +93,52 @@ fn set(
     }
 }
 
-fn too_many(place: &Place, count: usize, errors: &mut Errors<'_>) {
-    errors.add(
-        place,
-        format!("the set has {count} entries; more than {ENTRIES_MAX} are not yet possible"),
-        "write wider prefixes, or fewer entries",
-    );
+/// What the text of a set file says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetEntries {
+    /// The entries, in their order.
+    pub entries: Vec<IpNet>,
+    /// How many of them had bits behind the prefix, which were set to zero.
+    pub masked: usize,
 }
 
-/// One address or prefix a line; `#` and `;` start comments.
-fn entries(name: &str, text: &str, errors: &mut Errors<'_>) -> Option<Vec<IpNet>> {
-    let mut entries = Vec::new();
+/// Reads the text of a set file: one address or prefix a line; `#` and `;` start comments. With `lenient`, bits
+/// behind a prefix are no error.
+///
+/// # Errors
+/// All that is wrong in it, each with its place and the mend.
+pub fn parse_entries(name: &str, text: &str, lenient: bool) -> Result<SetEntries, FileErrors> {
+    let mut errors = Errors::new(&[]);
+    let read = entries(name, text, lenient, &mut errors);
+    errors.finish()?;
+    Ok(read.unwrap_or_default())
+}
+
+fn entries(name: &str, text: &str, lenient: bool, errors: &mut Errors<'_>) -> Option<SetEntries> {
+    let mut read = SetEntries::default();
     let mut complete = true;
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
         let content = line.split(['#', ';']).next().unwrap_or_default();
         let entry = content.trim();
         if !entry.is_empty() {
-            match address::parse_prefix(entry) {
-                Ok(prefix) => entries.push(prefix),
-                Err((message, help)) => {
+            match address::read_entry(entry, lenient) {
+                Ok((prefix, masked)) => {
+                    read.entries.push(prefix);
+                    read.masked += usize::from(masked);
+                }
+                Err(wrong) => {
                     complete = false;
                     let start = offset + (content.len() - content.trim_start().len());
                     let span = start..start + entry.len();
-                    errors.add_elsewhere(|| FileError::at(name, text, span, message, Some(&help)));
+                    errors.add_elsewhere(|| {
+                        let (message, help) = wrong.explain(entry);
+                        FileError::at(name, text, span, message, Some(&help))
+                    });
                 }
             }
         }
         offset += line.len();
     }
-    complete.then_some(entries)
+    complete.then_some(read)
 }

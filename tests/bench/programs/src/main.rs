@@ -3,6 +3,8 @@
 #![no_std]
 #![no_main]
 
+#[path = "../../../../foobar-ebpf/src/headers.rs"]
+mod headers;
 #[path = "../../../../foobar-ebpf/src/scratch.rs"]
 mod scratch;
 #[path = "../../../../foobar-ebpf/src/window.rs"]
@@ -15,7 +17,8 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use foobar_bench_programs::{Cursor, FRAMES_MAX, Frame, Target};
-use foobar_common::{flow::Flow, parse, verdict::Reason};
+
+use crate::headers::Headers;
 
 #[btf_map]
 static FRAMES: Array<Frame, { FRAMES_MAX as usize }> = Array::new();
@@ -34,7 +37,8 @@ fn bare(_context: XdpContext) -> u32 {
 #[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn parse_only(context: XdpContext) -> u32 {
-    if headers(&context).is_ok() { XDP_DROP } else { XDP_ABORTED }
+    let Headers { length, flow } = Headers::of(&context);
+    if flow.is_ok() && length > 0 { XDP_DROP } else { XDP_ABORTED }
 }
 
 /// Another frame, then the target that the cursor names.
@@ -53,14 +57,6 @@ fn vary(context: XdpContext) -> u32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn send(context: XdpContext) -> u32 {
     if write_next(&context).is_some() { XDP_TX } else { XDP_ABORTED }
-}
-
-/// As the product does it.
-#[inline(always)]
-fn headers(context: &XdpContext) -> Result<&'static Flow, Reason> {
-    let frame = window::of(context);
-    let network = scratch::keep_network(&parse::network(&frame)?).ok_or(Reason::Internal)?;
-    scratch::keep_flow(&parse::transport(&frame, network)?).ok_or(Reason::Internal)
 }
 
 /// Overwrites the frame with the next one and gives the target; `None` if the frame is shorter than that.

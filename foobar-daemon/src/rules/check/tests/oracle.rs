@@ -107,7 +107,7 @@ fn ruleset(random: &mut Random) -> Ruleset {
         ruleset.failsafe.peers.push(prefix(random));
     }
     let entries = (0..random.below(3)).map(|_| prefix(random)).collect();
-    ruleset.sets.insert("some".to_owned(), AddressSet { file: None, entries });
+    ruleset.sets.insert("some".to_owned(), AddressSet { entries, ..AddressSet::default() });
     // The fewer conditions there are, the more rules cover each other.
     let often = 10 + random.below(40);
     // One field out of three is looked at in each ruleset, so that there are not too many packets.

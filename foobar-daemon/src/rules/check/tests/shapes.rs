@@ -238,6 +238,6 @@ pub(super) fn large_set(n_rules: u32, n_entries: u32) -> Ruleset {
         rule.destination_port = Some(vec![low..=low + 1000]);
     });
     let entries = (0..n_entries).map(|_| v4(random.below(u32::MAX), 32)).collect();
-    ruleset.sets.insert("large".to_owned(), AddressSet { file: None, entries });
+    ruleset.sets.insert("large".to_owned(), AddressSet { entries, ..AddressSet::default() });
     ruleset
 }

@@ -1,0 +1,75 @@
+//! Prefixes of several sets, inside each other, to prefixes of which the longest tells all.
+
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
+
+use super::Combinations;
+use crate::rules::model::AddressSet;
+
+/// A prefix of either family; IPv4 is in the upper 32 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Prefix {
+    pub(super) bits: u128,
+    pub(super) length: u8,
+}
+
+impl Prefix {
+    pub(super) fn of(net: &IpNet) -> Self {
+        match net {
+            IpNet::V4(net) => {
+                Self { bits: u128::from(net.network().to_bits()) << 96, length: net.prefix_len() }
+            }
+            IpNet::V6(net) => Self { bits: net.network().to_bits(), length: net.prefix_len() },
+        }
+    }
+
+    fn contains(self, other: Self) -> bool {
+        let mask = u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0);
+        self.length <= other.length && (self.bits ^ other.bits) & mask == 0
+    }
+}
+
+/// A prefix, and the combination of sets that those addresses are in for which it is the longest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stored {
+    pub(super) prefix: Prefix,
+    pub(super) class: u32,
+}
+
+/// The prefixes of one family that have to be stored. One that changes nothing does not.
+pub(super) fn stored(
+    sets: &BTreeMap<&str, &AddressSet>,
+    is_v4: bool,
+    combinations: &mut Combinations,
+) -> Vec<Stored> {
+    let mut named: Vec<(Prefix, u32)> = Vec::new();
+    for (number, set) in (0..).zip(sets.values()) {
+        let of_family = set.entries.iter().filter(|net| matches!(net, IpNet::V4(_)) == is_v4);
+        named.extend(of_family.map(|net| (Prefix::of(net), number)));
+    }
+    named.sort_unstable();
+
+    let mut stored = Vec::new();
+    // The prefixes that contain the present one, outermost first, with the sets of all of them.
+    let mut open: Vec<Stored> = Vec::new();
+    let mut rest = &named[..];
+    while let Some((prefix, _)) = rest.first().copied() {
+        while open.last().is_some_and(|outer| !outer.prefix.contains(prefix)) {
+            open.pop();
+        }
+        let outer = open.last().map_or(foobar_common::sets::NO_SET, |outer| outer.class);
+        let mut class = outer;
+        while let Some(((next, set), others)) = rest.split_first()
+            && *next == prefix
+        {
+            class = combinations.with(class, *set);
+            rest = others;
+        }
+        if class != outer {
+            stored.push(Stored { prefix, class });
+            open.push(Stored { prefix, class });
+        }
+    }
+    stored
+}

@@ -1,0 +1,54 @@
+//! Choices without jumps. A jump that the processor guesses wrong costs as much as looking up four tables, and which
+//! prefix or rule the next packet meets cannot be guessed. BPF has no conditional move, and the compiler turns any
+//! such computation into a jump that it can recognize; so these are assembly.
+
+use core::arch::asm;
+
+/// All bits set if `word` is not zero, otherwise none.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are the same")]
+pub(crate) fn mask_if_any(word: u64) -> u32 {
+    let mut mask = word;
+    // SAFETY: computes with registers.
+    unsafe {
+        asm!(
+            "{mask} = -{mask}",
+            "{mask} |= {word}",
+            "{mask} s>>= 63",
+            mask = inout(reg) mask,
+            word = in(reg) word,
+            options(pure, nomem, nostack)
+        );
+    }
+    mask as u32
+}
+
+/// All bits set if the highest bit of `word` is, otherwise none.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "both halves are the same")]
+pub(crate) fn mask_if_highest(word: u32) -> u32 {
+    let mut mask = u64::from(word) << 32;
+    // SAFETY: computes with a register.
+    unsafe { asm!("{mask} s>>= 63", mask = inout(reg) mask, options(pure, nomem, nostack)) };
+    mask as u32
+}
+
+/// The smaller of two numbers.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "it is one of the two")]
+pub(crate) fn smaller(one: u32, other: u32) -> u32 {
+    let other = u64::from(other);
+    let mut difference = u64::from(one).wrapping_sub(other);
+    // SAFETY: computes with registers.
+    unsafe {
+        asm!(
+            "{mask} = {difference}",
+            "{mask} s>>= 63",
+            "{difference} &= {mask}",
+            mask = out(reg) _,
+            difference = inout(reg) difference,
+            options(pure, nomem, nostack)
+        );
+    }
+    other.wrapping_add(difference) as u32
+}
