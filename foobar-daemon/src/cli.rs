@@ -38,6 +38,9 @@ pub enum Command {
     /// Check, show, compare, apply and explain rules
     #[command(subcommand)]
     Rules(commands::rules::Command),
+    /// Show and change address sets while they are in force
+    #[command(subcommand, long_about = commands::set::LONG_ABOUT)]
+    Set(commands::set::Command),
     /// Send a capture through the programs, attached to nothing
     Replay(commands::replay::Args),
     /// Take the filter away: remove links and pins
@@ -84,6 +87,7 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> anyhow::Result<outcome::Outcome> {
         Command::Run(args) => commands::run::run(&args, env),
         Command::Status(args) => commands::status::run(&args, env),
         Command::Rules(command) => commands::rules::run(command, env),
+        Command::Set(command) => commands::set::run(command, env),
         Command::Replay(args) => commands::replay::run(&args, env),
         Command::Detach(args) => commands::detach::run(&args, env),
         Command::Completions(args) => commands::completions::run(&args, env),

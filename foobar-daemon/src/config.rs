@@ -46,6 +46,8 @@ pub struct Source {
     pub pins: Option<PathBuf>,
     /// Whether the filter goes away with the daemon.
     pub ephemeral: Option<bool>,
+    /// Whether bits behind a prefix are set to zero in set files.
+    pub lenient: Option<bool>,
     /// What is logged, in the syntax of `RUST_LOG`.
     pub log: Option<String>,
 }
@@ -63,6 +65,7 @@ impl Source {
             state: self.state.or(other.state),
             pins: self.pins.or(other.pins),
             ephemeral: self.ephemeral.or(other.ephemeral),
+            lenient: self.lenient.or(other.lenient),
             log: self.log.or(other.log),
         }
     }
@@ -115,6 +118,8 @@ pub struct Settings {
     pub pins: PathBuf,
     /// Whether the filter goes away with the daemon.
     pub ephemeral: bool,
+    /// Whether bits behind a prefix are set to zero in set files, where they are errors otherwise.
+    pub lenient: bool,
     /// What is logged, in the syntax of `RUST_LOG`.
     pub log: Option<String>,
 }
@@ -125,7 +130,7 @@ impl Settings {
     /// # Errors
     /// When no interface is named, or one whose name no interface can have.
     pub fn complete(source: Source) -> Result<Self, InvalidInput> {
-        let Source { interface, rules, mode, listen, control, state, pins, ephemeral, log } = source;
+        let Source { interface, rules, mode, listen, control, state, pins, ephemeral, lenient, log } = source;
         let mut interfaces: Vec<String> = Vec::new();
         for name in interface.unwrap_or_default() {
             // The kernel's IFNAMSIZ is 16 with the terminating zero (include/uapi/linux/if.h).
@@ -170,6 +175,7 @@ impl Settings {
             state,
             pins: pins.unwrap_or_else(pins::default_folder),
             ephemeral,
+            lenient: lenient.unwrap_or_default(),
             log,
         })
     }
@@ -209,6 +215,7 @@ mod tests {
                 state: Some("/srv/state".into()),
                 pins: pins::default_folder(),
                 ephemeral: true,
+                lenient: false,
                 log: Some("debug".to_owned()),
             }
         );

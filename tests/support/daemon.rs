@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use crate::{
     binary,
     bpffs::PinFolder,
-    command::{stderr, stdout},
+    command::{stderr, stdout, with_input},
     http::{self, Answer},
     metrics::Metrics,
     namespace::Namespace,
@@ -284,6 +284,16 @@ impl Foobar {
 
     /// Runs a command of foobar against this installation, however it ends.
     pub fn command(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.prepared(arguments)?;
+        command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))
+    }
+
+    /// The same with this on its stdin.
+    pub fn command_with_input(&self, arguments: &[&str], input: &[u8]) -> Result<Output> {
+        with_input(&mut self.prepared(arguments)?, input)
+    }
+
+    fn prepared(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = self.namespace.command(binary::foobar()?);
         command.args(arguments).arg("--control").arg(self.control_path());
         if matches!(arguments.first(), Some(&("detach" | "status"))) {
@@ -292,7 +302,7 @@ impl Foobar {
         if arguments.first() == Some(&"detach") {
             command.arg("--state").arg(&self.state_path);
         }
-        command.stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))
+        Ok(command)
     }
 
     /// Runs a command of foobar against this installation and gives its stdout.

@@ -7,4 +7,5 @@ pub mod man;
 pub mod replay;
 pub mod rules;
 pub mod run;
+pub mod set;
 pub mod status;

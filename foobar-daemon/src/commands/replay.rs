@@ -20,7 +20,7 @@ use crate::{
         progress::Progress,
         report::{Form, Report},
     },
-    rules::{bundle::Bundle, model::Ruleset},
+    rules::{bundle::Bundle, model::Ruleset, sets::masked_words},
 };
 
 /// The interface that frames come through if nobody says.
@@ -40,6 +40,9 @@ pub struct Args {
     /// The interface that the frames come in through, for rules that ask
     #[arg(long, value_name = "NAME")]
     pub interface: Option<String>,
+    /// In set files, set bits behind a prefix to zero, where they are errors otherwise, and say how many
+    #[arg(long)]
+    pub lenient: bool,
     /// Print a JSON object per frame, then one with the summary
     #[arg(long)]
     pub json: bool,
@@ -58,7 +61,10 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
 }
 
 fn replay(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
-    let ruleset = Bundle::read(&args.rules)?.parse()?;
+    let ruleset = Bundle::read(&args.rules)?.lenient(args.lenient).parse()?;
+    for masked in masked_words(&ruleset) {
+        writeln!(env.err, "note: {masked}")?;
+    }
     let size =
         std::fs::metadata(&args.capture).ok().filter(std::fs::Metadata::is_file).map(|file| file.len());
     let mut progress = Progress::new(io::stderr().is_terminal());

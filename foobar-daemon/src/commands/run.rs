@@ -65,6 +65,9 @@ pub struct Args {
     /// Take the filter away when the daemon ends
     #[arg(long)]
     ephemeral: bool,
+    /// In set files, set bits behind a prefix to zero, where they are errors otherwise; the log says how many
+    #[arg(long)]
+    lenient: bool,
     /// Show once a second what passes
     #[arg(long)]
     summary: bool,
@@ -84,6 +87,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         state: args.state.clone(),
         pins: args.pins.clone(),
         ephemeral: args.ephemeral.then_some(true),
+        lenient: args.lenient.then_some(true),
         log: args.log.clone(),
     };
     let settings = Settings::complete(flags.or(Source::read(args.config.as_deref())?))?;

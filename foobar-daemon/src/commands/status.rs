@@ -137,11 +137,15 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "  program {name}  id {id}  tag {tag}")?;
     }
 
-    let RulesetFacts { hash, generation, applied, previous, path, rules, services, sets } = ruleset;
+    let RulesetFacts { hash, generation, applied, previous, path, rules, services, sets, edited_sets } =
+        ruleset;
     writeln!(out, "\nruleset {hash}")?;
     writeln!(out, "  generation {generation}, {rules} rules, {services} services, {sets} sets")?;
     if let Some(applied) = applied {
         writeln!(out, "  in force since {} by {}", time(applied.unix_ms), applied.by)?;
+    }
+    if !edited_sets.is_empty() {
+        writeln!(out, "  sets changed at runtime: {} (`foobar set list`)", edited_sets.join(", "))?;
     }
     writeln!(out, "  a reload reads {path}")?;
     if let Some(previous) = previous {

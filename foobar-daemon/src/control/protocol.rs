@@ -10,7 +10,10 @@ use crate::{
         attach::{Attachment, Mode},
         filter::{MapFill, ProgramFacts},
     },
-    rules::bundle::Bundle,
+    rules::{
+        bundle::{Bundle, SourceFile, hexadecimal},
+        sets::edit::EditReport,
+    },
     state::Applied,
 };
 
@@ -29,6 +32,10 @@ pub const CONFIRM: &str = "/v1/rules/confirm";
 pub const ROLLBACK: &str = "/v1/rules/rollback";
 /// `POST /v1/reload`.
 pub const RELOAD: &str = "/v1/reload";
+/// `GET /v1/sets`.
+pub const SETS: &str = "/v1/sets";
+/// `GET` and `POST` of one set; [`set_path`] puts its name in.
+pub const SET: &str = "/v1/sets/{name}";
 /// `POST /v1/detach`.
 pub const DETACH: &str = "/v1/detach";
 
@@ -96,6 +103,9 @@ pub struct RulesetFacts {
     pub services: usize,
     /// How many sets there are.
     pub sets: usize,
+    /// The names of those that were changed at runtime.
+    #[serde(default)]
+    pub edited_sets: Vec<String>,
 }
 
 /// A confirmation that is waited for.
@@ -146,6 +156,9 @@ pub struct RulesInForce {
     pub rules: BTreeMap<String, Counted>,
     /// By reason and verdict, over all interfaces.
     pub reasons: Vec<ReasonCounted>,
+    /// The sets that were changed at runtime: their entries are not those of the texts.
+    #[serde(default)]
+    pub edited_sets: BTreeMap<String, SetEdits>,
 }
 
 /// Packets and bytes.
@@ -175,6 +188,90 @@ impl From<Counter> for Counted {
     }
 }
 
+/// What was changed of a set at runtime.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetEdits {
+    /// When and by whom it was last.
+    #[serde(flatten)]
+    pub changed: Applied,
+    /// Whether all its entries were replaced first.
+    pub replaced: bool,
+    /// Entries that were added then.
+    pub added: usize,
+    /// Entries that were removed then.
+    pub removed: usize,
+    /// Digest of the entries that the changes were made upon: with others in the rules, they are dropped.
+    pub base: String,
+}
+
+/// A set in force, as `set list` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetInForce {
+    /// Its name.
+    pub name: String,
+    /// How many entries it has.
+    pub entries: usize,
+    /// How many of them are of IPv4.
+    pub v4: usize,
+    /// How many of them are of IPv6.
+    pub v6: usize,
+    /// The set file, if it has one.
+    pub file: Option<String>,
+    /// Where the rules give it.
+    pub place: Option<String>,
+    /// What was changed at runtime, if something was.
+    pub edits: Option<SetEdits>,
+    /// The rules that name it.
+    pub rules: Vec<String>,
+}
+
+/// A set in force with its entries.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetShown {
+    /// What `set list` shows.
+    #[serde(flatten)]
+    pub set: SetInForce,
+    /// The entries.
+    pub addresses: Vec<String>,
+}
+
+/// Body of a `POST` to [`SET`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetRequest {
+    /// What is to be done.
+    pub edit: SetEditRequest,
+    /// Whether bits behind a prefix are set to zero.
+    #[serde(default)]
+    pub lenient: bool,
+}
+
+/// A change of a set, in the words of whoever asks for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SetEditRequest {
+    /// Add these addresses and prefixes.
+    Add(Vec<String>),
+    /// Remove these.
+    Remove(Vec<String>),
+    /// Put the entries of this text in the place of those that it has.
+    Replace(SourceFile),
+}
+
+/// The path of a set; what cannot stand in one is written in hexadecimal digits (RFC 3986 section 2.1).
+pub fn set_path(name: &str) -> String {
+    let mut path = format!("{SETS}/");
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            path.push(char::from(byte));
+        } else {
+            path.push('%');
+            path.push_str(&hexadecimal(&[byte]));
+        }
+    }
+    path
+}
+
 /// Body of [`APPLY`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -195,6 +292,9 @@ pub struct Changed {
     pub hash: Option<String>,
     /// How many times rules were put in force.
     pub generation: u64,
+    /// What became of a set that was to be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<EditReport>,
 }
 
 /// Answer to a request that was not done.

@@ -5,30 +5,37 @@ use std::{os::unix::net::UnixListener as StdListener, time::Duration};
 use anyhow::{Context as _, Result};
 use axum::{
     Json, Router,
-    body::{Body, to_bytes},
-    extract::{Extension, State},
+    body::{Body, Bytes, to_bytes},
+    extract::{Extension, Path as UrlPath, State},
     http::StatusCode,
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use serde::Serialize;
+use ipnet::IpNet;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::Semaphore,
+    sync::{Semaphore, SemaphorePermit},
     task::spawn_blocking,
     time::timeout,
 };
 
 use super::{
     peer::{Allowed, GROUP, Peer},
-    protocol::{self, ApplyRequest, Refusal, RefusalKind},
+    protocol::{self, ApplyRequest, Refusal, RefusalKind, SetEditRequest, SetRequest, SetShown},
 };
 use crate::{
     daemon::{
-        handle::{Change, Handle},
+        handle::{AskedEdit, Change, Handle},
         start::Rules,
     },
     http::{Limits, Places},
+    rules::{
+        bundle::SourceFile,
+        file::{SetEntries, parse_entries, parse_entry},
+        names::prefix_words,
+        sets::edit::SetEdit,
+    },
 };
 
 /// How many clients are heard at a time, and how long.
@@ -103,6 +110,8 @@ fn router(handle: Handle) -> Router {
         .route(protocol::CONFIRM, post(confirm))
         .route(protocol::ROLLBACK, post(rollback))
         .route(protocol::RELOAD, post(reload))
+        .route(protocol::SETS, get(sets))
+        .route(protocol::SET, get(set).post(edit_set))
         .route(protocol::DETACH, post(detach))
         .fallback(async || {
             let refusal = Refusal::invalid("no such request; client and daemon may be of different versions");
@@ -125,28 +134,111 @@ async fn rules(State(handle): State<Handle>) -> Response {
     answer(move || handle.rules()).await
 }
 
-async fn apply(State(handle): State<Handle>, Extension(peer): Extension<Peer>, body: Body) -> Response {
-    let Ok(Ok(arriving)) = timeout(BODY_TIME, ARRIVING.acquire()).await else {
-        let refusal = Refusal::failed("other rulesets arrive just now, slowly; try again later");
-        return (StatusCode::SERVICE_UNAVAILABLE, Json(refusal)).into_response();
+async fn sets(State(handle): State<Handle>) -> Response {
+    answer(move || handle.sets()).await
+}
+
+async fn set(State(handle): State<Handle>, UrlPath(name): UrlPath<String>) -> Response {
+    answer(move || {
+        let (set, entries) = handle.set(name)?;
+        Ok(SetShown { set, addresses: entries.iter().map(prefix_words).collect() })
+    })
+    .await
+}
+
+async fn edit_set(
+    State(handle): State<Handle>,
+    Extension(peer): Extension<Peer>,
+    UrlPath(name): UrlPath<String>,
+    body: Body,
+) -> Response {
+    let arrived = match arrive(body).await {
+        Ok(arrived) => arrived,
+        Err(response) => return response,
     };
-    let bytes = match timeout(BODY_TIME, to_bytes(body, protocol::BODY_MAX)).await {
-        Ok(Ok(bytes)) => bytes,
+    answer(move || {
+        let (edit, masked) = read_edit(arrived.read()?)?;
+        handle.change(Change::EditSet(AskedEdit { name, edit, masked }), &peer.to_string())
+    })
+    .await
+}
+
+/// What a request to change a set means, and how many entries were masked.
+fn read_edit(request: SetRequest) -> Result<(SetEdit, usize), Refusal> {
+    let SetRequest { edit, lenient } = request;
+    let addresses = |words: Vec<String>| -> Result<(Vec<IpNet>, usize), Refusal> {
+        let (mut entries, mut masked, mut problems) = (Vec::new(), 0, Vec::new());
+        for word in &words {
+            match parse_entry(word, lenient) {
+                Ok((entry, was_masked)) => {
+                    entries.push(entry);
+                    masked += usize::from(was_masked);
+                }
+                Err((message, help)) => problems.push(format!("{message}\n   = {help}")),
+            }
+        }
+        if problems.is_empty() { Ok((entries, masked)) } else { Err(Refusal::invalid(problems.join("\n"))) }
+    };
+    match edit {
+        SetEditRequest::Add(words) => {
+            addresses(words).map(|(entries, masked)| (SetEdit::Add(entries), masked))
+        }
+        SetEditRequest::Remove(words) => {
+            addresses(words).map(|(entries, masked)| (SetEdit::Remove(entries), masked))
+        }
+        SetEditRequest::Replace(SourceFile { name, text }) => {
+            if text.trim().is_empty() {
+                return Err(Refusal::invalid(format!(
+                    "{name} says nothing; if the set is to have no entries, write a line that is a comment"
+                )));
+            }
+            let SetEntries { entries, masked } = parse_entries(&name, &text, lenient)
+                .map_err(|errors| Refusal::invalid(errors.to_string()))?;
+            Ok((SetEdit::Replace(entries), masked))
+        }
+    }
+}
+
+/// The body of a request, and its place among those that arrive.
+struct Arrived {
+    bytes: Bytes,
+    place: SemaphorePermit<'static>,
+}
+
+impl Arrived {
+    fn read<T: DeserializeOwned>(self) -> Result<T, Refusal> {
+        let Self { bytes, place: _place } = self;
+        serde_json::from_slice(&bytes)
+            .map_err(|error| Refusal::invalid(format!("the request is no JSON of the right form: {error}")))
+    }
+}
+
+async fn arrive(body: Body) -> Result<Arrived, Response> {
+    let Ok(Ok(place)) = timeout(BODY_TIME, ARRIVING.acquire()).await else {
+        let refusal = Refusal::failed("other rulesets arrive just now, slowly; try again later");
+        return Err((StatusCode::SERVICE_UNAVAILABLE, Json(refusal)).into_response());
+    };
+    match timeout(BODY_TIME, to_bytes(body, protocol::BODY_MAX)).await {
+        Ok(Ok(bytes)) => Ok(Arrived { bytes, place }),
         Ok(Err(error)) => {
             let limit = protocol::BODY_MAX;
             let text = format!("read the request: {error}; at most {limit} bytes are taken");
-            return (StatusCode::PAYLOAD_TOO_LARGE, Json(Refusal::invalid(text))).into_response();
+            Err((StatusCode::PAYLOAD_TOO_LARGE, Json(Refusal::invalid(text))).into_response())
         }
         Err(_) => {
             let text = format!("the request did not arrive within {} s", BODY_TIME.as_secs());
-            return (StatusCode::REQUEST_TIMEOUT, Json(Refusal::failed(text))).into_response();
+            Err((StatusCode::REQUEST_TIMEOUT, Json(Refusal::failed(text))).into_response())
         }
+    }
+}
+
+async fn apply(State(handle): State<Handle>, Extension(peer): Extension<Peer>, body: Body) -> Response {
+    let arrived = match arrive(body).await {
+        Ok(arrived) => arrived,
+        Err(response) => return response,
     };
     answer(move || {
-        let request: ApplyRequest = serde_json::from_slice(&bytes).map_err(|error| {
-            Refusal::invalid(format!("the request is no JSON of the right form: {error}"))
-        })?;
-        drop((bytes, arriving));
+        let request: ApplyRequest = arrived.read()?;
         let rules = Rules::new(request.bundle).map_err(|errors| Refusal::invalid(format!("{errors:#}")))?;
         let confirm_within = request.confirm_within_ms.map(Duration::from_millis);
         handle.change(Change::Apply { rules: Box::new(rules), confirm_within }, &peer.to_string())

@@ -64,6 +64,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
             rules: rules.ruleset.rules.len(),
             services: rules.ruleset.services.len(),
             sets: rules.ruleset.sets.len(),
+            edited_sets: writer.overlays.keys().cloned().collect(),
         },
         pending: state.pending.as_ref().zip(*deadline).map(|(pending, deadline)| PendingFacts {
             previous: pending.previous.clone(),

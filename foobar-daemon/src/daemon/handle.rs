@@ -5,11 +5,13 @@ use std::{
     time::Duration,
 };
 
+use ipnet::IpNet;
+
 use super::start::Rules;
 use crate::{
-    control::protocol::{Changed, Refusal, RulesInForce, Status},
+    control::protocol::{Changed, Refusal, RulesInForce, SetInForce, Status},
     dataplane::counters::CounterReader,
-    rules::model::ServicePort,
+    rules::{model::ServicePort, sets::edit::SetEdit},
 };
 
 /// How long a look waits for the writer, which may be loading a ruleset. Scrapers wait for ten seconds by default.
@@ -34,6 +36,10 @@ pub enum Request {
     Facts(SyncSender<Facts>),
     /// Tell the rules in force.
     Rules(SyncSender<Result<RulesInForce, Refusal>>),
+    /// Tell the sets in force.
+    Sets(SyncSender<Vec<SetInForce>>),
+    /// Tell a set in force with its entries.
+    Set(String, SyncSender<Result<(SetInForce, Vec<IpNet>), Refusal>>),
     /// Change something.
     Change(Asked),
     /// Look after the interfaces: one of them has changed.
@@ -76,8 +82,21 @@ pub enum Change {
     Rollback,
     /// Put the rule files of `--rules` in force.
     Reload,
+    /// Change the entries of a set; the rules stay.
+    EditSet(AskedEdit),
     /// Take the filter away and end.
     Detach,
+}
+
+/// A change of the entries of a set.
+#[derive(Debug)]
+pub struct AskedEdit {
+    /// Name of the set.
+    pub name: String,
+    /// What becomes of its entries.
+    pub edit: SetEdit,
+    /// How many of the given entries had bits behind the prefix, which were set to zero.
+    pub masked: usize,
 }
 
 /// What is, for `status` and metrics.
@@ -103,6 +122,16 @@ impl Handle {
     /// Asks for the rules in force.
     pub fn rules(&self) -> Result<RulesInForce, Refusal> {
         self.ask(LOOK_TIME, Request::Rules)?
+    }
+
+    /// Asks for the sets in force.
+    pub fn sets(&self) -> Result<Vec<SetInForce>, Refusal> {
+        self.ask(LOOK_TIME, Request::Sets)
+    }
+
+    /// Asks for a set in force and its entries.
+    pub fn set(&self, name: String) -> Result<(SetInForce, Vec<IpNet>), Refusal> {
+        self.ask(LOOK_TIME, |reply| Request::Set(name, reply))?
     }
 
     /// Has something changed, and waits until it is.

@@ -4,6 +4,7 @@
 //! send it requests through a [`handle`].
 
 pub mod handle;
+pub mod sets;
 pub mod start;
 pub mod summary;
 pub mod writer;
@@ -48,6 +49,7 @@ use crate::{
     env::Env,
     metrics::serve,
     outcome::Outcome,
+    rules::sets::masked_words,
     state::{store::Store, unix_ms},
 };
 
@@ -195,8 +197,18 @@ fn listen(settings: &Settings) -> Result<TcpListener> {
 
 /// Remembers what is to be in force, then puts it in force.
 fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -> Result<Writer> {
-    let Start { rules, compiled, slots, slots_before, state, state_before, confirm_within, why, problems } =
-        start;
+    let Start {
+        rules,
+        laid,
+        compiled,
+        slots,
+        slots_before,
+        state,
+        state_before,
+        confirm_within,
+        why,
+        problems,
+    } = start;
     let started_unix_ms = unix_ms((env.now)());
     for problem in &problems {
         tracing::error!("{problem}");
@@ -217,6 +229,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
             tracing::error!("remember that nothing was changed: {error:#}");
         }
     })?;
+    laid.forget_void(&store);
     for attachment in filter.attachments() {
         let mode = attachment.mode.map_or("no", |mode| mode.label());
         if let Some(why) = &attachment.fallback {
@@ -231,6 +244,12 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         rules.ruleset.rules.len(),
         state.generation
     );
+    for masked in masked_words(&rules.ruleset) {
+        tracing::warn!("{masked}");
+    }
+    for name in laid.overlays.keys() {
+        tracing::info!("the set {name} is as it was changed at runtime");
+    }
     if let Some(within) = confirm_within {
         tracing::warn!("it is taken back in {} s unless `foobar rules confirm` is said", within.as_secs());
     }
@@ -247,6 +266,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         slots,
         filter,
         rules,
+        overlays: laid.overlays,
         deadline,
         last_reload,
         now: env.now,

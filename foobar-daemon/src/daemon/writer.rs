@@ -11,8 +11,9 @@ use foobar_common::verdict::{Reason, Verdict};
 use sd_notify::NotifyState;
 
 use super::{
-    handle::{Asked, Change, Facts, QUEUE, Request},
+    handle::{Asked, AskedEdit, Change, Facts, QUEUE, Request},
     notify,
+    sets::{Laid, edits},
     start::{Rules, compile_with, files_hash},
 };
 use crate::{
@@ -21,6 +22,10 @@ use crate::{
     dataplane::filter::{Filter, Tended},
     outcome::InvalidInput,
     rates::Sample,
+    rules::{
+        compile::CompiledRuleset,
+        sets::{masked_words, overlay::Overlay},
+    },
     slots::Slots,
     state::{Conflict, Occasion, State, store::Store, unix_ms},
 };
@@ -48,6 +53,8 @@ pub struct Writer {
     pub filter: Filter,
     /// The rules in force.
     pub rules: Rules,
+    /// What of their sets was changed at runtime; the store has the same.
+    pub overlays: BTreeMap<String, Overlay>,
     /// When unconfirmed rules are taken back.
     pub deadline: Option<Instant>,
     /// How the last attempt to put rules in force ended.
@@ -101,6 +108,8 @@ impl Writer {
                 match next {
                     Ok(Request::Facts(reply)) => drop(reply.send(self.facts())),
                     Ok(Request::Rules(reply)) => drop(reply.send(self.rules_in_force())),
+                    Ok(Request::Sets(reply)) => drop(reply.send(self.sets())),
+                    Ok(Request::Set(name, reply)) => drop(reply.send(self.set(&name))),
                     Ok(Request::Tend) => self.tend(),
                     // Nobody can tell one reload from two that have not begun.
                     Ok(Request::Change(asked))
@@ -155,9 +164,21 @@ impl Writer {
             Change::Confirm => ("confirm", self.confirm()),
             Change::Rollback => ("rollback", self.roll_back(by)),
             Change::Reload => ("reload", self.reload(by)),
+            Change::EditSet(asked) => return self.edit_set_and_tell(asked, by),
             Change::Detach => ("detach", Err(Refusal::failed("the daemon is ending"))),
         };
         self.report(what, by, &result);
+        result
+    }
+
+    /// A change of a set is none of the rules, so `status` goes on telling how the last one of these went.
+    fn edit_set_and_tell(&mut self, asked: AskedEdit, by: &str) -> Result<Changed, Refusal> {
+        let name = asked.name.clone();
+        let result = self.edit_set(asked, by);
+        match &result {
+            Ok(changed) => tracing::info!("{} by {by}", changed.message),
+            Err(refusal) => tracing::error!("change of the set {name} by {by} failed: {}", refusal.error),
+        }
         result
     }
 
@@ -190,7 +211,7 @@ impl Writer {
         }
         let occasion = self.occasion(by);
         let next = self.state.with_ruleset(&rules.hash, confirm_within, &occasion).map_err(conflict)?;
-        self.put_in_force(next, rules)?;
+        let void = self.put_in_force(next, rules)?;
         self.deadline = confirm_within.map(|within| Instant::now() + within);
         let kept = match confirm_within {
             Some(within) => format!(
@@ -199,7 +220,7 @@ impl Writer {
             ),
             None => String::new(),
         };
-        Ok(self.changed(format!("{} are in force{kept}", self.rules_words())))
+        Ok(self.changed(format!("{} are in force{kept}{void}", self.rules_words())))
     }
 
     fn confirm(&mut self) -> Result<Changed, Refusal> {
@@ -214,9 +235,9 @@ impl Writer {
         let next = self.state.rolled_back(&self.occasion(by)).map_err(conflict)?;
         let hash = next.in_force.clone().unwrap_or_default();
         let rules = self.store.ruleset(&hash).and_then(Rules::new).map_err(failed)?;
-        self.put_in_force(next, rules)?;
+        let void = self.put_in_force(next, rules)?;
         self.deadline = None;
-        Ok(self.changed(format!("{} are back in force", self.rules_words())))
+        Ok(self.changed(format!("{} are back in force{void}", self.rules_words())))
     }
 
     fn reload(&mut self, by: &str) -> Result<Changed, Refusal> {
@@ -229,11 +250,11 @@ impl Writer {
     fn reload_files(&mut self, by: &str) -> Result<Changed, Refusal> {
         // Whether it is the time for new rules at all is asked first: reading them may take long.
         self.state.nothing_waits(unix_ms((self.now)())).map_err(conflict)?;
-        let rules = Rules::from_files(&self.settings.rules).map_err(refusal)?;
+        let rules = Rules::from_files(&self.settings).map_err(refusal)?;
         let occasion = Occasion { by, unix_ms: unix_ms((self.now)()), files: Some(rules.hash.clone()) };
         let next = self.state.with_ruleset(&rules.hash, None, &occasion).map_err(conflict)?;
-        self.put_in_force(next, rules)?;
-        Ok(self.changed(format!("{} are in force", self.rules_words())))
+        let void = self.put_in_force(next, rules)?;
+        Ok(self.changed(format!("{} are in force{void}", self.rules_words())))
     }
 
     fn take_back_unconfirmed(&mut self) {
@@ -245,34 +266,52 @@ impl Writer {
         self.report("rollback", by, &result);
     }
 
-    /// Puts rules in force and remembers `next`; if anything fails, the old rules are in force and remembered.
-    fn put_in_force(&mut self, next: State, rules: Rules) -> Result<(), Refusal> {
+    /// Puts rules in force and remembers `next`; if anything fails, the old rules are in force and remembered. Gives
+    /// what there is to say of changes of sets that the rules make void.
+    fn put_in_force(&mut self, next: State, mut rules: Rules) -> Result<String, Refusal> {
+        let laid = Laid::over(&mut rules.ruleset, &self.overlays, |name, _, set| {
+            let present = self.rules.ruleset.sets.get(name).unwrap_or(set);
+            Ok(present.entries.clone())
+        })
+        .map_err(failed)?;
         let mut slots = self.slots.clone();
         let reader = self.filter.counter_reader();
         let counted = |slot| reader.rule_slot(slot);
-        let compiled =
-            compile_with(&mut slots, &rules.ruleset, &self.settings.interfaces, &counted).map_err(refusal)?;
+        let sets = Some(self.filter.sets());
+        let compiled = compile_with(&mut slots, &rules.ruleset, &self.settings.interfaces, &counted, sets)
+            .map_err(refusal)?;
         // All is written before the swap: a daemon that is killed after it knows what is in force, and who owns
         // the slots that count it.
         self.store.add_ruleset(&rules.bundle).map_err(failed)?;
         slots.save(&self.store.slots()).map_err(failed)?;
-        let old_programs = self.filter.programs();
-        let swapped = self
-            .store
-            .set_state(&next)
-            .and_then(|()| self.filter.swap(&compiled).context("put the rules in force"));
+        let swapped =
+            self.store.set_state(&next).and_then(|()| self.swap(&compiled).context("put the rules in force"));
         if let Err(error) = swapped {
             self.remember_old(slots);
             return Err(failed(error));
         }
+        for masked in masked_words(&rules.ruleset) {
+            tracing::warn!("{masked}");
+        }
+        // A daemon that is killed before this finds at its start that they are void.
+        laid.forget_void(&self.store);
+        let void = laid.void_words();
+        self.overlays = laid.overlays;
+        self.slots = slots;
+        self.state = next;
+        self.rules = rules;
+        Ok(void)
+    }
+
+    /// Swaps the programs, and goes on with the account of their runs.
+    pub(super) fn swap(&mut self, compiled: &CompiledRuleset) -> Result<()> {
+        let old_programs = self.filter.programs();
+        self.filter.swap(compiled)?;
         for program in old_programs.unwrap_or_default() {
             let before = self.runs_before.entry(program.program).or_default();
             before.runs += program.runs;
             before.run_time_ns += program.run_time_ns;
         }
-        self.slots = slots;
-        self.state = next;
-        self.rules = rules;
         Ok(())
     }
 
@@ -340,6 +379,7 @@ impl Writer {
             bundle: self.rules.bundle.clone(),
             rules: counters.rules.into_iter().map(|(id, counter)| (id, counter.into())).collect(),
             reasons: reasons.collect(),
+            edited_sets: self.overlays.iter().map(|(name, overlay)| (name.clone(), edits(overlay))).collect(),
         })
     }
 
@@ -351,7 +391,7 @@ impl Writer {
             Ok(()) => {
                 let message = format!("the filter is taken away from {interfaces}; the daemon ends");
                 tracing::info!("detach by {by}: {message}");
-                Ok(Changed { message, hash: None, generation })
+                Ok(Changed { message, hash: None, generation, set: None })
             }
             Err(error) => {
                 tracing::error!("detach by {by} failed: {error:#}");
@@ -382,11 +422,11 @@ impl Writer {
     }
 
     fn occasion<'a>(&self, by: &'a str) -> Occasion<'a> {
-        Occasion { by, unix_ms: unix_ms((self.now)()), files: files_hash(&self.settings.rules) }
+        Occasion { by, unix_ms: unix_ms((self.now)()), files: files_hash(&self.settings) }
     }
 
-    fn changed(&self, message: String) -> Changed {
-        Changed { message, hash: Some(self.rules.hash.clone()), generation: self.state.generation }
+    pub(super) fn changed(&self, message: String) -> Changed {
+        Changed { message, hash: Some(self.rules.hash.clone()), generation: self.state.generation, set: None }
     }
 
     fn rules_words(&self) -> String {
@@ -404,11 +444,11 @@ fn conflict(Conflict(text): Conflict) -> Refusal {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "made for map_err")]
-fn failed(error: anyhow::Error) -> Refusal {
+pub(super) fn failed(error: anyhow::Error) -> Refusal {
     Refusal::failed(format!("{error:#}"))
 }
 
-fn refusal(error: anyhow::Error) -> Refusal {
+pub(super) fn refusal(error: anyhow::Error) -> Refusal {
     if error.chain().any(<dyn std::error::Error>::is::<InvalidInput>) {
         Refusal::invalid(format!("{error:#}"))
     } else {

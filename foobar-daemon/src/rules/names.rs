@@ -1,6 +1,7 @@
 //! The words of the rule language for numbers on the wire.
 
 use foobar_common::flow::protocol;
+use ipnet::IpNet;
 
 /// Protocols that have a name, with their numbers (IANA, Assigned Internet Protocol Numbers).
 pub const PROTOCOLS: [(&str, u8); 8] = [
@@ -101,6 +102,15 @@ pub fn icmp_name(protocol: u8, kind: u8, code: Option<u8>) -> String {
     match code {
         Some(code) => format!("{kind}/{code}"),
         None => kind,
+    }
+}
+
+/// An address as an address, a prefix as a prefix.
+pub fn prefix_words(prefix: &IpNet) -> String {
+    if prefix.prefix_len() == prefix.max_prefix_len() {
+        prefix.addr().to_string()
+    } else {
+        prefix.to_string()
     }
 }
 

@@ -1,7 +1,8 @@
 //! What the daemon remembers of its decisions: which rules are in force, and what would undo them.
 //!
-//! Everything here is computed from values; [`store`] puts it on disk.
+//! Everything here is computed from values; [`store`] puts it on disk, and [`sets`] what was changed of sets.
 
+pub mod sets;
 pub mod store;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

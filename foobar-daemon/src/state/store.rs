@@ -15,22 +15,22 @@ use super::State;
 use crate::rules::bundle::Bundle;
 
 /// Version of the files; another one is refused.
-const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 /// How many rulesets are kept beside those that the state refers to.
 const KEPT_RULESETS: usize = 10;
 
 /// The state folder, locked: one daemon has it at a time.
 #[derive(Debug)]
 pub struct Store {
-    folder: PathBuf,
+    pub(super) folder: PathBuf,
     /// Locked as long as it is open.
     _lock: File,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Versioned<T> {
-    version: u32,
-    state: T,
+pub(super) struct Versioned<T> {
+    pub(super) version: u32,
+    pub(super) state: T,
 }
 
 impl Store {
@@ -40,8 +40,10 @@ impl Store {
     /// When another daemon has it, with its process id, and when it cannot be written to.
     pub fn open(folder: &Path) -> Result<Self> {
         let shown = folder.display();
-        fs::create_dir_all(folder.join("rulesets"))
-            .with_context(|| format!("make the state folder {shown}; name another with --state"))?;
+        for part in ["rulesets", "sets"] {
+            fs::create_dir_all(folder.join(part))
+                .with_context(|| format!("make the state folder {shown}; name another with --state"))?;
+        }
         let path = folder.join("lock");
         let mut lock =
             File::options().create(true).read(true).write(true).truncate(false).open(&path).with_context(
@@ -167,7 +169,7 @@ fn holder(lock: &mut File) -> String {
 }
 
 /// Reads a JSON file; `None` if there is none.
-fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+pub(super) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(serde_json::from_slice(&bytes)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -175,13 +177,24 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     }
 }
 
-/// Writes a JSON file so that after a crash either the old or the new one is there, whole.
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let beside = path.with_extension("json.new");
+/// Writes a JSON file; see [`write_file`].
+pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    write_file(path, &serde_json::to_vec(value)?)
+}
+
+/// Writes a file so that after a crash either the old or the new one is there, whole.
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
     let mut file = File::create(&beside)?;
-    file.write_all(&serde_json::to_vec(value)?)?;
+    file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;
+    sync_folder(path)
+}
+
+/// Has the names in the folder of a file outlive a crash.
+pub(super) fn sync_folder(path: &Path) -> Result<()> {
     if let Some(folder) = path.parent() {
         File::open(folder)?.sync_all()?;
     }

@@ -12,6 +12,7 @@ use crate::{
     rules::{
         bundle::Bundle,
         check::{self, Finding, SshSession},
+        sets::masked_words,
     },
 };
 
@@ -38,15 +39,21 @@ pub struct Args {
     /// Take the rules back after this time unless they are confirmed, as 60s or 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     confirm_within: Option<Duration>,
+    /// In set files, set bits behind a prefix to zero, where they are errors otherwise, and say how many
+    #[arg(long)]
+    lenient: bool,
     #[command(flatten)]
     target: Target,
 }
 
 /// Runs the command.
 pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
-    let bundle = Bundle::read(&args.path)?;
+    let bundle = Bundle::read(&args.path)?.lenient(args.lenient);
     // The daemon reads them again; here an error is told even if it does not run.
     let ruleset = bundle.parse().map_err(InvalidInput::from)?;
+    for masked in masked_words(&ruleset) {
+        writeln!(env.err, "foobar: note: {masked}")?;
+    }
     let session = SshSession::from_environment(|name| std::env::var(name).ok());
     if let Some(finding) = session.and_then(|session| check::lock_out(&ruleset, &session)) {
         let Finding { message, help, .. } = finding;

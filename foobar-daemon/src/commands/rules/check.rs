@@ -12,6 +12,7 @@ use crate::{
         check::{self, Finding, Kind, Severity, SshSession, Subject},
         file::{Position, Positions},
         model::Ruleset,
+        sets::masked_words,
     },
 };
 
@@ -23,6 +24,9 @@ const SHOWN_MAX: usize = 200;
 pub struct Args {
     /// Rule file, or folder whose *.toml are read in the order of their names as one
     pub path: PathBuf,
+    /// In set files, set bits behind a prefix to zero, where they are errors otherwise, and say how many
+    #[arg(long)]
+    pub lenient: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -43,7 +47,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
 pub fn run_in(args: &Args, session: Option<&SshSession>, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     let path = args.path.display().to_string();
     let bundle = match Bundle::read(&args.path) {
-        Ok(bundle) => bundle,
+        Ok(bundle) => bundle.lenient(args.lenient),
         Err(error) => {
             if args.json {
                 let errors = [json!({ "file": path, "message": format!("{error:#}") })];
@@ -74,6 +78,7 @@ pub fn run_in(args: &Args, session: Option<&SshSession>, env: &mut Env<'_>) -> a
             "rules": ruleset.rules.len(),
             "sets": ruleset.sets.len(),
             "services": ruleset.services.len(),
+            "masked": ruleset.sets.values().map(|set| set.masked).sum::<usize>(),
         });
         writeln!(env.out, "{report}")?;
         return Ok(Outcome::Done);
@@ -88,6 +93,9 @@ pub fn run_in(args: &Args, session: Option<&SshSession>, env: &mut Env<'_>) -> a
     }
     if is_much {
         writeln!(env.out, "… and {} more (all with --json)", findings.len() - SHOWN_MAX)?;
+    }
+    for masked in masked_words(&ruleset) {
+        writeln!(env.out, "{path}: note: {masked}")?;
     }
     writeln!(env.out, "{path}: {}", summary(&ruleset, &findings))?;
     Ok(Outcome::Done)
@@ -203,7 +211,7 @@ mod tests {
         fs::write(&path, text).unwrap();
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut env = Env { out: &mut out, err: &mut err, color: false, now: SystemTime::now };
-        let (code, said) = match run_in(&Args { path, json }, session, &mut env) {
+        let (code, said) = match run_in(&Args { path, lenient: false, json }, session, &mut env) {
             Ok(outcome) => (outcome.exit_code(), String::new()),
             Err(error) => (outcome::exit_code(&error), format!("{error:#}")),
         };

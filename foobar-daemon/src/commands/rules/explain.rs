@@ -34,6 +34,9 @@ pub struct Args {
     /// The interface through which it comes in
     #[arg(long, default_value = "", hide_default_value = true)]
     pub interface: String,
+    /// In set files, set bits behind a prefix to zero, where they are errors otherwise, and say how many
+    #[arg(long)]
+    pub lenient: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -46,7 +49,7 @@ pub struct Args {
 pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     let packet = packet::parse(&args.packet)
         .map_err(|error| InvalidInput(format!("read the packet {:?}: {error}", args.packet)))?;
-    let (ruleset, positions) = Bundle::read(&args.path)?.parse_with_positions()?;
+    let (ruleset, positions) = Bundle::read(&args.path)?.lenient(args.lenient).parse_with_positions()?;
     let evaluation = evaluate::evaluate(&ruleset, &packet, &args.interface);
     let passed = passed_over(&ruleset, &evaluation, &packet, &args.interface);
     let words = match &packet {
@@ -138,7 +141,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rules.toml");
         fs::write(&path, RULES).unwrap();
-        let args = Args { path, packet: packet.to_owned(), interface: interface.to_owned(), json };
+        let args =
+            Args { path, packet: packet.to_owned(), interface: interface.to_owned(), lenient: false, json };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut env = Env { out: &mut out, err: &mut err, color: false, now: SystemTime::now };
         match run(&args, &mut env) {

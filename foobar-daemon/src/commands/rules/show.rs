@@ -1,6 +1,6 @@
 //! `foobar rules show`.
 
-use std::io::Write;
+use std::{collections::BTreeMap, io::Write};
 
 use anyhow::{Context as _, Result};
 use foobar_common::verdict::Reason;
@@ -8,9 +8,10 @@ use serde::Serialize;
 
 use super::words::{self, Setting};
 use crate::{
+    commands::set::edits_words,
     control::{
         client::Target,
-        protocol::{self, Counted, ReasonCounted, RulesInForce},
+        protocol::{self, Counted, ReasonCounted, RulesInForce, SetEdits},
     },
     env::Env,
     outcome::Outcome,
@@ -39,6 +40,8 @@ pub struct Args {
 struct Shown {
     hash: String,
     generation: u64,
+    /// Sets whose entries are not those of the rule files.
+    edited_sets: BTreeMap<String, SetEdits>,
     /// What a packet meets before the rules, in order, and the policy after them.
     steps: Vec<Step>,
     rules: Vec<ShownRule>,
@@ -119,12 +122,22 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
             line: words::conditions_line(rule),
         })
         .collect();
-    Shown { hash: in_force.hash.clone(), generation: in_force.generation, steps, rules }
+    Shown {
+        hash: in_force.hash.clone(),
+        generation: in_force.generation,
+        edited_sets: in_force.edited_sets.clone(),
+        steps,
+        rules,
+    }
 }
 
 fn print(shown: &Shown, out: &mut dyn Write) -> Result<()> {
-    let Shown { hash, generation, steps, rules } = shown;
-    writeln!(out, "ruleset {hash}, generation {generation}\n")?;
+    let Shown { hash, generation, edited_sets, steps, rules } = shown;
+    writeln!(out, "ruleset {hash}, generation {generation}")?;
+    for (name, edits) in edited_sets {
+        writeln!(out, "set {name} was {}", edits_words(edits))?;
+    }
+    writeln!(out)?;
     let width = rules.iter().map(|rule| rule.id.chars().count()).max().unwrap_or(0).max(14);
     for Step { name, settings, counters } in steps {
         let words: Vec<String> = settings
@@ -159,8 +172,6 @@ fn columns(Counted { packets, bytes }: Counted) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
     use crate::rules::bundle::Bundle;
 
@@ -181,6 +192,7 @@ mod tests {
             generation: 2,
             bundle,
             rules: BTreeMap::from([("web".to_owned(), counted)]),
+            edited_sets: BTreeMap::new(),
             reasons: vec![reason("policy", "drop"), reason("rule", "accept"), reason("ip_length", "drop")],
         }
     }

@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use foobar_common::flow::Direction;
-use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::rules::{
@@ -101,23 +100,14 @@ pub(super) fn settings_of_failsafe(failsafe: &Failsafe) -> Vec<Setting> {
     let Failsafe { ports, peers, never_ban } = failsafe;
     vec![
         Setting { key: "ports", value: list(ports) },
-        Setting { key: "peers", value: list(peers.iter().map(prefix)) },
-        Setting { key: "never_ban", value: list(never_ban.iter().map(prefix)) },
+        Setting { key: "peers", value: list(peers.iter().map(names::prefix_words)) },
+        Setting { key: "never_ban", value: list(never_ban.iter().map(names::prefix_words)) },
     ]
 }
 
 /// The ports of each service, by its name.
 pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
     services.iter().map(|Service { name, ports, .. }| (name.as_str(), list(ports))).collect()
-}
-
-/// An address as an address, a prefix as a prefix.
-pub(super) fn prefix(prefix: &IpNet) -> String {
-    if prefix.prefix_len() == prefix.max_prefix_len() {
-        prefix.addr().to_string()
-    } else {
-        prefix.to_string()
-    }
 }
 
 /// Words with commas between them.
@@ -128,7 +118,7 @@ pub(super) fn list(words: impl IntoIterator<Item = impl ToString>) -> String {
 fn addresses(condition: &AddressCondition) -> String {
     let AddressCondition { include, exclude } = condition;
     let word = |one: &AddressMatch| match one {
-        AddressMatch::Prefix(one) => prefix(one),
+        AddressMatch::Prefix(one) => names::prefix_words(one),
         AddressMatch::Set(name) => format!("@{name}"),
     };
     list(include.iter().map(word).chain(exclude.iter().map(|one| format!("!{}", word(one)))))

@@ -1,17 +1,20 @@
 //! Which rules a daemon starts with, compiled; nothing is changed yet.
 
-use std::{path::Path, time::Duration};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow};
 
+use super::sets::Laid;
 use crate::{
     config::{DEFAULT_RULES, Settings},
     dataplane::counters::pinned_rule_slot,
     outcome::InvalidInput,
     rules::{
         bundle::Bundle,
-        compile::{CompiledRuleset, compile},
+        compile::{CompiledRuleset, Sets, compile_with_sets},
+        file::Position,
         model::Ruleset,
+        sets::{self, SetFacts, SetTable},
     },
     slots::Slots,
     state::{Confirmation, Occasion, RulesetSource, State, plan_start, store::Store},
@@ -20,8 +23,10 @@ use crate::{
 /// Everything that is to be put in force.
 #[derive(Debug)]
 pub struct Start {
-    /// The rules.
+    /// The rules, with what was changed of sets at runtime.
     pub rules: Rules,
+    /// What was changed of sets at runtime.
+    pub laid: Laid,
     /// Compiled with the slots of `slots`.
     pub compiled: CompiledRuleset,
     /// The book of slots with these rules in it.
@@ -47,8 +52,10 @@ pub struct Rules {
     pub bundle: Bundle,
     /// Their hash.
     pub hash: String,
-    /// What they say.
+    /// What they say; in force, sets have the entries that they were given at runtime.
     pub ruleset: Ruleset,
+    /// Where each set is given.
+    pub set_places: BTreeMap<String, Position>,
 }
 
 impl Rules {
@@ -57,16 +64,16 @@ impl Rules {
     /// # Errors
     /// [`InvalidInput`] with all that is wrong in them.
     pub fn new(bundle: Bundle) -> Result<Self> {
-        let ruleset = bundle.parse().map_err(InvalidInput::from)?;
-        Ok(Self { hash: bundle.hash(), bundle, ruleset })
+        let (ruleset, positions) = bundle.parse_with_positions().map_err(InvalidInput::from)?;
+        Ok(Self { hash: bundle.hash(), bundle, ruleset, set_places: positions.sets })
     }
 
     /// Reads the rule files of `--rules`.
     ///
     /// # Errors
     /// As [`Rules::new`], and when they cannot be read.
-    pub fn from_files(path: &Path) -> Result<Self> {
-        read_files(path).and_then(Self::new)
+    pub fn from_files(settings: &Settings) -> Result<Self> {
+        read_files(settings).and_then(Self::new)
     }
 }
 
@@ -74,8 +81,9 @@ impl Rules {
 ///
 /// # Errors
 /// [`InvalidInput`] with what to do.
-fn read_files(path: &Path) -> Result<Bundle> {
-    read_files_or_explain(path, Path::new(DEFAULT_RULES))
+fn read_files(settings: &Settings) -> Result<Bundle> {
+    let bundle = read_files_or_explain(&settings.rules, Path::new(DEFAULT_RULES))?;
+    Ok(bundle.lenient(settings.lenient))
 }
 
 fn read_files_or_explain(path: &Path, default: &Path) -> Result<Bundle> {
@@ -91,8 +99,8 @@ fn read_files_or_explain(path: &Path, default: &Path) -> Result<Bundle> {
 }
 
 /// The hash of the rule files of `--rules`, if they can be read.
-pub fn files_hash(path: &Path) -> Option<String> {
-    read_files(path).ok().map(|bundle| bundle.hash())
+pub fn files_hash(settings: &Settings) -> Option<String> {
+    read_files(settings).ok().map(|bundle| bundle.hash())
 }
 
 /// Chooses the rules, and compiles them.
@@ -102,7 +110,7 @@ pub fn files_hash(path: &Path) -> Option<String> {
 pub fn prepare(store: &Store, settings: &Settings, unix_ms: u64) -> Result<Start> {
     let state_before = store.state()?;
     let slots_before = Slots::load(&store.slots())?;
-    let files = read_files(&settings.rules);
+    let files = read_files(settings);
     let files_hash = files.as_ref().ok().map(Bundle::hash);
     let plan = plan_start(&state_before, files_hash.as_deref(), unix_ms);
     let mut files = Some(files);
@@ -118,13 +126,14 @@ pub fn prepare(store: &Store, settings: &Settings, unix_ms: u64) -> Result<Start
             RulesetSource::Store(hash) => store.ruleset(hash),
         };
         let mut slots = slots_before.clone();
-        let used = bundle.and_then(Rules::new).and_then(|rules| {
+        let used = bundle.and_then(Rules::new).and_then(|mut rules| {
+            let laid = Laid::from_store(store, &mut rules.ruleset)?;
             let counted = |slot| pinned_rule_slot(&settings.pins, slot);
-            let compiled = compile_with(&mut slots, &rules.ruleset, &settings.interfaces, &counted)?;
-            Ok((rules, compiled))
+            let compiled = compile_with(&mut slots, &rules.ruleset, &settings.interfaces, &counted, None)?;
+            Ok((rules, laid, compiled))
         });
         match used {
-            Ok((rules, compiled)) => {
+            Ok((rules, laid, compiled)) => {
                 let by = match plan.confirmation {
                     Confirmation::TooLate => "start, after a confirmation that did not come",
                     Confirmation::Left(_) | Confirmation::NotWaited => "start",
@@ -136,6 +145,7 @@ pub fn prepare(store: &Store, settings: &Settings, unix_ms: u64) -> Result<Start
                 let confirm_within = state.pending.as_ref().and_then(|pending| pending.left(unix_ms));
                 return Ok(Start {
                     rules,
+                    laid,
                     compiled,
                     slots,
                     slots_before,
@@ -154,7 +164,8 @@ pub fn prepare(store: &Store, settings: &Settings, unix_ms: u64) -> Result<Start
     Err(problems.fold(first, |error, next| error.context(format!("{next:#}"))))
 }
 
-/// Gives the rules their counter slots, and compiles them.
+/// Gives the rules their counter slots, and compiles them. The table of sets in force is kept where it says the
+/// same.
 ///
 /// # Errors
 /// [`InvalidInput`]: says what there is too much of.
@@ -163,11 +174,23 @@ pub fn compile_with(
     ruleset: &Ruleset,
     interfaces: &[String],
     counted: &dyn Fn(u32) -> Result<foobar_common::counters::Counter>,
+    sets_in_force: Option<Arc<SetFacts>>,
 ) -> Result<CompiledRuleset> {
     let assigned = slots
         .assign(ruleset, interfaces, counted)
         .context("give every rule, service and interface a counter")?;
-    compile(ruleset, &assigned).map_err(|error| InvalidInput(format!("compile the rules: {error:#}")).into())
+    let compiled = sets_for(ruleset, sets_in_force)
+        .and_then(|sets| compile_with_sets(ruleset, &assigned, sets))
+        .map_err(|error| InvalidInput(format!("compile the rules: {error:#}")))?;
+    Ok(compiled)
+}
+
+fn sets_for(ruleset: &Ruleset, in_force: Option<Arc<SetFacts>>) -> Result<Sets> {
+    let is_same = |facts: &Arc<SetFacts>| facts.digest == sets::digest(&sets::named_sets(ruleset));
+    match in_force.filter(is_same) {
+        Some(facts) => Ok(Sets::Kept(facts)),
+        None => Ok(Sets::New(Arc::new(SetTable::build(ruleset)?))),
+    }
 }
 
 #[cfg(test)]

@@ -41,7 +41,7 @@ impl Place {
 
     fn apply(&self, text: &str, confirm_within: Option<Duration>, unix_ms: u64) {
         let bundle = Bundle::of_text("applied.toml", text);
-        let occasion = Occasion { by: "a test", unix_ms, files: files_hash(&self.settings.rules) };
+        let occasion = Occasion { by: "a test", unix_ms, files: files_hash(&self.settings) };
         let state = self.store.state().unwrap().with_ruleset(&bundle.hash(), confirm_within, &occasion);
         self.remember(&bundle, &state.unwrap());
     }

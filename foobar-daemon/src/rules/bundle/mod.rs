@@ -5,7 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::Read as _,
+    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -33,6 +33,9 @@ pub struct Bundle {
     pub files: Vec<SourceFile>,
     /// The texts of the set files, by the name that the rule file gives them.
     pub attachments: BTreeMap<String, String>,
+    /// Whether bits behind a prefix are set to zero in set files, where they are errors otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub lenient: bool,
 }
 
 /// A rule file.
@@ -80,12 +83,15 @@ impl Bundle {
         if errors.is_empty() { Ok(bundle) } else { Err(InvalidInput::from(FileErrors::new(errors)).into()) }
     }
 
+    /// The same, read as [`Bundle::lenient`] says.
+    #[must_use]
+    pub fn lenient(self, lenient: bool) -> Self {
+        Self { lenient, ..self }
+    }
+
     /// A bundle of one rule file without set files: for tests, and for texts that come from elsewhere.
     pub fn of_text(name: &str, text: &str) -> Self {
-        Self {
-            files: vec![SourceFile { name: name.to_owned(), text: text.to_owned() }],
-            attachments: BTreeMap::new(),
-        }
+        Self { files: vec![SourceFile { name: name.to_owned(), text: text.to_owned() }], ..Self::default() }
     }
 
     /// Reads what the texts say.
@@ -101,7 +107,8 @@ impl Bundle {
         file::read(self)
     }
 
-    /// SHA-256 over the files' names (without their folders) and texts, in hexadecimal digits.
+    /// SHA-256 over the files' names (without their folders) and texts, in hexadecimal digits. That they are read
+    /// leniently counts, too.
     pub fn hash(&self) -> String {
         let mut hasher = Sha256::new();
         let mut field = |bytes: &[u8]| {
@@ -122,9 +129,17 @@ impl Bundle {
             field(name.as_bytes());
             field(text.as_bytes());
         }
-        let digits = |byte: &u8| [byte >> 4, byte & 15].map(|half| char::from_digit(half.into(), 16));
-        hasher.finalize().iter().flat_map(digits).flatten().collect()
+        if self.lenient {
+            field(b"lenient");
+        }
+        hexadecimal(&hasher.finalize())
     }
+}
+
+/// Bytes as hexadecimal digits.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    let digits = |byte: &u8| [byte >> 4, byte & 15].map(|half| char::from_digit(half.into(), 16));
+    bytes.iter().flat_map(digits).flatten().collect()
 }
 
 /// The rule files that a path stands for, and the folder that set files are relative to.
@@ -163,9 +178,25 @@ fn read_text(path: &Path, what: &str, limit: u64) -> Result<String> {
     if !kind.is_file() {
         return Err(failed("it is not a regular file; name a file"));
     }
+    let file = fs::File::open(path).map_err(|error| failed(&error.to_string()))?;
+    read_all(file, path, what, limit)
+}
+
+/// The text of a set file that is read from anywhere; errors call it by this name.
+///
+/// # Errors
+/// [`InvalidInput`] when it cannot be read, is no UTF-8 text or is too long.
+pub fn read_set(source: impl Read, name: &Path) -> Result<String> {
+    read_all(source, name, "set file", SET_FILE_MAX)
+}
+
+fn read_all(source: impl Read, path: &Path, what: &str, limit: u64) -> Result<String> {
+    let operation = format!("read {what}");
+    let failed = |cause: &str| invalid(path, &operation, cause);
     let mut bytes = Vec::new();
-    fs::File::open(path)
-        .and_then(|file| file.take(limit.saturating_add(1)).read_to_end(&mut bytes))
+    source
+        .take(limit.saturating_add(1))
+        .read_to_end(&mut bytes)
         .map_err(|error| failed(&error.to_string()))?;
     if bytes.len() as u64 > limit {
         return Err(failed(&format!("it is longer than {limit} bytes; that cannot be meant as a {what}")));

@@ -5,10 +5,15 @@ use std::{
     fmt,
 };
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::super::words::{self, Setting};
-use crate::rules::model::{Rule, Ruleset};
+use crate::rules::{
+    model::{Rule, Ruleset},
+    names,
+    sets::edit::{Difference as Entries, sorted},
+};
 
 /// All differences; what is the same is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -19,6 +24,8 @@ pub(super) struct Difference {
     policy: Vec<Change>,
     failsafe: Vec<Change>,
     sets: Vec<SetChange>,
+    /// Sets whose changes at runtime are dropped.
+    dropped_edits: Vec<String>,
     services: Vec<NamedChange>,
     rules: RuleChanges,
 }
@@ -92,8 +99,13 @@ struct MovedRule {
     to: usize,
 }
 
-/// Compares two rulesets, each with its hash.
-pub(super) fn compare(old: (&str, &Ruleset), new: (&str, &Ruleset)) -> Difference {
+/// Compares two rulesets, each with its hash. Sets have the entries that they have in force; `dropped_edits` are
+/// those whose changes at runtime the new rules make void.
+pub(super) fn compare(
+    old: (&str, &Ruleset),
+    new: (&str, &Ruleset),
+    dropped_edits: Vec<String>,
+) -> Difference {
     let (from, old) = old;
     let (to, new) = new;
     Difference {
@@ -105,6 +117,7 @@ pub(super) fn compare(old: (&str, &Ruleset), new: (&str, &Ruleset)) -> Differenc
             &words::settings_of_failsafe(&new.failsafe),
         ),
         sets: sets(old, new),
+        dropped_edits,
         services: services(old, new),
         rules: rules(&old.rules, &new.rules),
     }
@@ -142,9 +155,7 @@ fn kind<T: PartialEq>(old: Option<&T>, new: Option<&T>) -> Option<Kind> {
 }
 
 fn sets(old: &Ruleset, new: &Ruleset) -> Vec<SetChange> {
-    let entries = |ruleset: &Ruleset, name: &str| {
-        ruleset.sets.get(name).map(|set| set.entries.iter().copied().collect::<BTreeSet<_>>())
-    };
+    let entries = |ruleset: &Ruleset, name: &str| ruleset.sets.get(name).map(|set| sorted(&set.entries));
     let names: BTreeSet<&String> = old.sets.keys().chain(new.sets.keys()).collect();
     names
         .into_iter()
@@ -152,11 +163,13 @@ fn sets(old: &Ruleset, new: &Ruleset) -> Vec<SetChange> {
             let (before, after) = (entries(old, name), entries(new, name));
             let change = kind(before.as_ref(), after.as_ref())?;
             let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+            let Entries { added, removed } = Entries::between(&before, &after);
+            let in_words = |entries: &[IpNet]| entries.iter().map(names::prefix_words).collect();
             Some(SetChange {
                 name: name.clone(),
                 change,
-                added: after.difference(&before).map(words::prefix).collect(),
-                removed: before.difference(&after).map(words::prefix).collect(),
+                added: in_words(&added),
+                removed: in_words(&removed),
             })
         })
         .collect()
@@ -239,7 +252,7 @@ fn longest_rising(numbers: &[usize]) -> BTreeSet<usize> {
 
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, policy, failsafe, sets, services, rules } = self;
+        let Self { from, to, policy, failsafe, sets, dropped_edits, services, rules } = self;
         let RuleChanges { added, removed, changed, moved } = rules;
         if *self == (Self { from: from.clone(), to: to.clone(), ..Self::default() }) {
             let same = if from == to { "the same texts" } else { "other texts that say the same" };
@@ -253,6 +266,9 @@ impl fmt::Display for Difference {
         for SetChange { name, change, added, removed } in sets {
             let (plus, minus) = (added.len(), removed.len());
             writeln!(formatter, "{} set {name}: {plus} entries more, {minus} less", change.sign())?;
+        }
+        for name in dropped_edits {
+            writeln!(formatter, "~ set {name}: what was changed at runtime is dropped")?;
         }
         for NamedChange { name, change, from, to } in services {
             let ports = [from, to].map(|ports| ports.as_deref().unwrap_or("none"));
@@ -302,7 +318,7 @@ mod tests {
 
     fn difference(old: &str, new: &str) -> Difference {
         let [old, new] = [old, new].map(|text| Bundle::of_text("r.toml", &format!("schema = 1\n{text}")));
-        compare((&old.hash(), &old.parse().unwrap()), (&new.hash(), &new.parse().unwrap()))
+        compare((&old.hash(), &old.parse().unwrap()), (&new.hash(), &new.parse().unwrap()), Vec::new())
     }
 
     fn rules(ids: &str) -> String {
