@@ -70,6 +70,23 @@ pub(crate) fn by_name(name: &str) -> Option<Vec<u8>> {
             frame.get_mut(16..18)?.copy_from_slice(&30_u16.to_be_bytes());
             frame
         }
+        // What the rules of `many` ask for.
+        "first of many" => udp(network(0), SERVER, 40_000, 1_000, &[0; 64])?,
+        "network of many to a server" => udp(network(299), SERVER, 40_000, 1_299, &[0; 64])?,
+        "network of many to its network" => {
+            udp(network(299), Ipv4Addr::new(172, 17, 43, 7), 40_000, 1_299, &[0; 64])?
+        }
+        "network of many to another's network" => {
+            udp(network(299), Ipv4Addr::new(172, 17, 42, 7), 40_000, 1_299, &[0; 64])?
+        }
+        "network of many to another port" => udp(network(299), SERVER, 40_000, 1_298, &[0; 64])?,
+        "office of ipv6 to a network of many" => {
+            let server = Ipv6Addr::new(0x2001, 0xdb8, 0x8000 + 299, 0, 0, 0, 0, 7);
+            bytes!(
+                ethernet().ipv6(OFFICE_V6.octets(), server.octets(), 64).tcp(40_000, 1_299, 1, 1024),
+                &[0; 16]
+            )
+        }
         _ => return None,
     })
 }
@@ -85,6 +102,12 @@ const ARP_REQUEST: [u8; 46] = {
     }
     bytes
 };
+
+/// An address in the network that a rule of [`crate::many`] accepts as a source.
+fn network(rule: u16) -> Ipv4Addr {
+    let [high, low] = rule.to_be_bytes();
+    Ipv4Addr::new(10, high, low, 7)
+}
 
 fn ethernet() -> PacketBuilderStep<Ethernet2Header> {
     PacketBuilder::ethernet2(SOURCE_MAC, DESTINATION_MAC)

@@ -7,6 +7,7 @@
 mod attached;
 mod frames;
 mod machine;
+mod many;
 mod report;
 mod rulesets;
 mod test_runs;

@@ -2,7 +2,7 @@
 //! frame of [`crate::frames`] under them.
 
 use anyhow::{Context as _, Result};
-use foobar_common::counters::Counter;
+use foobar_common::{classes::Tier, counters::Counter};
 use foobar_daemon::{
     rules::{
         bundle::Bundle,
@@ -11,7 +11,7 @@ use foobar_daemon::{
     slots::Slots,
 };
 
-use crate::machine::FILTERED;
+use crate::{machine::FILTERED, many};
 
 /// A ruleset.
 pub(crate) struct Ruleset {
@@ -19,17 +19,20 @@ pub(crate) struct Ruleset {
     pub(crate) name: &'static str,
     /// The rule file.
     pub(crate) text: &'static str,
+    /// How many rules of [`many`] come before those of the file.
+    pub(crate) many: usize,
     /// Frame, and its verdict with its reason, or with the rule in place of the reason `rule`.
     pub(crate) judged: &'static [(&'static str, &'static str)],
 }
 
 /// Every one.
-pub(crate) const ALL: &[&Ruleset] = &[&NOTHING, &POLICIES, &EVERYTHING];
+pub(crate) const ALL: &[&Ruleset] = &[&NOTHING, &POLICIES, &EVERYTHING, &HUNDREDS, &THOUSANDS];
 
 /// No rule, every policy as it is by itself: all that can be left out of the program is.
 pub(crate) const NOTHING: Ruleset = Ruleset {
     name: "no rules",
     text: "schema = 1\n",
+    many: 0,
     judged: &[
         ("tcp syn to 443", "accept policy"),
         ("tcp syn to 22", "accept policy"),
@@ -66,6 +69,7 @@ malformed = "accept"
 fragments = "drop"
 infrastructure = false
 "#,
+    many: 0,
     judged: &[
         ("tcp syn to 443", "drop policy"),
         ("udp to 9999", "drop policy"),
@@ -84,9 +88,22 @@ infrastructure = false
 };
 
 /// Every condition there is: nothing can be left out of the program.
-pub(crate) const EVERYTHING: Ruleset = Ruleset {
-    name: "every condition",
-    text: r#"schema = 1
+pub(crate) const EVERYTHING: Ruleset =
+    Ruleset { name: "every condition", text: EVERY_CONDITION, many: 0, judged: OF_EVERY_CONDITION };
+
+/// The same behind so many rules that a unit has 64 clauses.
+pub(crate) const HUNDREDS: Ruleset =
+    Ruleset { name: "hundreds of rules", text: EVERY_CONDITION, many: 300, judged: OF_MANY };
+
+/// The same behind so many rules that a unit has 512 clauses.
+pub(crate) const THOUSANDS: Ruleset = Ruleset {
+    name: "thousands of rules",
+    text: EVERY_CONDITION,
+    many: Tier::Words.clauses_max() / many::CLAUSES,
+    judged: OF_MANY,
+};
+
+const EVERY_CONDITION: &str = r#"schema = 1
 [policy]
 in = "drop"
 [failsafe]
@@ -94,6 +111,8 @@ ports = ["tcp/22"]
 peers = ["198.51.100.10", "2001:db8:99::/48"]
 [sets.offices]
 entries = ["203.0.113.0/24", "2001:db8:40::/48"]
+[sets.servers]
+entries = ["192.0.2.10/32", "2001:db8:2::/64"]
 [[service]]
 name = "www"
 port = ["tcp/80", "tcp/443"]
@@ -135,41 +154,69 @@ id = "offices"
 action = "accept"
 source = ["@offices", "!203.0.113.9"]
 [[rule]]
+id = "printers"
+action = "drop"
+protocol = "tcp"
+destination = ["@servers", "192.0.2.99"]
+destination_port = 9100
+[[rule]]
 id = "host"
 action = "accept"
 destination = ["192.0.2.77"]
-"#,
-    judged: &[
-        ("tcp syn to 443", "accept web"),
-        ("tcp syn to 22", "accept failsafe"),
-        ("tcp ack to 8080", "drop policy"),
-        ("udp to 9999", "drop policy"),
-        ("udp from 53", "accept answers"),
-        ("udp to 192.0.2.77", "accept host"),
-        ("udp from a failsafe peer", "accept failsafe"),
-        ("udp of 28 bytes", "accept short"),
-        ("udp in vlan 10", "accept vlan"),
-        ("udp in two vlans", "accept vlan"),
-        ("udp in three vlans", "drop vlan_depth"),
-        ("ping", "accept ping"),
-        ("ping of ipv6", "accept ping"),
-        ("neighbour solicitation", "accept infrastructure"),
-        ("arp", "accept infrastructure"),
-        ("later fragment", "accept fragments"),
-        ("tcp of ipv6 from an office", "accept offices"),
-        ("udp of ipv6 behind options", "drop policy"),
-        ("llc", "drop llc"),
-        ("unknown ethertype", "drop not_ip"),
-        ("half an ip header", "drop truncated_network"),
-        ("half a tcp header", "drop truncated_transport"),
-    ],
-};
+"#;
+
+const OF_EVERY_CONDITION: &[(&str, &str)] = &[
+    ("tcp syn to 443", "accept web"),
+    ("tcp syn to 22", "accept failsafe"),
+    ("tcp ack to 8080", "drop policy"),
+    ("udp to 9999", "drop policy"),
+    ("udp from 53", "accept answers"),
+    ("udp to 192.0.2.77", "accept host"),
+    ("udp from a failsafe peer", "accept failsafe"),
+    ("udp of 28 bytes", "accept short"),
+    ("udp in vlan 10", "accept vlan"),
+    ("udp in two vlans", "accept vlan"),
+    ("udp in three vlans", "drop vlan_depth"),
+    ("ping", "accept ping"),
+    ("ping of ipv6", "accept ping"),
+    ("neighbour solicitation", "accept infrastructure"),
+    ("arp", "accept infrastructure"),
+    ("later fragment", "accept fragments"),
+    ("tcp of ipv6 from an office", "accept offices"),
+    ("udp of ipv6 behind options", "drop policy"),
+    ("llc", "drop llc"),
+    ("unknown ethertype", "drop not_ip"),
+    ("half an ip header", "drop truncated_network"),
+    ("half a tcp header", "drop truncated_transport"),
+];
+
+/// What lies behind the many rules is judged as without them; and what they ask for, by one of them.
+const OF_MANY: &[(&str, &str)] = &[
+    ("tcp syn to 443", "accept web"),
+    ("tcp syn to 22", "accept failsafe"),
+    ("tcp ack to 8080", "drop policy"),
+    ("udp from 53", "accept answers"),
+    ("udp to 192.0.2.77", "accept host"),
+    ("udp of 28 bytes", "accept short"),
+    ("udp in two vlans", "accept vlan"),
+    ("ping of ipv6", "accept ping"),
+    ("later fragment", "accept fragments"),
+    ("tcp of ipv6 from an office", "accept offices"),
+    ("half a tcp header", "drop truncated_transport"),
+    ("first of many", "accept many-0"),
+    ("network of many to a server", "accept many-299"),
+    ("network of many to another's network", "drop policy"),
+    ("network of many to its network", "accept many-299"),
+    ("office of ipv6 to a network of many", "accept many-299"),
+    ("network of many to another port", "drop policy"),
+];
 
 impl Ruleset {
     /// Compiles it, with counters in the book of slots.
     pub(crate) fn compile(&self, slots: &mut Slots) -> Result<CompiledRuleset> {
-        let ruleset =
+        let mut ruleset =
             Bundle::of_text(self.name, self.text).parse().with_context(|| format!("read '{}'", self.name))?;
+        ruleset.rules.splice(..0, many::rules(self.many)?);
         // Rules that give their counters away would need a look at them; these are too few for that.
         let assigned = slots.assign(&ruleset, &[FILTERED.to_owned()], &|_| Ok(Counter::default()))?;
         compile(&ruleset, &assigned)

@@ -13,7 +13,7 @@ use crate::{frames, machine::FILTERED, report::Report, rulesets::Ruleset};
 
 /// Loads a ruleset and sends it the frames that it says something of.
 pub(crate) fn run(report: &mut Report, ruleset: &Ruleset) {
-    let Ruleset { name: section, text: _, judged } = ruleset;
+    let Ruleset { name: section, text: _, many: _, judged } = ruleset;
     let loaded = ruleset
         .compile(&mut Slots::default())
         .and_then(|compiled| LoadedRuleset::for_test_runs(&compiled, FILTERED));

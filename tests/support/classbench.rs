@@ -119,7 +119,7 @@ pub fn block_list_of(entries: Vec<IpNet>, policy: Verdict) -> Ruleset {
     let source = AddressCondition { include: vec![AddressMatch::Set(name.clone())], exclude: Vec::new() };
     let mut ruleset = Ruleset {
         rules: vec![Rule { source: Some(source), ..Rule::new("blocked", Verdict::Drop) }],
-        sets: [(name, AddressSet { file: None, entries })].into(),
+        sets: [(name, AddressSet { entries, ..AddressSet::default() })].into(),
         ..Ruleset::default()
     };
     ruleset.policy.inbound = policy;

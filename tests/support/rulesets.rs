@@ -114,7 +114,7 @@ pub fn ruleset() -> impl Strategy<Value = Ruleset> {
 fn sets() -> BTreeMap<String, AddressSet> {
     let entries =
         |every: usize| PREFIXES.iter().step_by(every).skip(1).map(|prefix| parsed(prefix)).collect();
-    let set = |entries| AddressSet { file: None, entries };
+    let set = |entries| AddressSet { entries, ..AddressSet::default() };
     BTreeMap::from([
         (SETS[0].to_owned(), set(Vec::new())),
         (SETS[1].to_owned(), set(entries(3))),
