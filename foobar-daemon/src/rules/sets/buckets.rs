@@ -13,13 +13,20 @@ pub(super) struct Item {
     pub(super) number: u32,
 }
 
+/// Whether two items can have the same tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tags {
+    Different,
+    MayBeEqual,
+}
+
 /// Buckets in which each of `count` items is found and none is taken for another; and the seed for it. `item` gives
 /// an item for a seed.
-pub(super) fn fill(count: usize, item: impl Fn(usize, u32) -> Item) -> (Vec<Line>, u32) {
+pub(super) fn fill(count: usize, tags: Tags, item: impl Fn(usize, u32) -> Item) -> (Vec<Line>, u32) {
     let mut size = count.div_ceil(LOAD).next_power_of_two();
     let mut seed = 0;
     loop {
-        if let Some(buckets) = try_fill(count, size, |number| item(number, seed)) {
+        if let Some(buckets) = try_fill(count, size, tags, |number| item(number, seed)) {
             return (buckets, seed);
         }
         seed += 1;
@@ -28,13 +35,13 @@ pub(super) fn fill(count: usize, item: impl Fn(usize, u32) -> Item) -> (Vec<Line
     }
 }
 
-fn try_fill(count: usize, size: usize, item: impl Fn(usize) -> Item) -> Option<Vec<Line>> {
+fn try_fill(count: usize, size: usize, tags: Tags, item: impl Fn(usize) -> Item) -> Option<Vec<Line>> {
     let mut buckets = vec![Line::default(); size];
     let mask = u32::try_from(size - 1).ok()?;
     for number in 0..count {
         let Item { hash, tag, number } = item(number);
         let own = bucket(hash, mask);
-        if is_ambiguous(&buckets, own, mask, tag) {
+        if tags == Tags::MayBeEqual && is_ambiguous(&buckets, own, mask, tag) {
             return None;
         }
         let mut places = (0..=HOPS_MAX).map(|hop| own.wrapping_add(hop) & mask);

@@ -10,13 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Result, ensure};
 use foobar_common::sets::{
-    Entry, HEADER_LINES, Header, KeyV4, KeyV6, LINE_WORDS, Line, Lines, SET_NUMBERS_MAX,
+    Entry, HEADER_LINES, Header, KeyV4, KeyV6, LENGTHS_V6, LINE_WORDS, Line, Lines, SET_NUMBERS_MAX,
 };
 use ipnet::IpNet;
 use sha2::{Digest as _, Sha256};
 
 use self::{
-    buckets::{Item, fill},
+    buckets::{Item, Tags, fill},
     nesting::{Prefix, Stored},
 };
 pub use combinations::Combinations;
@@ -200,7 +200,8 @@ fn lines(v4: &[Stored], v6: &[Stored]) -> Vec<Line> {
     let mut lines = vec![Line::default(); HEADER_LINES as usize];
 
     header.v4.lengths = write_lengths(v4, &mut lines[1..2]);
-    let (bucket_lines, seed) = fill(v4.len(), |number, seed| {
+    // The tag of a prefix of IPv4 is all of it.
+    let (bucket_lines, seed) = fill(v4.len(), Tags::Different, |number, seed| {
         let Stored { prefix: Prefix { bits, length }, class } = v4[number];
         let key = KeyV4::new((bits >> 96) as u32, u32::from(length));
         Item { hash: key.hash(seed), tag: key.tag(), number: class }
@@ -211,7 +212,7 @@ fn lines(v4: &[Stored], v6: &[Stored]) -> Vec<Line> {
     lines.extend(bucket_lines);
 
     header.v6.lengths = write_lengths(v6, &mut lines[2..5]);
-    let (bucket_lines, seed) = fill(v6.len(), |number, seed| {
+    let (bucket_lines, seed) = fill(v6.len(), Tags::MayBeEqual, |number, seed| {
         let Stored { prefix: Prefix { bits, length }, .. } = v6[number];
         let (high, low) = halves(bits);
         let hash = KeyV6::new(high, low, u32::from(length)).hash(seed);
@@ -248,10 +249,15 @@ fn lines(v4: &[Stored], v6: &[Stored]) -> Vec<Line> {
 
 /// Writes the lengths that prefixes have, longest first, and says how many there are.
 fn write_lengths(stored: &[Stored], lines: &mut [Line]) -> u32 {
-    let lengths: BTreeSet<u8> = stored.iter().map(|stored| stored.prefix.length).collect();
+    let mut has = [false; LENGTHS_V6 as usize];
+    for Stored { prefix: Prefix { length, .. }, .. } in stored {
+        has[usize::from(*length)] = true;
+    }
+    let lengths = (0_u64..).zip(has).filter(|(_, has)| *has).map(|(length, _)| length);
+    let lengths: Vec<u64> = lengths.collect();
     for (place, length) in lengths.iter().rev().enumerate() {
         let word = place / 8;
-        lines[word / LINE_WORDS].words[word % LINE_WORDS] |= u64::from(*length) << (place % 8 * 8);
+        lines[word / LINE_WORDS].words[word % LINE_WORDS] |= length << (place % 8 * 8);
     }
     count(lengths.len())
 }
