@@ -231,21 +231,26 @@ fn placed(index: usize, rule: &Rule) -> PlacedRule {
 }
 
 /// The longest part of a sequence of different numbers that rises: the rules that did not move, if as few as
-/// possible did. Quadratic, for the few hundred rules there are.
+/// possible did. (Schensted, Longest Increasing and Decreasing Subsequences, 1961.)
 fn longest_rising(numbers: &[usize]) -> BTreeSet<usize> {
-    // For each number, the length of the longest rising part that ends with it, and where the one before stands.
-    let mut ends: Vec<(usize, Option<usize>)> = Vec::new();
-    for (index, number) in numbers.iter().enumerate() {
-        let before = (0..index).filter(|before| numbers.get(*before) < Some(number));
-        let best = before.max_by_key(|before| ends.get(*before).map_or(0, |(length, _)| *length));
-        let length = best.and_then(|best| ends.get(best)).map_or(0, |(length, _)| *length);
-        ends.push((length + 1, best));
+    // For each length, the smallest number that a rising part of it can end with.
+    let mut ends: Vec<usize> = Vec::new();
+    let mut before: BTreeMap<usize, usize> = BTreeMap::new();
+    for number in numbers {
+        let shorter = ends.partition_point(|end| end < number);
+        if let Some(last) = shorter.checked_sub(1).and_then(|length| ends.get(length)) {
+            before.insert(*number, *last);
+        }
+        match ends.get_mut(shorter) {
+            Some(end) => *end = *number,
+            None => ends.push(*number),
+        }
     }
     let mut rising = BTreeSet::new();
-    let mut next = (0..ends.len()).max_by_key(|index| ends.get(*index).map_or(0, |(length, _)| *length));
-    while let Some(index) = next {
-        rising.extend(numbers.get(index));
-        next = ends.get(index).and_then(|(_, before)| *before);
+    let mut next = ends.last().copied();
+    while let Some(number) = next {
+        rising.insert(number);
+        next = before.get(&number).copied();
     }
     rising
 }
