@@ -9,4 +9,5 @@ pub mod import;
 pub mod model;
 pub mod names;
 pub mod packet;
+mod prefix;
 pub mod sets;

@@ -11,7 +11,10 @@ use super::{
     clauses::{Clause, Clauses, Part},
     vectors::{Blocks, Vector},
 };
-use crate::rules::model::{AddressCondition, AddressMatch, Failsafe};
+use crate::rules::{
+    model::{AddressCondition, AddressMatch, Failsafe},
+    prefix::Prefix,
+};
 
 /// Entries of a [`foobar_common::fields::Root`].
 const ROOT: usize = 65_536;
@@ -113,29 +116,6 @@ impl AddressTables {
 enum Place {
     Root(usize),
     Stride(usize),
-}
-
-/// A prefix of either family; IPv4 is in the upper 32 bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Prefix {
-    bits: u128,
-    length: u8,
-}
-
-impl Prefix {
-    fn of(net: &IpNet) -> Self {
-        match net {
-            IpNet::V4(net) => {
-                Self { bits: u128::from(net.network().to_bits()) << 96, length: net.prefix_len() }
-            }
-            IpNet::V6(net) => Self { bits: net.network().to_bits(), length: net.prefix_len() },
-        }
-    }
-
-    fn contains(self, other: Self) -> bool {
-        let mask = u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0);
-        self.length <= other.length && (self.bits ^ other.bits) & mask == 0
-    }
 }
 
 /// That a clause or a failsafe peer names a prefix. Sorted, each prefix stands before all that it contains.

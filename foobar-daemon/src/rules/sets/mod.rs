@@ -17,11 +17,14 @@ use sha2::{Digest as _, Sha256};
 
 use self::{
     buckets::{Item, Tags, fill},
-    nesting::{Prefix, Stored},
+    nesting::Stored,
 };
 pub use combinations::Combinations;
 
-use super::model::{AddressMatch, AddressSet, Rule, Ruleset};
+use super::{
+    model::{AddressMatch, AddressSet, Rule, Ruleset},
+    prefix::Prefix,
+};
 
 /// How many entries all sets that rules name can have together.
 pub const ENTRIES_MAX: usize = 2_000_000;
