@@ -1,7 +1,14 @@
 //! The table of sets in the kernel. The map has room for two: another one is written beside the one in force, and takes
 //! its place in one step.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use aya::Ebpf;
@@ -109,9 +116,10 @@ impl LoadedSets {
     fn point(&self, map: &mut MappedArray, place: Place) -> Result<()> {
         let first = map.as_mut_slice::<Line>().first_mut().context("the map of sets is empty")?;
         let start = self.start(place) as u64;
-        // SAFETY: a live reference. One write of an aligned word, which readers see whole; the table was written
-        // before it, and processors of this architecture keep the order of writes.
-        unsafe { std::ptr::write_volatile(&raw mut first.words[0], start) };
+        // SAFETY: a live reference to an aligned word, and nothing else in this process refers to it.
+        let word = unsafe { AtomicU64::from_ptr(&raw mut first.words[0]) };
+        // The table was written before it, and readers see the number whole.
+        word.store(start, Ordering::Release);
         Ok(())
     }
 }
