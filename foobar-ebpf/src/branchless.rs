@@ -1,6 +1,6 @@
-//! Choices without jumps. A jump that the processor guesses wrong costs as much as looking up four tables, and which
-//! prefix or rule the next packet meets cannot be guessed. BPF has no conditional move, and the compiler turns any
-//! such computation into a jump that it can recognize; so these are assembly.
+//! Choices without jumps: each jump would double the ways that the verifier walks, and which prefix or rule the next
+//! packet meets is hard to guess for a processor. BPF has no conditional move, and the compiler turns any such
+//! computation into a jump that it can recognize; so these are assembly.
 
 use core::arch::asm;
 

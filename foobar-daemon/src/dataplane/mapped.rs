@@ -1,5 +1,5 @@
-//! Arrays whose values are written through memory (`BPF_F_MMAPABLE`): one copy, where a system call for each value
-//! would take a hundred times as long.
+//! Arrays whose values are written through memory (`BPF_F_MMAPABLE`): one copy instead of a system call for
+//! each value.
 
 use std::{ffi::c_void, num::NonZeroUsize, os::fd::AsFd as _, ptr::NonNull, slice};
 
