@@ -30,14 +30,8 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 6] = [
-    maps::RULE_COUNTERS,
-    maps::MORE_RULE_COUNTERS,
-    maps::VERDICT_COUNTERS,
-    maps::PORT_COUNTERS,
-    "NETWORK",
-    "FLOW",
-];
+const PER_CPU: [&str; 5] =
+    [maps::RULE_COUNTERS, maps::MORE_RULE_COUNTERS, maps::VERDICT_COUNTERS, maps::PORT_COUNTERS, "HEADERS"];
 
 /// What one ruleset costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,7 @@
 //! What a packet says of itself in its headers.
 
+use crate::address::Address;
+
 /// The outermost VLAN field of a frame that has no tag; one above the largest VLAN id.
 pub const UNTAGGED: u16 = 4096;
 
@@ -19,15 +21,14 @@ pub mod protocol {
 
 /// The headers of one IP packet, as far as rules and counters ask for them.
 ///
-/// Fields that the packet does not have are zero. The address of an IPv4 packet is in the first four bytes. Addresses
-/// come first and the whole is aligned, so that the programs copy eight bytes at a time.
+/// Fields that the packet does not have are zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C, align(8))]
+#[repr(C)]
 pub struct Flow {
-    /// Source address, network byte order.
-    pub source: [u8; 16],
-    /// Destination address, network byte order.
-    pub destination: [u8; 16],
+    /// Source address.
+    pub source: Address,
+    /// Destination address.
+    pub destination: Address,
     /// Source port, network byte order.
     pub source_port: [u8; 2],
     /// Destination port, network byte order.
@@ -53,6 +54,23 @@ pub struct Flow {
 }
 
 impl Flow {
+    /// Of a packet that says nothing.
+    pub const EMPTY: Self = Self {
+        source: Address::NONE,
+        destination: Address::NONE,
+        source_port: [0; 2],
+        destination_port: [0; 2],
+        vlan: UNTAGGED,
+        length: 0,
+        family: Family::V4,
+        protocol: 0,
+        fragment: Fragment::Whole,
+        tcp_flags: 0,
+        icmp_type: 0,
+        icmp_code: 0,
+        hop_limit: 0,
+    };
+
     /// Whether the packet has ports: TCP, UDP or SCTP, and not a later fragment.
     #[inline(always)]
     pub fn has_ports(&self) -> bool {

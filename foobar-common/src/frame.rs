@@ -53,24 +53,37 @@ impl<'a> Frame<'a> {
         self.length
     }
 
-    /// Copies `N` bytes at `offset`.
+    /// Copies what lies at `offset`: words have the byte order of memory, and need not be aligned.
     ///
     /// # Errors
     /// `truncated` if the frame ends before, [`Reason::NonLinear`] if the bytes exist but not in this window
     /// or beyond [`OFFSET_MAX`].
     #[inline(always)]
-    pub fn read<const N: usize>(&self, offset: usize, truncated: Reason) -> Result<[u8; N], Reason> {
+    pub fn read<T: Plain>(&self, offset: usize, truncated: Reason) -> Result<T, Reason> {
         let from = self.start.wrapping_add(offset);
         // Without the first comparison a huge offset would wrap around and pass the second.
-        if offset > OFFSET_MAX || from.wrapping_add(N) > self.end {
-            let wanted = offset.saturating_add(N);
+        if offset > OFFSET_MAX || from.wrapping_add(size_of::<T>()) > self.end {
+            let wanted = offset.saturating_add(size_of::<T>());
             return Err(if wanted <= self.length as usize { Reason::NonLinear } else { truncated });
         }
-        // SAFETY: `offset` is too small to wrap, so `from..from + N` lies inside `start..end`, which `new` was
-        // promised to be readable, and an array of bytes has no alignment and no invalid values.
-        Ok(unsafe { from.cast::<[u8; N]>().read_unaligned() })
+        // SAFETY: `offset` is too small to wrap, so all of it lies inside `start..end`, which `new` was promised to be
+        // readable, and any bytes are a `T`.
+        Ok(unsafe { from.cast::<T>().read_unaligned() })
     }
 }
+
+/// What can be read from a frame.
+///
+/// # Safety
+/// Any bytes must be a valid value.
+pub unsafe trait Plain: Copy {}
+
+// SAFETY: any bytes are integers.
+unsafe impl<const N: usize> Plain for [u8; N] {}
+// SAFETY: as above.
+unsafe impl<const N: usize> Plain for [u32; N] {}
+// SAFETY: as above.
+unsafe impl<const N: usize> Plain for [u64; N] {}
 
 /// A number that is at most `MASK`, one less than a power of two: unchanged, without its history.
 ///

@@ -9,6 +9,7 @@
 #![warn(missing_docs)]
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::host_endian_bytes)]
 
+pub mod address;
 pub mod classes;
 pub mod counters;
 pub mod fields;

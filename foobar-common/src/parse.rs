@@ -5,6 +5,7 @@
 //! gives are padding and are never read.
 
 use crate::{
+    address::Address,
     flow::{Family, Flow, Fragment, UNTAGGED, protocol},
     frame::{Frame, without_history},
     verdict::Reason,
@@ -60,13 +61,20 @@ mod extension {
 /// The [`Reason`] why there is no flow: [`Reason::is_malformed`] tells broken frames from such as are not IP.
 #[inline(always)]
 pub fn parse(frame: &Frame<'_>) -> Result<Flow, Reason> {
-    transport(frame, &network(frame)?)
+    let mut headers = Headers::NONE;
+    network(frame, &mut headers)?;
+    transport(frame, &mut headers)?;
+    Ok(headers.flow)
 }
 
-/// What link and network layer say: a flow still without ports, flags and types.
+/// What has been read of a frame.
+///
+/// Written where it is kept, and each field once: a copy would be made of words whose bytes have only just been
+/// written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    /// The flow so far.
+#[repr(C)]
+pub struct Headers {
+    /// The flow; without ports, flags and types until the transport header has been read.
     pub flow: Flow,
     /// Where the transport header begins in the frame.
     pub transport: u32,
@@ -74,16 +82,22 @@ pub struct Network {
     pub left: u32,
 }
 
-/// Reads the headers up to the IP header and its extensions: the first half of [`parse`].
+impl Headers {
+    /// Nothing yet.
+    pub const NONE: Self = Self { flow: Flow::EMPTY, transport: 0, left: 0 };
+}
+
+/// Reads the headers up to the IP header and its extensions: the first half of [`parse`]. `headers` then lacks
+/// nothing but what the transport header says, whatever it held before.
 ///
 /// # Errors
-/// As [`parse`].
+/// As [`parse`]; `headers` has no meaning then.
 #[inline(always)]
-pub fn network(frame: &Frame<'_>) -> Result<Network, Reason> {
+pub fn network(frame: &Frame<'_>, headers: &mut Headers) -> Result<(), Reason> {
     let link = link(frame)?;
     match link.ethertype {
-        ethertype::IPV4 => ipv4(frame, &link),
-        ethertype::IPV6 => ipv6(frame, &link),
+        ethertype::IPV4 => ipv4(frame, &link, headers),
+        ethertype::IPV6 => ipv6(frame, &link, headers),
         ethertype::ARP => Err(Reason::Arp),
         ethertype::VLAN | ethertype::SERVICE_VLAN => Err(Reason::VlanDepth),
         length if length < ethertype::SMALLEST => Err(Reason::Llc),
@@ -108,7 +122,7 @@ fn link(frame: &Frame<'_>) -> Result<Link, Reason> {
         if !matches!(ethertype, ethertype::VLAN | ethertype::SERVICE_VLAN) {
             break;
         }
-        let [high, low, inner @ ..] = frame.read::<VLAN_TAG>(network, Reason::TruncatedLink)?;
+        let [high, low, inner @ ..] = frame.read::<[u8; VLAN_TAG]>(network, Reason::TruncatedLink)?;
         if vlan == UNTAGGED {
             // The upper four bits are priority and drop eligibility (802.1Q section 9.6).
             vlan = u16::from_be_bytes([high, low]) & 0x0fff;
@@ -120,10 +134,13 @@ fn link(frame: &Frame<'_>) -> Result<Link, Reason> {
 }
 
 #[inline(always)]
-fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Network, Reason> {
-    let header: [u8; IPV4_HEADER] = frame.read(link.network, Reason::TruncatedNetwork)?;
-    let [version_length, _, t0, t1, _, _, f0, f1, hop_limit, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] =
-        header;
+#[expect(clippy::host_endian_bytes, reason = "words are as memory has them")]
+fn ipv4(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Reason> {
+    let words: [u32; IPV4_HEADER / 4] = frame.read(link.network, Reason::TruncatedNetwork)?;
+    let [first, second, third, source, destination] = words;
+    let [version_length, _, t0, t1] = first.to_ne_bytes();
+    let [_, _, f0, f1] = second.to_ne_bytes();
+    let [hop_limit, protocol, _, _] = third.to_ne_bytes();
     if version_length >> 4 != 4 {
         return Err(Reason::IpVersion);
     }
@@ -146,31 +163,28 @@ fn ipv4(frame: &Frame<'_>, link: &Link) -> Result<Network, Reason> {
     if overwrites_header(protocol, fragment_offset) {
         return Err(Reason::TinyFragment);
     }
-    let flow = Flow {
+    headers.flow = Flow {
+        source: Address::from_word(source),
+        destination: Address::from_word(destination),
+        vlan: link.vlan,
+        length: clamp_length(total_length),
         family: Family::V4,
         protocol,
         fragment: fragment(fragment_offset, more_fragments),
-        tcp_flags: 0,
-        icmp_type: 0,
-        icmp_code: 0,
         hop_limit,
-        source: [s0, s1, s2, s3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        destination: [d0, d1, d2, d3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
-        source_port: [0; 2],
-        destination_port: [0; 2],
-        vlan: link.vlan,
-        length: clamp_length(total_length),
+        ..Flow::EMPTY
     };
-    let transport = offset_u32(link.network).wrapping_add(header_length);
-    Ok(Network { flow, transport, left: payload })
+    headers.transport = offset_u32(link.network).wrapping_add(header_length);
+    headers.left = payload;
+    Ok(())
 }
 
 #[inline(always)]
-fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Network, Reason> {
-    let [version, _, _, _, l0, l1, next_header, hop_limit]: [u8; 8] =
-        frame.read(link.network, Reason::TruncatedNetwork)?;
-    let source = frame.read(link.network.wrapping_add(8), Reason::TruncatedNetwork)?;
-    let destination = frame.read(link.network.wrapping_add(24), Reason::TruncatedNetwork)?;
+#[expect(clippy::host_endian_bytes, reason = "words are as memory has them")]
+fn ipv6(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Reason> {
+    let words: [u64; IPV6_HEADER / 8] = frame.read(link.network, Reason::TruncatedNetwork)?;
+    let [first, source_high, source_low, destination_high, destination_low] = words;
+    let [version, _, _, _, l0, l1, next_header, hop_limit] = first.to_ne_bytes();
     if version >> 4 != 6 {
         return Err(Reason::IpVersion);
     }
@@ -232,34 +246,32 @@ fn ipv6(frame: &Frame<'_>, link: &Link) -> Result<Network, Reason> {
     if !matches!(fragment, Fragment::Later) && is_extension(protocol) {
         return Err(Reason::ExtensionHeaders);
     }
-    let flow = Flow {
+    headers.flow = Flow {
+        source: Address::from_words([source_high, source_low]),
+        destination: Address::from_words([destination_high, destination_low]),
+        vlan: link.vlan,
+        length: clamp_length(total_length),
         family: Family::V6,
         protocol,
         fragment,
-        tcp_flags: 0,
-        icmp_type: 0,
-        icmp_code: 0,
         hop_limit,
-        source,
-        destination,
-        source_port: [0; 2],
-        destination_port: [0; 2],
-        vlan: link.vlan,
-        length: clamp_length(total_length),
+        ..Flow::EMPTY
     };
-    Ok(Network { flow, transport: offset_u32(at), left })
+    headers.transport = offset_u32(at);
+    headers.left = left;
+    Ok(())
 }
 
 /// Adds what the transport header says: the second half of [`parse`].
 ///
 /// # Errors
-/// As [`parse`].
+/// As [`network`].
 #[inline(always)]
-pub fn transport(frame: &Frame<'_>, network: &Network) -> Result<Flow, Reason> {
-    let Network { mut flow, transport, left } = *network;
-    let at = header_offset(transport as usize);
+pub fn transport(frame: &Frame<'_>, headers: &mut Headers) -> Result<(), Reason> {
+    let Headers { flow, transport, left } = headers;
+    let (at, left) = (header_offset(*transport as usize), *left);
     if matches!(flow.fragment, Fragment::Later) {
-        return Ok(flow);
+        return Ok(());
     }
     let truncated = short(flow.fragment, Reason::TruncatedTransport);
     let whole = matches!(flow.fragment, Fragment::Whole);
@@ -313,7 +325,7 @@ pub fn transport(frame: &Frame<'_>, network: &Network) -> Result<Flow, Reason> {
         }
         _ => {}
     }
-    Ok(flow)
+    Ok(())
 }
 
 /// The reason why a header is cut short: a first fragment is made so on purpose (RFC 1858 section 3).

@@ -11,12 +11,13 @@ use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
 
 /// Files and folders that go in whole. The workspace manifest and the lock file go in by parts.
-const WHOLE: [&str; 7] = [
+const WHOLE: [&str; 8] = [
     "foobar-common/Cargo.toml",
     "foobar-common/src",
     "foobar-daemon/build/strip.rs",
     "foobar-daemon/build/toolchain.rs",
     "foobar-ebpf/Cargo.toml",
+    "foobar-ebpf/build.rs",
     "foobar-ebpf/src",
     "rust-toolchain.toml",
 ];

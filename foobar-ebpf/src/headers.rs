@@ -34,8 +34,8 @@ impl Headers {
 fn parse(context: &XdpContext) -> u64 {
     let frame = window::of(context);
     let parse = || {
-        let network = scratch::keep_network(&parse::network(&frame)?).ok_or(Reason::Internal)?;
-        scratch::keep_flow(&parse::transport(&frame, network)?).ok_or(Reason::Internal)
+        parse::network(&frame, scratch::headers().ok_or(Reason::Internal)?)?;
+        parse::transport(&frame, scratch::headers().ok_or(Reason::Internal)?)
     };
     let reason = match parse() {
         Ok(()) => READ,

@@ -5,44 +5,24 @@
 //! unknown numbers, and all ways through the parser are one.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-use foobar_common::{flow::Flow, parse::Network};
+use foobar_common::{flow::Flow, parse::Headers};
 
 #[btf_map]
-static NETWORK: PerCpuArray<Network, 1> = PerCpuArray::new();
-#[btf_map]
-static FLOW: PerCpuArray<Flow, 1> = PerCpuArray::new();
+static HEADERS: PerCpuArray<Headers, 1> = PerCpuArray::new();
 
-/// Takes a half-parsed packet out of the verifier's sight. There always is an entry 0, so this never is `None`.
+/// For the parser to write to and, looked up once more, to go on from: so the compiler cannot remember what it has
+/// just written, either. There always is an entry 0, so this never is `None`.
 #[inline(always)]
-pub(crate) fn keep_network(network: &Network) -> Option<&'static Network> {
-    keep(&NETWORK, network)?;
-    // The second look-up keeps the compiler from remembering what it has just written.
-    kept(&NETWORK)
-}
-
-/// Keeps a parsed packet for [`flow`].
-#[inline(always)]
-pub(crate) fn keep_flow(flow: &Flow) -> Option<()> {
-    keep(&FLOW, flow)
+pub(crate) fn headers() -> Option<&'static mut Headers> {
+    let place = HEADERS.get_ptr_mut(0)?;
+    // SAFETY: the map gave the pointer, any two references to it are used one after the other, and XDP programs of one
+    // processor do not interrupt each other. Its fields always have valid values: all zero at first, and those that
+    // the parser wrote.
+    Some(unsafe { &mut *place })
 }
 
 /// The packet that was parsed last.
 #[inline(always)]
 pub(crate) fn flow() -> Option<&'static Flow> {
-    kept(&FLOW)
-}
-
-#[inline(always)]
-fn keep<T: Copy>(map: &'static PerCpuArray<T, 1>, value: &T) -> Option<()> {
-    let place = map.get_ptr_mut(0)?;
-    // SAFETY: the map gave the pointer. XDP programs of one processor do not interrupt each other.
-    unsafe { place.write(*value) };
-    Some(())
-}
-
-#[inline(always)]
-fn kept<T>(map: &'static PerCpuArray<T, 1>) -> Option<&'static T> {
-    let place = map.get_ptr(0)?;
-    // SAFETY: as above, and a value has been written there by the same run of the program.
-    Some(unsafe { &*place })
+    headers().map(|headers| &headers.flow)
 }

@@ -4,6 +4,7 @@ use core::ptr::read_volatile;
 
 use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use foobar_common::{
+    address::Address,
     flow::Family,
     sets::{self, Line, Lines},
 };
@@ -27,18 +28,14 @@ impl Lines for InForce {
     }
 }
 
-/// The class of an address in network byte order; `None` if the table cannot be read.
+/// The class of an address; `None` if the table cannot be read.
 #[inline(always)]
-pub(crate) fn class(family: Family, address: &[u8; 16]) -> Option<u32> {
+pub(crate) fn class(family: Family, address: &Address) -> Option<u32> {
     let class = match family {
-        Family::V4 => {
-            let [a, b, c, d, ..] = *address;
-            set_class_v4(u32::from_be_bytes([a, b, c, d]))
-        }
+        Family::V4 => set_class_v4(address.number_v4()),
         Family::V6 => {
-            let (high, low) = address.split_at(8);
-            let number = |half: &[u8]| Some(u64::from_be_bytes(half.try_into().ok()?));
-            set_class_v6(number(high)?, number(low)?)
+            let [high, low] = address.numbers_v6();
+            set_class_v6(high, low)
         }
     };
     if class == UNREADABLE { None } else { Some(class) }

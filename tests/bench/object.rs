@@ -21,7 +21,14 @@ pub(crate) fn build() -> Result<Vec<u8>> {
     let path = env::var_os("PATH").unwrap_or_default();
     let folders = std::iter::once(workspace.join("target/tools/bin")).chain(env::split_paths(&path));
     let architecture = env::consts::ARCH;
-    let flags = format!("--cfg=bpf_target_arch=\"{architecture}\"\u{1f}-Cdebuginfo=2\u{1f}-Clink-arg=--btf");
+    let flags = [
+        &format!("--cfg=bpf_target_arch=\"{architecture}\""),
+        "-Cdebuginfo=2",
+        "-Clink-arg=--btf",
+        // As in `build.rs` of the product.
+        "-Clink-arg=--cpu-features=+allows-misaligned-mem-access",
+    ]
+    .join("\u{1f}");
     let endian = if cfg!(target_endian = "big") { "bpfeb" } else { "bpfel" };
     let triple = format!("{endian}-unknown-none");
 

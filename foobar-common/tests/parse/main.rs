@@ -9,7 +9,7 @@ mod link;
 mod packets;
 mod transport;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use foobar_common::{
     flow::{Family, Flow, Fragment, UNTAGGED},
@@ -41,13 +41,9 @@ fn dns6() -> Packet {
 
 /// A flow between the addresses above, of this length, without a transport header.
 fn bare(family: Family, protocol: u8, length: u16) -> Flow {
-    let octets = |v4: &str, v6: &str| match family {
-        Family::V4 => {
-            let mut bytes = [0; 16];
-            bytes[..4].copy_from_slice(&v4.parse::<std::net::Ipv4Addr>().unwrap().octets());
-            bytes
-        }
-        Family::V6 => v6.parse::<std::net::Ipv6Addr>().unwrap().octets(),
+    let address = |v4: &str, v6: &str| {
+        let text = if family == Family::V4 { v4 } else { v6 };
+        text.parse::<IpAddr>().unwrap().into()
     };
     Flow {
         family,
@@ -57,8 +53,8 @@ fn bare(family: Family, protocol: u8, length: u16) -> Flow {
         icmp_type: 0,
         icmp_code: 0,
         hop_limit: 64,
-        source: octets(A4, A6),
-        destination: octets(B4, B6),
+        source: address(A4, A6),
+        destination: address(B4, B6),
         source_port: [0; 2],
         destination_port: [0; 2],
         vlan: UNTAGGED,

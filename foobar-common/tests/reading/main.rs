@@ -9,6 +9,8 @@ mod generate;
 mod packets;
 mod plain;
 
+use std::net::IpAddr;
+
 use etherparse::{NetSlice, SlicedPacket, TransportSlice};
 use foobar_common::{
     flow::{Family, Flow, Fragment, UNTAGGED},
@@ -80,8 +82,8 @@ proptest! {
         match &theirs.net {
             Some(NetSlice::Ipv4(ip)) => {
                 prop_assert_eq!(ours.family, Family::V4);
-                prop_assert_eq!(&ours.source[..4], ip.header().source());
-                prop_assert_eq!(&ours.destination[..4], ip.header().destination());
+                prop_assert_eq!(ours.source, IpAddr::from(ip.header().source()).into());
+                prop_assert_eq!(ours.destination, IpAddr::from(ip.header().destination()).into());
                 prop_assert_eq!(ours.hop_limit, ip.header().ttl());
                 prop_assert_eq!(ours.length, ip.header().total_len());
                 prop_assert_eq!(ours.protocol, ip.header().protocol().0);
@@ -92,8 +94,8 @@ proptest! {
             }
             Some(NetSlice::Ipv6(ip)) => {
                 prop_assert_eq!(ours.family, Family::V6);
-                prop_assert_eq!(ours.source, ip.header().source());
-                prop_assert_eq!(ours.destination, ip.header().destination());
+                prop_assert_eq!(ours.source, IpAddr::from(ip.header().source()).into());
+                prop_assert_eq!(ours.destination, IpAddr::from(ip.header().destination()).into());
                 prop_assert_eq!(ours.hop_limit, ip.header().hop_limit());
                 prop_assert_eq!(ours.fragment != Fragment::Whole, ip.is_payload_fragmented());
             }

@@ -1,7 +1,10 @@
 //! The plainest possible reading of a frame, from the standards alone: slow, obvious, and without a line of the
 //! parser that it is held against.
 
+use std::net::IpAddr;
+
 use foobar_common::{
+    address::Address,
     flow::{Family, Flow, Fragment, UNTAGGED},
     verdict::Reason,
 };
@@ -64,8 +67,8 @@ fn ipv4(bytes: &[u8]) -> Result<Flow, Reason> {
         let mut flow = empty(Family::V4, protocol, total);
         flow.fragment = part(offset, more);
         flow.hop_limit = bytes[8];
-        flow.source[..4].copy_from_slice(&bytes[12..16]);
-        flow.destination[..4].copy_from_slice(&bytes[16..20]);
+        flow.source = ipv4_address(&bytes[12..16]);
+        flow.destination = ipv4_address(&bytes[16..20]);
         transport(flow, payload)
     }
 }
@@ -85,8 +88,8 @@ fn ipv6(bytes: &[u8]) -> Result<Flow, Reason> {
     let payload = payload.get(..length).ok_or(Reason::IpLength)?;
     let mut flow = empty(Family::V6, header[6], 40 + length);
     flow.hop_limit = header[7];
-    flow.source.copy_from_slice(&header[8..24]);
-    flow.destination.copy_from_slice(&header[24..40]);
+    flow.source = ipv6_address(&header[8..24]);
+    flow.destination = ipv6_address(&header[24..40]);
     behind_headers(flow, payload, 0, length)
 }
 
@@ -182,6 +185,14 @@ fn part(offset: usize, more: bool) -> Fragment {
     }
 }
 
+fn ipv4_address(bytes: &[u8]) -> Address {
+    IpAddr::from(<[u8; 4]>::try_from(bytes).unwrap()).into()
+}
+
+fn ipv6_address(bytes: &[u8]) -> Address {
+    IpAddr::from(<[u8; 16]>::try_from(bytes).unwrap()).into()
+}
+
 fn empty(family: Family, protocol: u8, length: usize) -> Flow {
     Flow {
         family,
@@ -191,8 +202,8 @@ fn empty(family: Family, protocol: u8, length: usize) -> Flow {
         icmp_type: 0,
         icmp_code: 0,
         hop_limit: 0,
-        source: [0; 16],
-        destination: [0; 16],
+        source: Address::NONE,
+        destination: Address::NONE,
         source_port: [0; 2],
         destination_port: [0; 2],
         vlan: UNTAGGED,

@@ -134,7 +134,7 @@ impl<'r> Judge<'r> {
     /// it. On a loopback device both ends are local, and what goes to a service counts, too.
     fn egress(&mut self, flow: &Flow, length: usize) -> Judged {
         let service = source_service(flow).filter(|port| self.is_service(*port));
-        let to_itself = self.local.has(flow.family, flow.destination);
+        let to_itself = self.local.has(&flow.destination.ip(flow.family));
         let service = service.or_else(|| destination_service(flow).filter(|_| to_itself));
         self.count_service(service, length);
         let judgement = Judgement { verdict: Verdict::Accept, reason: Reason::Policy, rule: None };

@@ -1,11 +1,8 @@
 //! Which way a frame went: out, if it comes from a local address.
 
-use std::{
-    collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-};
+use std::{collections::BTreeSet, net::IpAddr};
 
-use foobar_common::flow::{Direction, Family, Flow};
+use foobar_common::flow::{Direction, Flow};
 use ipnet::IpNet;
 
 use crate::{
@@ -22,7 +19,7 @@ pub enum Local {
     /// Given by whoever knows.
     Given(Vec<IpNet>),
     /// Those that receive packets on a service port.
-    Found(BTreeSet<(Family, [u8; 16])>),
+    Found(BTreeSet<IpAddr>),
 }
 
 impl Local {
@@ -30,21 +27,19 @@ impl Local {
     /// this server, whatever is called local: those are no addresses to send from (RFC 1122 section 3.2.1.3, RFC 4291
     /// section 2.7).
     pub fn direction(&self, flow: &Flow) -> Direction {
-        let is_sender = match ip_address(flow.family, flow.source) {
+        let source = flow.source.ip(flow.family);
+        let is_sender = match source {
             IpAddr::V4(v4) => !v4.is_broadcast() && !v4.is_multicast(),
             IpAddr::V6(v6) => !v6.is_multicast(),
         };
-        if is_sender && self.has(flow.family, flow.source) { Direction::Out } else { Direction::In }
+        if is_sender && self.has(&source) { Direction::Out } else { Direction::In }
     }
 
-    /// Whether an address, as [`Flow`] holds it, is local.
-    pub fn has(&self, family: Family, address: [u8; 16]) -> bool {
+    /// Whether an address is local.
+    pub fn has(&self, address: &IpAddr) -> bool {
         match self {
-            Self::Given(prefixes) => {
-                let address = ip_address(family, address);
-                prefixes.iter().any(|prefix| prefix.contains(&address))
-            }
-            Self::Found(addresses) => addresses.contains(&(family, address)),
+            Self::Given(prefixes) => prefixes.iter().any(|prefix| prefix.contains(address)),
+            Self::Found(addresses) => addresses.contains(address),
         }
     }
 }
@@ -53,7 +48,7 @@ impl Local {
 #[derive(Clone, Debug)]
 pub struct Finder {
     ports: BTreeSet<ServicePort>,
-    found: BTreeSet<(Family, [u8; 16])>,
+    found: BTreeSet<IpAddr>,
 }
 
 impl Finder {
@@ -74,7 +69,7 @@ impl Finder {
     /// [`InvalidInput`] if more addresses were found than can be.
     pub fn see(&mut self, flow: &Flow) -> Result<(), InvalidInput> {
         let to_service = destination_service(flow).is_some_and(|port| self.ports.contains(&port));
-        if to_service && self.found.insert((flow.family, flow.destination)) && self.found.len() > FOUND_MAX {
+        if to_service && self.found.insert(flow.destination.ip(flow.family)) && self.found.len() > FOUND_MAX {
             return Err(InvalidInput(format!(
                 "more than {FOUND_MAX} addresses receive packets on a service port; name the local ones: --local \
                  CIDR"
@@ -102,12 +97,4 @@ pub fn source_service(flow: &Flow) -> Option<ServicePort> {
 fn service(flow: &Flow, port: u16) -> Option<ServicePort> {
     let protocol = PortProtocol::ALL.into_iter().find(|protocol| protocol.number() == flow.protocol)?;
     flow.has_ports().then_some(ServicePort { protocol, port })
-}
-
-fn ip_address(family: Family, bytes: [u8; 16]) -> IpAddr {
-    let [a, b, c, d, ..] = bytes;
-    match family {
-        Family::V4 => Ipv4Addr::new(a, b, c, d).into(),
-        Family::V6 => Ipv6Addr::from(bytes).into(),
-    }
 }

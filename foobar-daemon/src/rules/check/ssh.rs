@@ -6,6 +6,7 @@ use std::{
 };
 
 use foobar_common::{
+    address::Address,
     flow::{Family, Flow, Fragment, UNTAGGED, protocol},
     verdict::{Reason, Verdict},
 };
@@ -158,8 +159,7 @@ fn decided_by(rule: &Rule) -> Evaluation<'_> {
 
 /// A packet of the session. Without the server's address it is the unspecified one, which hardly a list has.
 fn packet(session: &SshSession, flags: u8) -> Flow {
-    let (family, source) = bytes(session.client);
-    let destination = session.server.map_or([0; 16], |server| bytes(server).1);
+    let family = if session.client.is_ipv4() { Family::V4 } else { Family::V6 };
     Flow {
         family,
         protocol: protocol::TCP,
@@ -168,21 +168,11 @@ fn packet(session: &SshSession, flags: u8) -> Flow {
         icmp_type: 0,
         icmp_code: 0,
         hop_limit: 64,
-        source,
-        destination,
+        source: session.client.into(),
+        destination: session.server.map_or(Address::NONE, Address::from),
         source_port: session.client_port.to_be_bytes(),
         destination_port: session.server_port.to_be_bytes(),
         vlan: UNTAGGED,
         length: if family == Family::V4 { 40 } else { 60 },
-    }
-}
-
-fn bytes(address: IpAddr) -> (Family, [u8; 16]) {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            (Family::V4, [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0])
-        }
-        IpAddr::V6(v6) => (Family::V6, v6.octets()),
     }
 }

@@ -5,7 +5,7 @@
 
 mod words;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use foobar_common::{
     flow::{Direction, Family, Flow, Fragment, UNTAGGED, protocol},
@@ -203,19 +203,11 @@ fn tcp_flags_of(flow: &Flow) -> Option<u8> {
 }
 
 fn source_of(flow: &Flow) -> IpAddr {
-    address(flow.family, flow.source)
+    flow.source.ip(flow.family)
 }
 
 fn destination_of(flow: &Flow) -> IpAddr {
-    address(flow.family, flow.destination)
-}
-
-fn address(family: Family, bytes: [u8; 16]) -> IpAddr {
-    let [a, b, c, d, ..] = bytes;
-    match family {
-        Family::V4 => Ipv4Addr::new(a, b, c, d).into(),
-        Family::V6 => Ipv6Addr::from(bytes).into(),
-    }
+    flow.destination.ip(flow.family)
 }
 
 #[cfg(test)]

@@ -1,8 +1,11 @@
 //! A packet back into words.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
-use foobar_common::flow::{Family, Flow, Fragment, UNTAGGED, protocol};
+use foobar_common::{
+    address::Address,
+    flow::{Flow, Fragment, UNTAGGED, protocol},
+};
 
 use crate::rules::names;
 
@@ -33,11 +36,7 @@ pub fn describe(flow: &Flow) -> String {
     words.join(" ")
 }
 
-fn endpoint(flow: &Flow, bytes: [u8; 16], port: u16) -> String {
-    let [a, b, c, d, ..] = bytes;
-    let address: IpAddr = match flow.family {
-        Family::V4 => Ipv4Addr::new(a, b, c, d).into(),
-        Family::V6 => Ipv6Addr::from(bytes).into(),
-    };
+fn endpoint(flow: &Flow, address: Address, port: u16) -> String {
+    let address = address.ip(flow.family);
     if flow.has_ports() { SocketAddr::new(address, port).to_string() } else { address.to_string() }
 }

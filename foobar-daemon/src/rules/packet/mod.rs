@@ -261,8 +261,8 @@ fn flow(protocol: u8, source: Endpoint, destination: Endpoint, rest: &Rest) -> R
         icmp_type,
         icmp_code,
         hop_limit: rest.hop_limit.unwrap_or_else(|| usual_hop_limit(protocol, icmp_type)),
-        source: bytes(source.address),
-        destination: bytes(destination.address),
+        source: source.address.into(),
+        destination: destination.address.into(),
         source_port: ports.0.to_be_bytes(),
         destination_port: ports.1.to_be_bytes(),
         vlan: rest.vlan,
@@ -296,16 +296,6 @@ fn usual_length(family: Family, protocol: u8) -> u16 {
         _ => 0,
     };
     network + transport
-}
-
-fn bytes(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => {
-            let [a, b, c, d] = v4.octets();
-            [a, b, c, d, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
-        }
-        IpAddr::V6(v6) => v6.octets(),
-    }
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ fn packets_in_words() {
     let flow = flow_of("tcp 203.0.113.7:5555 > 192.0.2.10:443 syn");
     assert_eq!((flow.family, flow.protocol, flow.tcp_flags), (Family::V4, 6, 0x02));
     assert_eq!((flow.source_port(), flow.destination_port()), (5555, 443));
-    assert_eq!(flow.source[..5], [203, 0, 113, 7, 0]);
+    assert_eq!(flow.source.ip(Family::V4).to_string(), "203.0.113.7");
     assert_eq!((flow.vlan, flow.length, flow.fragment), (UNTAGGED, 40, Fragment::Whole));
 
     let flow = flow_of("tcp [2001:db8::7]:1 -> [2001:db8::1]:2 syn,ack psh vlan 10 length 1500 ttl 3");

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use std::net::IpAddr;
+
 use foobar_common::{
+    address::Address,
     flow::{Family, Flow, Fragment, UNTAGGED, protocol},
     verdict::{Reason, Verdict},
 };
@@ -175,10 +178,10 @@ fn prefix(random: &mut Random) -> IpNet {
 /// A packet of each kind that the conditions above can tell apart.
 fn packets(ruleset: &Ruleset) -> Vec<(Flow, &'static str)> {
     let mut packets = Vec::new();
-    let v4 = |last| [10, 0, 0, last, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
-    let v6 = |last| [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, last];
+    let v4 = |last| Address::from(IpAddr::from([10, 0, 0, last]));
+    let v6 = |last| Address::from(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]));
     let families =
-        [(Family::V4, (0..=4).map(v4).collect::<Vec<[u8; 16]>>()), (Family::V6, (0..=2).map(v6).collect())];
+        [(Family::V4, (0..=4).map(v4).collect::<Vec<Address>>()), (Family::V6, (0..=2).map(v6).collect())];
     for (family, addresses) in families {
         for source in &addresses {
             for destination in &addresses {

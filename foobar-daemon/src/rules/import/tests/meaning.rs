@@ -5,6 +5,7 @@
 use std::{fmt::Write as _, net::IpAddr};
 
 use foobar_common::{
+    address::Address,
     flow::{Family, Flow, Fragment, UNTAGGED},
     verdict::Verdict,
 };
@@ -150,13 +151,9 @@ fn icmp(family: Family) -> u8 {
 
 impl Line {
     fn matches(&self, family: Family, flow: &Flow, interface: &str) -> bool {
-        let address = |bytes: [u8; 16]| match family {
-            Family::V4 => IpAddr::from(<[u8; 4]>::try_from(&bytes[..4]).unwrap()),
-            Family::V6 => IpAddr::from(bytes),
-        };
-        let is_in = |(prefix, negated): (usize, bool), bytes| {
+        let is_in = |(prefix, negated): (usize, bool), address: Address| {
             let prefix: ipnet::IpNet = prefixes(family)[prefix].parse().unwrap();
-            prefix.contains(&address(bytes)) != negated
+            prefix.contains(&address.ip(family)) != negated
         };
         let whole = flow.fragment != Fragment::Later;
         let in_range = |(low, high): (u16, u16), number| low <= number && number <= high;
@@ -364,8 +361,8 @@ fn packet() -> impl Strategy<Value = (Flow, usize, usize, &'static str)> {
                 icmp_type: if is_icmp { kind } else { 0 },
                 icmp_code: if is_icmp { code } else { 0 },
                 hop_limit: 64,
-                source: [0; 16],
-                destination: [0; 16],
+                source: Address::NONE,
+                destination: Address::NONE,
                 source_port: if has_ports { from.to_be_bytes() } else { [0; 2] },
                 destination_port: if has_ports { to.to_be_bytes() } else { [0; 2] },
                 vlan: UNTAGGED,
@@ -377,25 +374,15 @@ fn packet() -> impl Strategy<Value = (Flow, usize, usize, &'static str)> {
 }
 
 fn with_addresses(mut flow: Flow, family: Family, source: usize, destination: usize) -> Flow {
-    let bytes = |index: usize| {
-        let mut bytes = [0; 16];
-        match family {
-            Family::V4 => bytes[..4].copy_from_slice(&octets(ADDRESSES_V4[index])),
-            Family::V6 => bytes.copy_from_slice(&octets(ADDRESSES_V6[index])),
-        }
-        bytes
+    let addresses = match family {
+        Family::V4 => ADDRESSES_V4,
+        Family::V6 => ADDRESSES_V6,
     };
+    let address = |index: usize| addresses[index].parse::<IpAddr>().unwrap().into();
     flow.family = family;
-    flow.source = bytes(source);
-    flow.destination = bytes(destination);
+    flow.source = address(source);
+    flow.destination = address(destination);
     flow
-}
-
-fn octets(address: &str) -> Vec<u8> {
-    match address.parse().unwrap() {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
 }
 
 fn check_meaning(
