@@ -13,7 +13,7 @@ use foobar_common::{
     fields::{AddressField, Root, Stride, Table, TableField},
     flow::Direction,
     maps,
-    rule::{DecisionRecord, InterfaceRecord, Interfaces, RuleRecord, Settings},
+    rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
     sets::Line,
     verdict::{Reason, Verdict},
 };
@@ -109,15 +109,15 @@ fn surviving() -> String {
 fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Counter>(), align_of::<Counter>()), (8 + 8, 8));
     assert_eq!((size_of::<ClassHead>(), align_of::<ClassHead>()), (32 + 4 + 3 + 25, 64));
-    assert_eq!((size_of::<ClassWords>(), align_of::<ClassWords>()), (UNITS * 8, 8));
-    assert_eq!((size_of::<ClassBlocks>(), align_of::<ClassBlocks>()), (UNITS * 4, 4));
+    assert_eq!((size_of::<ClassWords>(), align_of::<ClassWords>()), (64 + UNITS * 8, 64));
+    assert_eq!((size_of::<ClassBlocks>(), align_of::<ClassBlocks>()), (64 + UNITS * 4, 64));
     assert_eq!((size_of::<Block>(), align_of::<Block>()), (64, 64));
     assert_eq!((size_of::<FirstRules>(), align_of::<FirstRules>()), (UNITS * 4, 4));
-    assert_eq!((size_of::<WordRules>(), align_of::<WordRules>()), (64 * 4, 4));
+    assert_eq!((size_of::<WordRules>(), align_of::<WordRules>()), (64 * 8, 8));
     assert_eq!((size_of::<Root>(), align_of::<Root>()), (4 * 65_536, 4));
     assert_eq!((size_of::<Stride>(), align_of::<Stride>()), (4 * 256, 4));
     assert_eq!((size_of::<Line>(), align_of::<Line>()), (64, 64));
-    assert_eq!((size_of::<RuleRecord>(), align_of::<RuleRecord>()), (4 + 4, 4));
+    assert_eq!((size_of::<RankedRule>(), align_of::<RankedRule>()), (8, 8));
     assert_eq!((size_of::<InterfaceRecord>(), align_of::<InterfaceRecord>()), (4 + 4 + 4, 4));
     assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * 12, 4));
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
@@ -130,8 +130,6 @@ fn fields_are_where_the_programs_look_for_them() {
     assert_eq!(offset_of!(ClassHead, units), 0);
     assert_eq!(offset_of!(ClassHead, failsafe), 32);
     assert_eq!(offset_of!(ClassHead, service), 36);
-    assert_eq!(offset_of!(RuleRecord, verdict), 0);
-    assert_eq!(offset_of!(RuleRecord, slot), 4);
     assert_eq!(offset_of!(InterfaceRecord, index), 0);
     assert_eq!(offset_of!(InterfaceRecord, slot), 4);
     assert_eq!(offset_of!(InterfaceRecord, class), 8);

@@ -13,7 +13,7 @@
 //!
 //! (Aggregated bit vectors: Lakshman and Stiliadis, SIGCOMM 1998; Baboescu and Varghese, SIGCOMM 2001.)
 
-use crate::frame::within;
+use crate::{frame::within, rule::RankedRule};
 
 /// Units of clauses that a ruleset can have: bits of a [`ClassHead`].
 pub const UNITS: usize = 256;
@@ -53,7 +53,8 @@ impl Tier {
     }
 }
 
-/// What all values of one class have in common; one cache line.
+/// What all values of one class have in common; one cache line. In tiers beyond the first, what it accepts of each unit
+/// lies behind it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(64))]
 pub struct ClassHead {
@@ -77,19 +78,23 @@ pub const NO_PORTS_CLASS: u32 = 0;
 /// The class of an interface that no rule names.
 pub const OTHER_INTERFACE_CLASS: u32 = 1;
 
-/// The clauses of a class in [`Tier::Words`]: bit `n % 64` of word `n / 64` is clause `n`.
+/// A class in [`Tier::Words`].
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct ClassWords {
-    /// A word for each unit.
+    /// Which units have clauses.
+    pub head: ClassHead,
+    /// A word for each unit: bit `n % 64` of word `n / 64` is clause `n`.
     pub words: [u64; UNITS],
 }
 
-/// The clauses of a class in [`Tier::Blocks`]: entry `n` is the number of the [`Block`] for unit `n`.
+/// A class in [`Tier::Blocks`].
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct ClassBlocks {
-    /// A block for each unit.
+    /// Which units have clauses.
+    pub head: ClassHead,
+    /// The number of the [`Block`] for each unit.
     pub blocks: [u32; UNITS],
 }
 
@@ -106,8 +111,8 @@ pub struct Block {
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct WordRules {
-    /// Number of the rule of each clause.
-    pub rules: [u32; 64],
+    /// The rule of each clause.
+    pub rules: [RankedRule; 64],
 }
 
 /// For each unit, the number of the first rule in it: units that cannot win need no look.
@@ -119,7 +124,7 @@ pub struct FirstRules {
 }
 
 /// Above every number of a rule.
-pub const NO_RULE_NUMBER: u32 = u32::MAX;
+pub const NO_RULE_NUMBER: u32 = RankedRule::NONE.number();
 
 /// The number of the lowest bit that is set in `word`, which is not zero; less than 64 in any case.
 ///

@@ -6,7 +6,7 @@ pub const ROOTS: &str = "ROOTS";
 pub const STRIDES: &str = "STRIDES";
 /// One [`crate::fields::Table`] for each [`crate::fields::TableField`].
 pub const TABLES: &str = "TABLES";
-/// The [`crate::classes::ClassHead`]s.
+/// The [`crate::classes::ClassHead`] of each class, in the tier that needs no more.
 pub const HEADS: &str = "HEADS";
 /// The [`crate::classes::ClassWords`] of each class, in that tier.
 pub const WORDS: &str = "WORDS";
@@ -18,8 +18,6 @@ pub const BLOCKS: &str = "BLOCKS";
 pub const FIRST_RULES: &str = "FIRST_RULES";
 /// A [`crate::classes::WordRules`] for each 64 clauses.
 pub const WORD_RULES: &str = "WORD_RULES";
-/// The [`crate::rule::RuleRecord`]s, in the order of the file.
-pub const RULES: &str = "RULES";
 /// The table of sets, of [`crate::sets::Line`]s, with room for another; line 0 says where it begins.
 pub const SETS: &str = "SETS";
 /// The one [`crate::rule::Interfaces`].
@@ -27,7 +25,7 @@ pub const INTERFACES: &str = "INTERFACES";
 /// The one [`crate::rule::DecisionRecord`].
 pub const DECISION: &str = "DECISION";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 13] = [
+pub const OF_RULESET: [&str; 12] = [
     ROOTS,
     STRIDES,
     TABLES,
@@ -37,7 +35,6 @@ pub const OF_RULESET: [&str; 13] = [
     BLOCKS,
     FIRST_RULES,
     WORD_RULES,
-    RULES,
     SETS,
     INTERFACES,
     DECISION,

@@ -4,7 +4,7 @@ use crate::{
     classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, WordRules},
     counters::Counter,
     fields::{Root, Stride, Table},
-    rule::{DecisionRecord, Interfaces, RuleRecord, Settings},
+    rule::{DecisionRecord, Interfaces, Settings},
     sets::Line,
 };
 
@@ -29,7 +29,6 @@ pod!(
     Interfaces,
     Line,
     Root,
-    RuleRecord,
     Settings,
     Stride,
     Table,

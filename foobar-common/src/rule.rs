@@ -5,15 +5,57 @@ use crate::{counters::INTERFACES_MAX, fields::TableField};
 /// How many rules a ruleset can have.
 pub const RULES_MAX: usize = 131_072;
 
-/// What the kernel needs to know of a rule that matched.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct RuleRecord {
+/// A rule as one word, so that a single look at it tells which of two rules comes first and what that one does.
+///
+/// Of two, the smaller number comes first. The upper half is the rule's number in the order of the file; below are
+/// four bits of verdict and 28 of counter slot. The highest bit is never set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(transparent)]
+pub struct RankedRule(u64);
+
+impl RankedRule {
+    /// Comes after every rule.
+    pub const NONE: Self = Self(u64::MAX >> 1);
+
+    /// Rule `number` has this [`crate::verdict::Verdict`], as a number, and is counted in `slot`.
+    pub const fn new(number: u32, verdict: u32, slot: u32) -> Self {
+        Self((number as u64) << 32 | (verdict as u64) << SLOT_BITS | slot as u64)
+    }
+
+    /// From what [`RankedRule::word`] gave.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        Self(word)
+    }
+
+    /// As a number, to compare without jumps.
+    #[inline(always)]
+    pub const fn word(self) -> u64 {
+        self.0
+    }
+
+    /// Its number in the order of the file.
+    #[inline(always)]
+    pub const fn number(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
     /// [`crate::verdict::Verdict`] as a number.
-    pub verdict: u32,
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+    pub const fn verdict(self) -> u32 {
+        (self.0 as u32) >> SLOT_BITS
+    }
+
     /// Where its packets are counted.
-    pub slot: u32,
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
+    pub const fn slot(self) -> u32 {
+        self.0 as u32 & ((1 << SLOT_BITS) - 1)
+    }
 }
+
+const SLOT_BITS: u32 = 28;
 
 /// What the kernel knows of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -6,8 +6,7 @@ use core::arch::asm;
 
 /// All bits set if `word` is not zero, otherwise none.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "both halves are the same")]
-pub(crate) fn mask_if_any(word: u64) -> u32 {
+pub(crate) fn mask_if_any(word: u64) -> u64 {
     let mut mask = word;
     // SAFETY: computes with registers.
     unsafe {
@@ -20,7 +19,7 @@ pub(crate) fn mask_if_any(word: u64) -> u32 {
             options(pure, nomem, nostack)
         );
     }
-    mask as u32
+    mask
 }
 
 /// All bits set if the highest bit of `word` is, otherwise none.
@@ -33,12 +32,10 @@ pub(crate) fn mask_if_highest(word: u32) -> u32 {
     mask as u32
 }
 
-/// The smaller of two numbers.
+/// The smaller of two numbers, neither of which has its highest bit set.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "it is one of the two")]
-pub(crate) fn smaller(one: u32, other: u32) -> u32 {
-    let other = u64::from(other);
-    let mut difference = u64::from(one).wrapping_sub(other);
+pub(crate) fn smaller(one: u64, other: u64) -> u64 {
+    let mut difference = one.wrapping_sub(other);
     // SAFETY: computes with registers.
     unsafe {
         asm!(
@@ -50,5 +47,5 @@ pub(crate) fn smaller(one: u32, other: u32) -> u32 {
             options(pure, nomem, nostack)
         );
     }
-    other.wrapping_add(difference) as u32
+    other.wrapping_add(difference)
 }

@@ -3,7 +3,7 @@
 use foobar_common::{
     counters::Transport,
     flow::{Flow, Fragment},
-    rule::NO_RULE,
+    rule::{NO_RULE, RankedRule},
     verdict::{Reason, Verdict},
 };
 
@@ -51,10 +51,13 @@ impl Decision {
             return decided(verdict, Reason::Fragments);
         }
         match classify::rule(flow, interface, &source, &ports) {
-            Ok(Some(rule)) => {
-                Self { verdict: settings::verdict(rule.verdict), reason: Reason::Rule, rule: rule.slot, port }
-            }
-            Ok(None) => decided(settings::policy_in(), Reason::Policy),
+            Ok(RankedRule::NONE) => decided(settings::policy_in(), Reason::Policy),
+            Ok(rule) => Self {
+                verdict: settings::verdict(rule.verdict()),
+                reason: Reason::Rule,
+                rule: rule.slot(),
+                port,
+            },
             Err(classify::Unreadable) => decided(settings::malformed(), Reason::Internal),
         }
     }

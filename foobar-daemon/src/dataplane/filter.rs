@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use foobar_common::{
+    classes::Tier,
     counters::{MORE_RULE_SLOTS, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS, VERDICT_ENTRIES},
     maps,
 };
@@ -379,13 +380,18 @@ fn sized(entries: usize) -> Fill {
 
 fn fill(compiled: &CompiledRuleset) -> BTreeMap<&'static str, Fill> {
     let slots = &compiled.slots;
+    let classes = match compiled.tier {
+        Tier::Single => maps::HEADS,
+        Tier::Words => maps::WORDS,
+        Tier::Blocks => maps::CLASS_BLOCKS,
+    };
     let ports = slots.interfaces.len() * PORT_SLOTS as usize;
     let more_slots = slots.rules.values().filter(|owned| owned.slot >= RULE_SLOTS).count();
     BTreeMap::from([
         (maps::STRIDES, sized(compiled.addresses.strides.len() / 256)),
-        (maps::HEADS, sized(compiled.heads.len())),
+        (classes, sized(compiled.heads.len())),
         (maps::BLOCKS, sized(compiled.clauses.blocks.len())),
-        (maps::RULES, sized(compiled.rules.len())),
+        (maps::WORD_RULES, sized(compiled.word_rules.len())),
         (maps::SETS, sized(compiled.sets.facts().stored)),
         (maps::RULE_COUNTERS, Fill { entries: slots.rules.len() - more_slots, max_entries: RULE_SLOTS }),
         (maps::MORE_RULE_COUNTERS, Fill { entries: more_slots, max_entries: MORE_RULE_SLOTS }),

@@ -160,20 +160,19 @@ fn create_maps(
 ) -> Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     loader.override_global(maps::SETTINGS, settings, true);
-    let CompiledRuleset { addresses, heads, clauses, word_rules, rules, slots, .. } = compiled;
-    let in_tier = |tier: Tier, entries: usize| if settings.tier == tier as u32 { entries } else { 1 };
+    let CompiledRuleset { addresses, heads, clauses, word_rules, slots, .. } = compiled;
+    let in_tier = |tier: Tier, entries: usize| if compiled.tier == tier { entries } else { 1 };
     let more_rule_slots =
         pins.is_some_and(|pins| pins.map(maps::MORE_RULE_COUNTERS).exists()) || settings.more_rule_slots != 0;
     // Without pins nobody else's slots have to find room.
     let rule_slots = slots.rules.values().map(|owned| owned.slot + 1).max().unwrap_or(1).min(RULE_SLOTS);
     for (name, entries) in [
         (maps::STRIDES, addresses.strides.len() / STRIDE_ENTRIES),
-        (maps::HEADS, heads.len()),
+        (maps::HEADS, in_tier(Tier::Single, heads.len())),
         (maps::WORDS, in_tier(Tier::Words, heads.len())),
         (maps::CLASS_BLOCKS, in_tier(Tier::Blocks, heads.len())),
         (maps::BLOCKS, in_tier(Tier::Blocks, clauses.blocks.len())),
         (maps::WORD_RULES, word_rules.len()),
-        (maps::RULES, rules.len()),
         (maps::SETS, set_lines),
         (maps::RULE_COUNTERS, if pins.is_some() { RULE_SLOTS as usize } else { rule_slots as usize }),
         (maps::MORE_RULE_COUNTERS, if more_rule_slots { MORE_RULE_SLOTS as usize } else { 1 }),
@@ -194,14 +193,14 @@ fn create_maps(
 /// Writes the tables. Nothing runs yet, so the order does not matter.
 fn fill(object: &Ebpf, compiled: &CompiledRuleset) -> Result<()> {
     let CompiledRuleset {
-        settings,
+        settings: _,
+        tier,
         addresses,
         tables,
         heads,
         clauses,
         first_rules,
         word_rules,
-        rules,
         interface_classes: _,
         sets: _,
         slots: _,
@@ -209,24 +208,28 @@ fn fill(object: &Ebpf, compiled: &CompiledRuleset) -> Result<()> {
     write(object, maps::ROOTS, &addresses.roots)?;
     write(object, maps::STRIDES, &addresses.strides)?;
     write(object, maps::TABLES, &tables.concat())?;
-    write(object, maps::HEADS, heads)?;
     write(object, maps::FIRST_RULES, &first_rules.rules)?;
     write(object, maps::WORD_RULES, word_rules)?;
-    write(object, maps::RULES, rules)?;
-    if settings.tier == Tier::Words as u32 {
-        let mut memory = mapped(object, maps::WORDS)?;
-        for (place, numbers) in memory.as_mut_slice::<ClassWords>().iter_mut().zip(clauses.classes()) {
-            for (word, clauses) in place.words.iter_mut().zip(clauses.words(numbers)) {
-                *word = clauses;
+    let classes = heads.iter().zip(clauses.classes());
+    match tier {
+        Tier::Single => write(object, maps::HEADS, heads)?,
+        Tier::Words => {
+            let mut memory = mapped(object, maps::WORDS)?;
+            for (place, (head, numbers)) in memory.as_mut_slice::<ClassWords>().iter_mut().zip(classes) {
+                place.head = *head;
+                for (word, clauses) in place.words.iter_mut().zip(clauses.words(numbers)) {
+                    *word = clauses;
+                }
             }
         }
-    }
-    if settings.tier == Tier::Blocks as u32 {
-        write(object, maps::BLOCKS, &clauses.blocks)?;
-        let mut memory = mapped(object, maps::CLASS_BLOCKS)?;
-        for (place, numbers) in memory.as_mut_slice::<ClassBlocks>().iter_mut().zip(clauses.classes()) {
-            for (block, number) in place.blocks.iter_mut().zip(numbers) {
-                *block = *number;
+        Tier::Blocks => {
+            write(object, maps::BLOCKS, &clauses.blocks)?;
+            let mut memory = mapped(object, maps::CLASS_BLOCKS)?;
+            for (place, (head, numbers)) in memory.as_mut_slice::<ClassBlocks>().iter_mut().zip(classes) {
+                place.head = *head;
+                for (block, number) in place.blocks.iter_mut().zip(numbers) {
+                    *block = *number;
+                }
             }
         }
     }

@@ -21,7 +21,7 @@ use foobar_common::{
     },
     counters::RULE_SLOTS,
     fields::{AddressField, TableField},
-    rule::{FRAGMENTS_BY_RULES, RULES_MAX, RuleRecord, Settings, uses},
+    rule::{FRAGMENTS_BY_RULES, RULES_MAX, RankedRule, Settings, uses},
 };
 
 pub use self::addresses::AddressTables;
@@ -46,6 +46,8 @@ const WORDS_BYTES_MAX: usize = 96 << 20;
 pub struct CompiledRuleset {
     /// What the policy says and which fields the rules ask for.
     pub settings: Settings,
+    /// How many clauses are in a unit.
+    pub tier: Tier,
     /// Address to class.
     pub addresses: AddressTables,
     /// The class of each value of a field, for each [`TableField`] in its order, counted from the field's first.
@@ -58,8 +60,6 @@ pub struct CompiledRuleset {
     pub first_rules: Box<FirstRules>,
     /// The rule of each clause.
     pub word_rules: Vec<WordRules>,
-    /// What each rule does, in the order of the file.
-    pub rules: Vec<RuleRecord>,
     /// The class of each interface that some rule names.
     pub interface_classes: BTreeMap<String, u32>,
     /// The sets that rules name.
@@ -132,25 +132,25 @@ pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Res
         clauses.arrange(Tier::Blocks);
         tables = Tables::compile(ruleset, slots, &clauses, sets.facts())?;
     }
-    let records = rules
-        .iter()
-        .map(|rule| {
+    let ranked = (0..)
+        .zip(rules)
+        .map(|(number, rule)| {
             let slot = slots.rules.get(&rule.id).map(|owned| owned.slot);
             let slot = slot.with_context(|| format!("rule '{}' has no counter slot", rule.id))?;
-            Ok(RuleRecord { verdict: rule.action.number(), slot })
+            Ok(RankedRule::new(number, rule.action.number(), slot))
         })
         .collect::<Result<Vec<_>>>()?;
-    let settings = settings(policy, ruleset, &clauses, &tables, &records);
+    let settings = settings(policy, ruleset, &clauses, &tables, &ranked);
     let Tables { addresses, fields, classes, blocks, interfaces, .. } = tables;
     Ok(CompiledRuleset {
         settings,
+        tier: clauses.tier,
         addresses,
         tables: fields,
         heads: heads(&classes, &blocks, clauses.tier),
         clauses: class_clauses(&classes, blocks),
         first_rules: first_rules(&clauses),
-        word_rules: word_rules(&clauses),
-        rules: records,
+        word_rules: word_rules(&clauses, &ranked),
         interface_classes: interfaces,
         sets,
         slots: slots.clone(),
@@ -233,7 +233,7 @@ fn settings(
     ruleset: &Ruleset,
     clauses: &Clauses<'_>,
     tables: &Tables,
-    records: &[RuleRecord],
+    ranked: &[RankedRule],
 ) -> Settings {
     let Policy { inbound, malformed, fragments, infrastructure } = *policy;
     let used = |bit, used: bool| if used { bit } else { 0 };
@@ -276,7 +276,7 @@ fn settings(
         first_classes: tables.first_classes,
         first_source_set: tables.first_source_set,
         first_destination_set: tables.first_destination_set,
-        more_rule_slots: u32::from(records.iter().any(|record| record.slot >= RULE_SLOTS)),
+        more_rule_slots: u32::from(ranked.iter().any(|rule| rule.slot() >= RULE_SLOTS)),
         trace: 0,
     }
 }
@@ -331,13 +331,13 @@ fn first_rules(clauses: &Clauses<'_>) -> Box<FirstRules> {
     first
 }
 
-fn word_rules(clauses: &Clauses<'_>) -> Vec<WordRules> {
+fn word_rules(clauses: &Clauses<'_>, ranked: &[RankedRule]) -> Vec<WordRules> {
     let words = clauses.list.chunks(64);
     words
         .map(|word| {
-            let mut rules = WordRules { rules: [NO_RULE_NUMBER; 64] };
+            let mut rules = WordRules { rules: [RankedRule::NONE; 64] };
             for (place, clause) in rules.rules.iter_mut().zip(word) {
-                *place = clause.number;
+                *place = ranked.get(clause.number as usize).copied().unwrap_or(RankedRule::NONE);
             }
             rules
         })
