@@ -442,3 +442,14 @@ fn errors_of_set_files_name_the_set_file() {
         "no attachment"
     );
 }
+
+#[test]
+fn set_files_are_found_however_their_key_is_written() {
+    let named = |text: &str| -> Vec<String> {
+        let files = Bundle::of_text("a.toml", text).files;
+        set_files(&files).into_iter().map(|found| found.name).collect()
+    };
+    assert_eq!(named("[sets.one]\nfile = \"one.txt\"\n"), ["one.txt"]);
+    assert_eq!(named("[sets]\none = { \"fi\\u006ce\" = \"one.txt\" }\n"), ["one.txt"]);
+    assert_eq!(named("[[rule]]\nid = \"one\"\naction = \"drop\"\n"), Vec::<String>::new());
+}
