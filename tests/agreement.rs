@@ -18,7 +18,7 @@ use foobar_daemon::{
         load::LoadedRuleset,
         test_runs::{Judgement, TestRuns},
     },
-    replay::local::destination_service,
+    replay::local::{destination_service, source_service},
     rules::{compile::compile, evaluate::evaluate, model::Ruleset},
     slots::Slots,
 };
@@ -47,7 +47,7 @@ fn rulesets(long: u32, short: u32) -> ProptestConfig {
 }
 
 fn frames() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let kernel_takes = |frame: &Vec<u8>| frame.len() >= TestRuns::FRAME_MIN;
+    let kernel_takes = |frame: &Vec<u8>| frame.len() >= TestRuns::frame_min(Direction::In);
     vec(
         generate::frame(&rulesets::pool()).prop_filter("too short for a test run", kernel_takes),
         frames_per_ruleset(),
@@ -73,12 +73,16 @@ proptest! {
         let mut alone = Vec::new();
         for frame in &frames {
             // The same frame before itself: whatever it leaves behind is its own.
-            together.judge(frame).unwrap();
-            alone.push(together.judge(frame).unwrap());
+            together.judge(frame, Direction::In).unwrap();
+            alone.push(together.judge(frame, Direction::In).unwrap());
         }
         for (before, (frame, expected)) in frames.iter().rev().zip(frames.iter().zip(&alone)) {
-            together.judge(before).unwrap();
-            prop_assert_eq!(&together.judge(frame).unwrap(), expected, "after {:02x?}: {:02x?}", before, frame);
+            if TestRuns::takes(before.len(), Direction::Out) {
+                together.judge(before, Direction::Out).unwrap();
+            }
+            together.judge(before, Direction::In).unwrap();
+            let found = together.judge(frame, Direction::In).unwrap();
+            prop_assert_eq!(&found, expected, "after {:02x?}: {:02x?}", before, frame);
         }
     }
 }
@@ -89,17 +93,18 @@ fn agree(ruleset: &Ruleset, frames: &[Vec<u8>]) -> Result<(), TestCaseError> {
         rules: ruleset.rules.iter().map(|rule| (rule.id.clone(), Counter::default())).collect(),
         ..Counters::default()
     };
-    for frame in frames {
-        let kernel = runs.judge(frame).unwrap();
+    let ways = frames.iter().flat_map(|frame| Direction::ALL.map(|direction| (frame, direction)));
+    for (frame, direction) in ways.filter(|(frame, direction)| TestRuns::takes(frame.len(), *direction)) {
+        let kernel = runs.judge(frame, direction).unwrap();
         let packet = packet(frame, &kernel)?;
-        let evaluation = evaluate(ruleset, &packet, INTERFACE);
+        let evaluation = evaluate(ruleset, &packet, direction, INTERFACE);
         let reading = Judgement {
             verdict: evaluation.verdict,
             reason: evaluation.reason,
             rule: evaluation.rule.map(str::to_owned),
         };
-        prop_assert_eq!(&kernel, &reading, "{:02x?}\n{:?}", frame, packet);
-        count(&mut expected, ruleset, &packet, &kernel, frame.len());
+        prop_assert_eq!(&kernel, &reading, "{:?}: {:02x?}\n{:?}", direction, frame, packet);
+        count(&mut expected, ruleset, &packet, (direction, &kernel), frame.len());
     }
     prop_assert_eq!(runs.counters().unwrap(), expected);
     Ok(())
@@ -123,11 +128,15 @@ fn count(
     expected: &mut Counters,
     ruleset: &Ruleset,
     packet: &Result<Flow, Reason>,
-    judgement: &Judgement,
+    (direction, judgement): (Direction, &Judgement),
     length: usize,
 ) {
     let port = packet.as_ref().map_or(Port::Other(Transport::Other), |flow| {
-        let service = destination_service(flow)
+        let local_service = match direction {
+            Direction::In => destination_service,
+            Direction::Out => source_service,
+        };
+        let service = local_service(flow)
             .filter(|port| ruleset.services.iter().any(|service| service.ports.contains(port)));
         service.map_or(Port::Other(Transport::of(flow)), Port::Service)
     });
@@ -135,8 +144,11 @@ fn count(
         add(expected.rules.entry(rule.clone()).or_default(), length);
     }
     let name = INTERFACE.to_owned();
-    add(entry(&mut expected.verdicts, (name.clone(), judgement.verdict, judgement.reason)), length);
-    add(entry(&mut expected.ports, (name, Direction::In, port)), length);
+    add(
+        entry(&mut expected.verdicts, (name.clone(), direction, judgement.verdict, judgement.reason)),
+        length,
+    );
+    add(entry(&mut expected.ports, (name, direction, port)), length);
 }
 
 fn entry<K: Ord>(map: &mut BTreeMap<K, Counter>, key: K) -> &mut Counter {

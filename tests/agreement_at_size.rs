@@ -21,7 +21,7 @@ use foobar_tests::{
     edges,
     figures::say,
     frames::Family,
-    headers::judged,
+    headers::judged_on_its_way,
     mixed,
     random::Random,
     rulesets::INTERFACE,
@@ -146,8 +146,9 @@ fn agree(ruleset: &Ruleset, compiled: &CompiledRuleset, seed: u64) -> Result<Met
     for _ in 0..packets(ruleset) {
         let target = &targets[random.index(targets.len())];
         let frame = edges::packet(ruleset, target, &mut random).frame();
-        let kernel = runs.judge(&frame).unwrap();
-        let reading = judged(ruleset, &frame);
+        let direction = target.direction;
+        let kernel = runs.judge(&frame, direction).unwrap();
+        let reading = judged_on_its_way(ruleset, &frame, direction);
         prop_assert!(
             kernel.verdict == reading.verdict
                 && kernel.reason == reading.reason

@@ -36,7 +36,8 @@ const PER_CPU: [&str; 5] =
 /// What one ruleset costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Cost {
-    verified_instructions: u64,
+    verified_instructions_in: u64,
+    verified_instructions_out: u64,
     map_bytes: u64,
     per_cpu_map_bytes: u64,
 }
@@ -59,11 +60,20 @@ fn the_program_costs_what_is_recorded() {
     for (name, cost) in &found {
         let budget = recorded[*name].as_table().unwrap();
         let limit = |key: &str| number(&budget[key]) * (100 + TOLERANCE) / 100;
-        let instructions = if same_verifier { limit("verified_instructions") } else { INSTRUCTIONS_ANYWHERE };
+        let instructions = |key: &str| if same_verifier { limit(key) } else { INSTRUCTIONS_ANYWHERE };
         let per_cpu =
             limit("per_cpu_map_bytes") * processors().max(recorded_processors) / recorded_processors;
         for (what, found, limit) in [
-            ("verified instructions", cost.verified_instructions, instructions),
+            (
+                "verified instructions of what comes in",
+                cost.verified_instructions_in,
+                instructions("verified_instructions_in"),
+            ),
+            (
+                "verified instructions of what goes out",
+                cost.verified_instructions_out,
+                instructions("verified_instructions_out"),
+            ),
             ("bytes of maps", cost.map_bytes, limit("map_bytes")),
             ("bytes of per-CPU maps", cost.per_cpu_map_bytes, per_cpu),
         ] {
@@ -82,12 +92,18 @@ fn the_program_costs_what_is_recorded() {
 fn cost(ruleset: &Ruleset) -> Cost {
     let slots = Slots::for_once(ruleset, &["eth0".to_owned()]).unwrap();
     let runs = LoadedRuleset::for_test_runs(&compile(ruleset, &slots).unwrap(), "eth0").unwrap();
+    let programs = runs.facts().unwrap();
+    let verified = |name: &str| {
+        let program = programs.iter().find(|program| program.program == name).unwrap();
+        program.verified_instructions.unwrap().into()
+    };
     let memory = runs.map_memory().unwrap();
     let (per_cpu, shared): (Vec<_>, Vec<_>) =
         memory.into_iter().partition(|(name, _)| PER_CPU.contains(&name.as_str()));
     let sum = |maps: Vec<(String, u64)>| maps.into_iter().map(|(_, bytes)| bytes).sum();
     Cost {
-        verified_instructions: runs.facts().unwrap().verified_instructions.unwrap().into(),
+        verified_instructions_in: verified(maps::INGRESS),
+        verified_instructions_out: verified(maps::EGRESS),
         map_bytes: sum(shared),
         per_cpu_map_bytes: sum(per_cpu),
     }
@@ -145,10 +161,12 @@ fn written(found: &BTreeMap<&str, Cost>) -> String {
          # FOOBAR_BUDGET=renew cargo test -p foobar-tests --test budget\n",
     );
     writeln!(text, "kernel = \"{}\"\nprocessors = {}", kernel(), processors()).unwrap();
-    for (name, Cost { verified_instructions, map_bytes, per_cpu_map_bytes }) in found {
+    for (name, cost) in found {
+        let Cost { verified_instructions_in, verified_instructions_out, map_bytes, per_cpu_map_bytes } = cost;
         writeln!(
             text,
-            "\n[{name}]\nverified_instructions = {verified_instructions}\nmap_bytes = {map_bytes}\n\
+            "\n[{name}]\nverified_instructions_in = {verified_instructions_in}\n\
+             verified_instructions_out = {verified_instructions_out}\nmap_bytes = {map_bytes}\n\
              per_cpu_map_bytes = {per_cpu_map_bytes}"
         )
         .unwrap();

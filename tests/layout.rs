@@ -18,15 +18,15 @@ use foobar_common::{
     verdict::{Reason, Verdict},
 };
 
-/// Everything that outlives a ruleset, as version 2 has it.
-const VERSION_2: &str = "\
+/// Everything that outlives a ruleset, as version 3 has it.
+const VERSION_3: &str = "\
 map RULE_COUNTERS
 map MORE_RULE_COUNTERS
 map VERDICT_COUNTERS
 map PORT_COUNTERS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
-entries: 714 verdicts, 2380 ports
+entries: 1428 verdicts, 2380 ports
 verdict 0 accept
 verdict 1 drop
 reason 0 policy
@@ -58,16 +58,16 @@ port 66 sctp
 port 67 icmp
 port 68 icmpv6
 port 69 other
-interface 2, drop, malformed ip_length: entry 119
+interface 2, out, drop, malformed ip_length: entry 245
 interface 2, out, port 5: entry 355
 ";
 
 #[test]
 fn what_outlives_a_ruleset_changes_only_with_the_layout_version() {
     let found = surviving();
-    assert_eq!(LAYOUT_VERSION, 2, "write down what version {LAYOUT_VERSION} has:\n{found}");
+    assert_eq!(LAYOUT_VERSION, 3, "write down what version {LAYOUT_VERSION} has:\n{found}");
     assert_eq!(
-        found, VERSION_2,
+        found, VERSION_3,
         "daemons of either layout would read the other's counters wrongly: raise LAYOUT_VERSION and write the new \
          layout down here"
     );
@@ -98,8 +98,8 @@ fn surviving() -> String {
     for transport in Transport::ALL {
         line(format!("port {} {}", transport.other_port(), transport.label()));
     }
-    let verdict = verdict_slot(2, Verdict::Drop, Reason::IpLength);
-    line(format!("interface 2, drop, malformed ip_length: entry {verdict}"));
+    let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
+    line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
     line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
     text
 }
@@ -118,10 +118,10 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Stride>(), align_of::<Stride>()), (4 * 256, 4));
     assert_eq!((size_of::<Line>(), align_of::<Line>()), (64, 64));
     assert_eq!((size_of::<RankedRule>(), align_of::<RankedRule>()), (8, 8));
-    assert_eq!((size_of::<InterfaceRecord>(), align_of::<InterfaceRecord>()), (4 + 4 + 4, 4));
-    assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * 12, 4));
+    assert_eq!((size_of::<InterfaceRecord>(), align_of::<InterfaceRecord>()), (4 + 4 + 8, 4));
+    assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * 16, 4));
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
-    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (18 * 4, 4));
+    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (19 * 4, 4));
     assert_eq!((size_of::<DecisionRecord>(), align_of::<DecisionRecord>()), (4 * 4, 4));
 }
 
@@ -132,7 +132,7 @@ fn fields_are_where_the_programs_look_for_them() {
     assert_eq!(offset_of!(ClassHead, service), 36);
     assert_eq!(offset_of!(InterfaceRecord, index), 0);
     assert_eq!(offset_of!(InterfaceRecord, slot), 4);
-    assert_eq!(offset_of!(InterfaceRecord, class), 8);
+    assert_eq!(offset_of!(InterfaceRecord, classes), 8);
     assert_eq!(offset_of!(DecisionRecord, verdict), 0);
     assert_eq!(offset_of!(DecisionRecord, reason), 4);
     assert_eq!(offset_of!(DecisionRecord, rule), 8);
@@ -171,7 +171,10 @@ fn no_two_counters_share_an_entry() {
     for interface in 0..INTERFACE_SLOTS {
         for verdict in Verdict::ALL {
             for reason in Reason::ALL {
-                verdicts[usize::try_from(verdict_slot(interface, *verdict, *reason)).unwrap()] += 1;
+                for direction in Direction::ALL {
+                    let slot = verdict_slot(interface, direction, *verdict, *reason);
+                    verdicts[usize::try_from(slot).unwrap()] += 1;
+                }
             }
         }
         for direction in Direction::ALL {

@@ -96,7 +96,8 @@ fn a_known_number_of_packets_is_counted_exactly() -> Result<()> {
     // And nothing else was counted.
     let sent: u64 = table.iter().map(|row| row.times).sum();
     for name in ["foobar_firewall_packets_total", "foobar_packets_total"] {
-        assert_eq!(after.count(name, &[]) - before.count(name, &[]), sent, "{name}");
+        let came_in = [("direction", "in")];
+        assert_eq!(after.count(name, &came_in) - before.count(name, &came_in), sent, "{name}");
     }
     Ok(())
 }
@@ -126,7 +127,8 @@ impl Row {
             let labels = labels.iter().map(|(label, value)| (*label, (*value).to_owned())).collect();
             *expected.entry(Series { name, labels }).or_default() += count;
         };
-        let verdict = [("iface", SERVER), ("action", self.verdict), ("reason", self.reason)];
+        let verdict =
+            [("iface", SERVER), ("direction", "in"), ("action", self.verdict), ("reason", self.reason)];
         add("foobar_firewall_packets_total", &verdict, self.times);
         add("foobar_firewall_bytes_total", &verdict, bytes);
         let port = [("iface", SERVER), ("direction", "in"), ("port", self.port), ("l4", self.l4)];

@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use foobar_common::verdict::Verdict;
+use foobar_common::{flow::Direction, verdict::Verdict};
 use foobar_daemon::{
     dataplane::{load::LoadedRuleset, test_runs::TestRuns},
     rules::{
@@ -140,7 +140,7 @@ fn check(name: &str, entries: &[(&'static str, IpNet)]) {
                 [(address.as_str(), other, BY_SOURCE), (other, &address, BY_DESTINATION)]
             {
                 let frame = packets::udp((source, 40_000), (destination, port + number), 0).frame();
-                let judgement = runs.judge(&frame).unwrap();
+                let judgement = runs.judge(&frame, Direction::In).unwrap();
                 let found = judgement.verdict == Verdict::Accept;
                 assert_eq!(found, expected, "{name}: {source} to {destination}, set '{set}': {judgement:?}");
             }

@@ -119,7 +119,7 @@ fn a_namespace_is_gone_when_it_is_dropped() -> Result<()> {
 fn a_pin_folder_is_gone_when_it_is_dropped() -> Result<()> {
     let folder = PinFolder::new()?;
     let path = folder.path().to_owned();
-    std::fs::create_dir_all(path.join("links"))?;
+    std::fs::create_dir_all(path.join("ingress"))?;
     assert!(folder.pins()?.is_empty());
     drop(folder);
     assert!(!path.exists());

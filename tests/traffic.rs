@@ -207,7 +207,8 @@ fn check_all_counted(before: &Metrics, after: &Metrics, sent_before: Sent, sent_
     let bytes = sent_after.bytes - sent_before.bytes;
     assert_eq!(after.packets(&on_server) - before.packets(&on_server), packets, "packets by verdict");
     assert_eq!(after.bytes(&on_server) - before.bytes(&on_server), bytes, "bytes by verdict");
-    let traffic = |name: &str| after.count(name, &on_server) - before.count(name, &on_server);
+    let of_incoming = [("iface", SERVER), ("direction", "in")];
+    let traffic = |name: &str| after.count(name, &of_incoming) - before.count(name, &of_incoming);
     assert_eq!(traffic("foobar_packets_total"), packets, "packets by port");
     assert_eq!(traffic("foobar_bytes_total"), bytes, "bytes by port");
 }

@@ -60,23 +60,23 @@ impl Tier {
 pub struct ClassHead {
     /// Bit `n % 64` of word `n / 64`: some clause of unit `n` accepts the values of the class.
     pub units: [u64; UNIT_WORDS],
-    /// Of a source address: [`FAILSAFE_PEER`] or zero. Of a destination port: a bit `1 << Transport` for each
-    /// protocol on which the port is failsafe. Zero for other fields.
+    /// Of an address: [`FAILSAFE_PEER`] or zero. Of a port: a bit `1 << Transport` for each protocol on which the port
+    /// is failsafe. Zero for other fields.
     pub failsafe: u32,
-    /// Of a destination port: the service slot for TCP, UDP and SCTP, or [`NO_SERVICE`]. Not used for other fields.
+    /// Of a port: the service slot for TCP, UDP and SCTP, or [`NO_SERVICE`]. Not used for other fields.
     pub service: [u8; 3],
     /// Always zero.
     pub padding: [u8; 25],
 }
 
-/// In [`ClassHead::failsafe`] of a source address: all that this peer sends is accepted.
+/// In [`ClassHead::failsafe`] of an address: all that this peer sends, and that is sent to it, is accepted.
 pub const FAILSAFE_PEER: u32 = 1;
 /// In [`ClassHead::service`]: the port belongs to no service with this protocol.
 pub const NO_SERVICE: u8 = u8::MAX;
 /// The class of both ports of a packet that has none.
 pub const NO_PORTS_CLASS: u32 = 0;
-/// The class of an interface that no rule names.
-pub const OTHER_INTERFACE_CLASS: u32 = 1;
+/// The class of an interface that no rule names, for packets in each [`crate::flow::Direction`].
+pub const OTHER_INTERFACE_CLASSES: [u32; 2] = [1, 2];
 
 /// A class in [`Tier::Words`].
 #[derive(Clone, Copy, Debug)]

@@ -41,14 +41,16 @@ pub const SERVICE_PORTS_MAX: u32 = 32;
 pub const PORT_SLOTS: u32 = SERVICE_SLOTS + Transport::COUNT;
 
 /// Entries of the map of verdicts.
-pub const VERDICT_ENTRIES: u32 = INTERFACE_SLOTS * Verdict::COUNT * Reason::COUNT;
+pub const VERDICT_ENTRIES: u32 = INTERFACE_SLOTS * 2 * Verdict::COUNT * Reason::COUNT;
 /// Entries of the map of ports.
 pub const PORT_ENTRIES: u32 = INTERFACE_SLOTS * 2 * PORT_SLOTS;
 
-/// Where packets of an interface with this verdict for this reason are counted.
+/// Where packets of an interface and direction with this verdict for this reason are counted.
 #[inline(always)]
-pub const fn verdict_slot(interface: u32, verdict: Verdict, reason: Reason) -> u32 {
+pub const fn verdict_slot(interface: u32, direction: Direction, verdict: Verdict, reason: Reason) -> u32 {
     interface
+        .wrapping_mul(2)
+        .wrapping_add(direction as u32)
         .wrapping_mul(Verdict::COUNT)
         .wrapping_add(verdict.number())
         .wrapping_mul(Reason::COUNT)

@@ -53,6 +53,12 @@ impl<'a> Frame<'a> {
         self.length
     }
 
+    /// How many bytes lie in the first buffer.
+    #[inline(always)]
+    pub fn first_buffer(&self) -> usize {
+        (self.end as usize).wrapping_sub(self.start as usize)
+    }
+
     /// Copies what lies at `offset`: words have the byte order of memory, and need not be aligned.
     ///
     /// # Errors

@@ -27,4 +27,4 @@ pub mod verdict;
 ///
 /// It is part of the path of all pins, so that a daemon with another layout never adopts them. Raise it
 /// whenever a pinned map or the meaning of a slot changes; `tests/layout.rs` notices when that is forgotten.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;

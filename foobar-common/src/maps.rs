@@ -53,5 +53,7 @@ pub const SURVIVING: [&str; 4] = [RULE_COUNTERS, MORE_RULE_COUNTERS, VERDICT_COU
 
 /// The XDP program.
 pub const INGRESS: &str = "ingress";
+/// The program for what goes out.
+pub const EGRESS: &str = "egress";
 /// The read-only constant that holds [`crate::rule::Settings`].
 pub const SETTINGS: &str = "SETTINGS";

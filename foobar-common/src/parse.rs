@@ -29,6 +29,7 @@ const IPV6_FRAGMENT_END_MAX: u32 = 65_535 + 40 + 8;
 /// Every IPv6 extension header is at least this long.
 const EXTENSION_HEADER_MIN: u32 = 8;
 const TCP_HEADER: u32 = 20;
+const UDP_HEADER: u32 = 8;
 /// No header begins further into a frame than this: 14 bytes of Ethernet, two VLAN tags, 40 bytes of IPv6 and
 /// eight extension headers of at most 2,048 bytes each are 16,446.
 const HEADER_OFFSET_MASK: u32 = 0x7fff;
@@ -62,7 +63,7 @@ mod extension {
 #[inline(always)]
 pub fn parse(frame: &Frame<'_>) -> Result<Flow, Reason> {
     let mut headers = Headers::NONE;
-    network(frame, &mut headers)?;
+    network(frame, UNTAGGED, &mut headers)?;
     transport(frame, &mut headers)?;
     Ok(headers.flow)
 }
@@ -80,21 +81,27 @@ pub struct Headers {
     pub transport: u32,
     /// Bytes of the IP packet from there on.
     pub left: u32,
+    /// Where in the frame begins what the last header that was read has in it.
+    pub payload: u32,
+    /// Always zero.
+    pub padding: u32,
 }
 
 impl Headers {
     /// Nothing yet.
-    pub const NONE: Self = Self { flow: Flow::EMPTY, transport: 0, left: 0 };
+    pub const NONE: Self = Self { flow: Flow::EMPTY, transport: 0, left: 0, payload: 0, padding: 0 };
 }
 
 /// Reads the headers up to the IP header and its extensions: the first half of [`parse`]. `headers` then lacks
-/// nothing but what the transport header says, whatever it held before.
+/// nothing but what the transport header says, whatever it held before. `tag` is the id of a VLAN tag that lies beside
+/// the frame, outside of all those in it, or [`UNTAGGED`].
 ///
 /// # Errors
 /// As [`parse`]; `headers` has no meaning then.
 #[inline(always)]
-pub fn network(frame: &Frame<'_>, headers: &mut Headers) -> Result<(), Reason> {
-    let link = link(frame)?;
+pub fn network(frame: &Frame<'_>, tag: u16, headers: &mut Headers) -> Result<(), Reason> {
+    headers.payload = 0;
+    let link = link(frame, tag)?;
     match link.ethertype {
         ethertype::IPV4 => ipv4(frame, &link, headers),
         ethertype::IPV6 => ipv6(frame, &link, headers),
@@ -113,10 +120,10 @@ struct Link {
 }
 
 #[inline(always)]
-fn link(frame: &Frame<'_>) -> Result<Link, Reason> {
+fn link(frame: &Frame<'_>, tag: u16) -> Result<Link, Reason> {
     // The whole header must be there, though only its last two bytes are of interest.
     let mut ethertype = u16::from_be_bytes(frame.read(ETHERTYPE_AT, Reason::TruncatedLink)?);
-    let mut vlan = UNTAGGED;
+    let mut vlan = tag;
     let mut network = ETHERNET_HEADER;
     for _ in 0..VLAN_TAGS_MAX {
         if !matches!(ethertype, ethertype::VLAN | ethertype::SERVICE_VLAN) {
@@ -176,6 +183,7 @@ fn ipv4(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Rea
     };
     headers.transport = offset_u32(link.network).wrapping_add(header_length);
     headers.left = payload;
+    headers.payload = headers.transport;
     Ok(())
 }
 
@@ -259,6 +267,7 @@ fn ipv6(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Rea
     };
     headers.transport = offset_u32(at);
     headers.left = left;
+    headers.payload = headers.transport;
     Ok(())
 }
 
@@ -268,7 +277,7 @@ fn ipv6(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Rea
 /// As [`network`].
 #[inline(always)]
 pub fn transport(frame: &Frame<'_>, headers: &mut Headers) -> Result<(), Reason> {
-    let Headers { flow, transport, left } = headers;
+    let Headers { flow, transport, left, payload, padding: _ } = headers;
     let (at, left) = (header_offset(*transport as usize), *left);
     if matches!(flow.fragment, Fragment::Later) {
         return Ok(());
@@ -292,20 +301,22 @@ pub fn transport(frame: &Frame<'_>, headers: &mut Headers) -> Result<(), Reason>
             flow.source_port = [s0, s1];
             flow.destination_port = [d0, d1];
             flow.tcp_flags = flags;
+            *payload = offset_u32(at).wrapping_add(header_length);
         }
         protocol::UDP => {
-            if left < 8 {
+            if left < UDP_HEADER {
                 return Err(truncated);
             }
             let [s0, s1, d0, d1, l0, l1]: [u8; 6] = frame.read(at, truncated)?;
             let length = u32::from(u16::from_be_bytes([l0, l1]));
             // Zero stands for "more than 65,535" in a jumbogram (RFC 2675 section 4).
             let jumbo = length == 0 && left > IPV4_PACKET_MAX;
-            if !jumbo && (length < 8 || (whole && length > left)) {
+            if !jumbo && (length < UDP_HEADER || (whole && length > left)) {
                 return Err(Reason::TransportLength);
             }
             flow.source_port = [s0, s1];
             flow.destination_port = [d0, d1];
+            *payload = offset_u32(at).wrapping_add(UDP_HEADER);
         }
         protocol::SCTP => {
             if left < 12 {

@@ -65,8 +65,8 @@ pub struct InterfaceRecord {
     pub index: u32,
     /// Where its packets are counted.
     pub slot: u32,
-    /// Its class for rules with `interface`.
-    pub class: u32,
+    /// Its class in each [`crate::flow::Direction`].
+    pub classes: [u32; 2],
 }
 
 /// The interfaces that are filtered, in no order.
@@ -83,8 +83,8 @@ pub struct Interfaces {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Settings {
-    /// `policy.in`, a [`crate::verdict::Verdict`] as a number.
-    pub policy_in: u32,
+    /// `policy.in` and `policy.out`, each a [`crate::verdict::Verdict`] as a number.
+    pub policy: [u32; 2],
     /// `policy.malformed`, a [`crate::verdict::Verdict`] as a number.
     pub malformed: u32,
     /// `policy.fragments`: a [`crate::verdict::Verdict`] as a number, or [`FRAGMENTS_BY_RULES`].
@@ -114,7 +114,7 @@ pub const FRAGMENTS_BY_RULES: u32 = u32::MAX;
 
 /// Bits of [`Settings::uses`]. A field that no rule asks for is not looked up.
 pub mod uses {
-    /// Some rule or failsafe peer asks for the source address.
+    /// Some rule asks for the source address.
     pub const SOURCE: u32 = 1;
     /// Some rule asks for the destination address.
     pub const DESTINATION: u32 = 1 << 1;
@@ -126,14 +126,18 @@ pub mod uses {
     pub const VLAN: u32 = 1 << 4;
     /// Some rule asks for the length.
     pub const LENGTH: u32 = 1 << 5;
-    /// Some rule asks for the interface.
+    /// Some rule asks for the interface, or is for packets that go out.
     pub const INTERFACE: u32 = 1 << 6;
     /// Some rule asks for the sets that the source address is in.
     pub const SOURCE_SET: u32 = 1 << 7;
     /// Some rule asks for the sets that the destination address is in.
     pub const DESTINATION_SET: u32 = 1 << 8;
-    /// There is a rule.
-    pub const RULES: u32 = 1 << 9;
+    /// There is a rule for packets that come in.
+    pub const RULES_IN: u32 = 1 << 9;
+    /// There is a rule for packets that go out.
+    pub const RULES_OUT: u32 = 1 << 10;
+    /// There are failsafe peers.
+    pub const PEERS: u32 = 1 << 11;
 }
 
 /// The last decision of the program, for replay and tests.

@@ -23,7 +23,7 @@ impl Sample {
     /// Adds up counters that were read at this moment.
     pub fn of(counters: &Counters, at: Duration) -> Self {
         let mut sample = Self { at, ..Self::default() };
-        for ((_, verdict, _), counter) in &counters.verdicts {
+        for ((_, _, verdict, _), counter) in &counters.verdicts {
             sample.packets = sample.packets.wrapping_add(counter.packets);
             sample.bytes = sample.bytes.wrapping_add(counter.bytes);
             match verdict {
@@ -57,7 +57,7 @@ pub fn per_second(earlier: u64, later: u64, seconds: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use foobar_common::{counters::Counter, verdict::Reason};
+    use foobar_common::{counters::Counter, flow::Direction, verdict::Reason};
 
     use super::*;
 
@@ -66,7 +66,7 @@ mod tests {
         let mut counters = Counters::default();
         let mut count = |verdict, reason, packets| {
             let counter = Counter { packets, bytes: packets * 100 };
-            counters.verdicts.insert(("eth0".to_owned(), verdict, reason), counter);
+            counters.verdicts.insert(("eth0".to_owned(), Direction::In, verdict, reason), counter);
         };
         count(Verdict::Accept, Reason::Policy, 30);
         count(Verdict::Drop, Reason::Rule, 10);

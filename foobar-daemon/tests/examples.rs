@@ -2,7 +2,10 @@
 
 use std::{fs, path::PathBuf};
 
-use foobar_common::verdict::{Reason, Verdict};
+use foobar_common::{
+    flow::Direction,
+    verdict::{Reason, Verdict},
+};
 use foobar_daemon::rules::{bundle::Bundle, check, evaluate::evaluate, import, model::Ruleset, packet};
 
 fn folder() -> PathBuf {
@@ -18,7 +21,7 @@ fn check_table(name: &str, rows: &[(&str, &str)]) {
     let ruleset = example(name);
     for (packet, expected) in rows {
         let read = packet::parse(packet).expect(packet);
-        let found = evaluate(&ruleset, &read, "eth0");
+        let found = evaluate(&ruleset, &read, Direction::In, "eth0");
         let by = found.rule.unwrap_or(found.reason.label());
         let shown = match found.verdict {
             Verdict::Accept => by.to_owned(),
@@ -43,7 +46,11 @@ fn default_accepts_everything() {
     );
     let ruleset = example("default.toml");
     for reason in Reason::ALL.iter().filter(|reason| reason.is_malformed()) {
-        assert_eq!(evaluate(&ruleset, &Err(*reason), "eth0").verdict, Verdict::Accept, "{reason:?}");
+        assert_eq!(
+            evaluate(&ruleset, &Err(*reason), Direction::In, "eth0").verdict,
+            Verdict::Accept,
+            "{reason:?}"
+        );
     }
 }
 

@@ -1,10 +1,10 @@
 //! From the fields of a packet to the rule that it meets.
 
 use foobar_common::{
-    classes::{FAILSAFE_PEER, NO_PORTS_CLASS, NO_SERVICE},
+    classes::{ClassHead, FAILSAFE_PEER, NO_PORTS_CLASS, NO_SERVICE},
     counters::Transport,
     fields::{AddressField, TableField},
-    flow::Flow,
+    flow::{Direction, Flow},
     rule::{RankedRule, uses},
 };
 
@@ -23,20 +23,30 @@ pub(crate) struct Unreadable;
 pub(crate) fn rule(
     flow: &Flow,
     interface: &Interface,
-    source: &Source,
+    direction: Direction,
+    peer: &Peer,
     ports: &Ports,
 ) -> Result<RankedRule, Unreadable> {
-    if !settings::uses(uses::RULES) {
+    let (rules, [class_in, class_out]) = (rules_for(direction), interface.classes);
+    if !settings::uses(rules) {
         return Ok(RankedRule::NONE);
     }
-    let mut search = Search::new(ports.class);
+    let mut search = Search::new(ports.destination);
     let mut narrow = |field, number: Option<u32>| {
         search.narrow(field, number.and_then(Class::of).ok_or(Unreadable)?);
         Ok(())
     };
-    if Field::Destination.is_used() {
-        let field = AddressField::destination(flow.family);
-        narrow(Field::Destination, addresses::class(field, flow.family, &flow.destination))?;
+    // The other address is the peer's.
+    match direction {
+        Direction::In if Field::Destination.is_used() => {
+            let field = AddressField::destination(flow.family);
+            narrow(Field::Destination, addresses::class(field, flow.family, &flow.destination))?;
+        }
+        Direction::Out if Field::Source.is_used() => {
+            let field = AddressField::source(flow.family);
+            narrow(Field::Source, addresses::class(field, flow.family, &flow.source))?;
+        }
+        Direction::In | Direction::Out => {}
     }
     if Field::SourceSet.is_used() {
         let class = sets::class(flow.family, &flow.source);
@@ -49,13 +59,8 @@ pub(crate) fn rule(
             class.map(|class| settings::first_destination_set().wrapping_add(class)),
         )?;
     }
-    if Field::SourcePort.is_used() {
-        let class = if flow.has_ports() {
-            tables::class(TableField::SourcePort, flow.source_port())
-        } else {
-            Some(NO_PORTS_CLASS)
-        };
-        narrow(Field::SourcePort, class)?;
+    if ports.source.is_none() && Field::SourcePort.is_used() {
+        narrow(Field::SourcePort, source_port(flow))?;
     }
     if Field::Transport.is_used() {
         let (field, value) = TableField::for_transport(flow);
@@ -68,65 +73,100 @@ pub(crate) fn rule(
         narrow(Field::Length, tables::class(TableField::Length, flow.length))?;
     }
     if Field::Interface.is_used() {
-        narrow(Field::Interface, Some(interface.class))?;
+        let class = match direction {
+            Direction::In => class_in,
+            Direction::Out => class_out,
+        };
+        narrow(Field::Interface, Some(class))?;
     }
-    if let Some(class) = source.class {
-        search.narrow(Field::Source, class);
+    if let Some(class) = ports.source {
+        search.narrow(Field::SourcePort, class);
+    }
+    if let Some(class) = peer.class {
+        search.narrow(peer.field, class);
     }
     search.first_rule()
 }
 
-/// The class of a source address, if any rule or failsafe peer asks for one.
-pub(crate) struct Source {
+/// The bit of [`uses`] that says whether there are rules for a direction.
+#[inline(always)]
+const fn rules_for(direction: Direction) -> u32 {
+    match direction {
+        Direction::In => uses::RULES_IN,
+        Direction::Out => uses::RULES_OUT,
+    }
+}
+
+/// The address at the other end: where a packet comes from, or goes to.
+pub(crate) struct Peer {
+    field: Field,
+    /// Its class, if any rule or failsafe peer asks for one.
     class: Option<Class>,
 }
 
-impl Source {
-    /// Looks up the source address; `None` if the table cannot be read.
+impl Peer {
+    /// Looks it up; `None` if the table cannot be read.
     #[inline(always)]
-    pub(crate) fn of(flow: &Flow) -> Option<Self> {
-        if !Field::Source.is_used() {
-            return Some(Self { class: None });
-        }
-        let number = addresses::class(AddressField::source(flow.family), flow.family, &flow.source)?;
-        Some(Self { class: Some(Class::of(number)?) })
+    pub(crate) fn of(flow: &Flow, direction: Direction) -> Option<Self> {
+        let (field, table, address) = match direction {
+            Direction::In => (Field::Source, AddressField::source(flow.family), &flow.source),
+            Direction::Out => (Field::Destination, AddressField::destination(flow.family), &flow.destination),
+        };
+        let class = if field.is_used() || settings::uses(uses::PEERS) {
+            Some(Class::of(addresses::class(table, flow.family, address)?)?)
+        } else {
+            None
+        };
+        Some(Self { field, class })
     }
 
-    /// Whether all that this address sends is accepted.
+    /// Whether all that this address sends, and that is sent to it, is accepted.
     #[inline(always)]
-    pub(crate) fn is_failsafe_peer(&self) -> bool {
+    pub(crate) fn is_failsafe(&self) -> bool {
         self.class.is_some_and(|class| class.head().failsafe & FAILSAFE_PEER != 0)
     }
 }
 
-/// The class of the destination port, and what it says.
+/// The classes of ports that are asked for in any case.
 pub(crate) struct Ports {
-    class: Class,
+    destination: Class,
+    /// Of a packet that goes out: there, the source port is this server's.
+    source: Option<Class>,
 }
 
 impl Ports {
-    /// Looks up the destination port; `None` if the table cannot be read.
+    /// Looks them up; `None` if a table cannot be read.
     #[inline(always)]
-    pub(crate) fn of(flow: &Flow) -> Option<Self> {
+    pub(crate) fn of(flow: &Flow, direction: Direction) -> Option<Self> {
         let number = if flow.has_ports() {
             tables::class(TableField::DestinationPort, flow.destination_port())?
         } else {
             NO_PORTS_CLASS
         };
-        Some(Self { class: Class::of(number)? })
+        let source = match direction {
+            Direction::In => None,
+            Direction::Out => Some(Class::of(source_port(flow)?)?),
+        };
+        Some(Self { destination: Class::of(number)?, source })
     }
 
-    /// Whether the destination port is a failsafe port of the packet's protocol.
+    /// What there is to know of this server's port.
+    #[inline(always)]
+    fn local(&self) -> &'static ClassHead {
+        self.source.unwrap_or(self.destination).head()
+    }
+
+    /// Whether this server's port is a failsafe port of the packet's protocol.
     #[inline(always)]
     pub(crate) fn is_failsafe(&self, flow: &Flow) -> bool {
-        flow.has_ports() && self.class.head().failsafe & (1u32 << Transport::of(flow) as u32) != 0
+        flow.has_ports() && self.local().failsafe & (1u32 << Transport::of(flow) as u32) != 0
     }
 
     /// Where the packet is counted: at its service's port or at "other" of its protocol.
     #[inline(always)]
     pub(crate) fn service_slot(&self, flow: &Flow) -> u32 {
         let transport = Transport::of(flow);
-        let [tcp, udp, sctp] = self.class.head().service;
+        let [tcp, udp, sctp] = self.local().service;
         let service = match transport {
             Transport::Tcp => tcp,
             Transport::Udp => udp,
@@ -134,5 +174,15 @@ impl Ports {
             Transport::Icmp | Transport::Icmpv6 | Transport::Other => NO_SERVICE,
         };
         if service == NO_SERVICE { transport.other_port() } else { u32::from(service) }
+    }
+}
+
+/// The class of the source port.
+#[inline(always)]
+fn source_port(flow: &Flow) -> Option<u32> {
+    if flow.has_ports() {
+        tables::class(TableField::SourcePort, flow.source_port())
+    } else {
+        Some(NO_PORTS_CLASS)
     }
 }

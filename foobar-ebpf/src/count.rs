@@ -13,7 +13,7 @@ use foobar_common::{
     verdict::Verdict,
 };
 
-use crate::{decide::Decision, interface::Interface, settings};
+use crate::{decide::Decision, headers::Size, interface::Interface, settings};
 
 #[btf_map]
 static RULE_COUNTERS: PerCpuArray<Counter, { RULE_SLOTS as usize }> = PerCpuArray::new();
@@ -26,22 +26,22 @@ static PORT_COUNTERS: PerCpuArray<Counter, { PORT_ENTRIES as usize }> = PerCpuAr
 #[btf_map]
 static DECISION: Array<DecisionRecord, 1> = Array::new();
 
-/// Records rule, reason, port and interface of a packet of `length` bytes, and gives back its verdict.
+/// Records rule, reason, port and interface of a packet, and gives back its verdict.
 #[inline(always)]
 pub(crate) fn decision(
     decision: &Decision,
     interface: &Interface,
     direction: Direction,
-    length: u32,
+    size: Size,
 ) -> Verdict {
     let Decision { verdict, reason, rule, port } = *decision;
     // `NO_RULE` lies beyond the end of both maps, so it counts nothing.
-    add(RULE_COUNTERS.get_ptr_mut(rule), length);
+    add(RULE_COUNTERS.get_ptr_mut(rule), size);
     if settings::more_rule_slots() {
-        add(MORE_RULE_COUNTERS.get_ptr_mut(rule.wrapping_sub(RULE_SLOTS)), length);
+        add(MORE_RULE_COUNTERS.get_ptr_mut(rule.wrapping_sub(RULE_SLOTS)), size);
     }
-    add(VERDICT_COUNTERS.get_ptr_mut(verdict_slot(interface.slot, verdict, reason)), length);
-    add(PORT_COUNTERS.get_ptr_mut(port_slot(interface.slot, direction, port)), length);
+    add(VERDICT_COUNTERS.get_ptr_mut(verdict_slot(interface.slot, direction, verdict, reason)), size);
+    add(PORT_COUNTERS.get_ptr_mut(port_slot(interface.slot, direction, port)), size);
     if settings::trace()
         && let Some(place) = DECISION.get_ptr_mut(0)
     {
@@ -53,11 +53,11 @@ pub(crate) fn decision(
 }
 
 #[inline(always)]
-fn add(counter: Option<*mut Counter>, length: u32) {
+fn add(counter: Option<*mut Counter>, size: Size) {
     let Some(counter) = counter else { return };
     // SAFETY: the map gave the pointer, and an entry of a per-CPU array is this CPU's alone while the
     // program runs.
     let counter = unsafe { &mut *counter };
-    counter.packets = counter.packets.wrapping_add(1);
-    counter.bytes = counter.bytes.wrapping_add(u64::from(length));
+    counter.packets = counter.packets.wrapping_add(size.packets);
+    counter.bytes = counter.bytes.wrapping_add(size.bytes);
 }

@@ -2,13 +2,13 @@
 
 use foobar_common::{
     counters::Transport,
-    flow::{Flow, Fragment},
+    flow::{Direction, Flow, Fragment},
     rule::{NO_RULE, RankedRule},
     verdict::{Reason, Verdict},
 };
 
 use crate::{
-    classify::{self, Ports, Source},
+    classify::{self, Peer, Ports},
     infrastructure,
     interface::Interface,
     settings,
@@ -28,21 +28,20 @@ pub(crate) struct Decision {
 impl Decision {
     /// For a packet whose headers could be read.
     #[inline(always)]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "inlined, so nothing is passed")]
-    pub(crate) fn of(flow: &Flow, interface: &Interface) -> Self {
-        let Some(ports) = Ports::of(flow) else {
-            return Self::without_flow(Reason::Internal);
+    pub(crate) fn of(flow: &Flow, interface: &Interface, direction: Direction) -> Self {
+        let Some(ports) = Ports::of(flow, direction) else {
+            return Self::without_flow(Reason::Internal, direction);
         };
         let port = ports.service_slot(flow);
         let decided = |verdict, reason| Self { verdict, reason, rule: NO_RULE, port };
 
-        if settings::infrastructure() && infrastructure::accepts(flow) {
+        if settings::infrastructure() && infrastructure::accepts(flow, direction) {
             return decided(Verdict::Accept, Reason::Infrastructure);
         }
-        let Some(source) = Source::of(flow) else {
+        let Some(peer) = Peer::of(flow, direction) else {
             return decided(settings::malformed(), Reason::Internal);
         };
-        if source.is_failsafe_peer() || ports.is_failsafe(flow) {
+        if peer.is_failsafe() || ports.is_failsafe(flow) {
             return decided(Verdict::Accept, Reason::Failsafe);
         }
         if matches!(flow.fragment, Fragment::Later)
@@ -50,8 +49,8 @@ impl Decision {
         {
             return decided(verdict, Reason::Fragments);
         }
-        match classify::rule(flow, interface, &source, &ports) {
-            Ok(RankedRule::NONE) => decided(settings::policy_in(), Reason::Policy),
+        match classify::rule(flow, interface, direction, &peer, &ports) {
+            Ok(RankedRule::NONE) => decided(settings::policy(direction), Reason::Policy),
             Ok(rule) => Self {
                 verdict: settings::verdict(rule.verdict()),
                 reason: Reason::Rule,
@@ -64,13 +63,13 @@ impl Decision {
 
     /// For a packet that has no flow, for this reason.
     #[inline(always)]
-    pub(crate) fn without_flow(reason: Reason) -> Self {
+    pub(crate) fn without_flow(reason: Reason, direction: Direction) -> Self {
         let (verdict, reason) = if matches!(reason, Reason::Arp) && settings::infrastructure() {
             (Verdict::Accept, Reason::Infrastructure)
         } else if reason.is_malformed() {
             (settings::malformed(), reason)
         } else {
-            (settings::policy_in(), reason)
+            (settings::policy(direction), reason)
         };
         Self { verdict, reason, rule: NO_RULE, port: Transport::Other.other_port() }
     }

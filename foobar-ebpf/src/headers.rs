@@ -1,47 +1,64 @@
 //! The headers of the present packet.
 
-use aya_ebpf::programs::XdpContext;
-use foobar_common::{flow::Flow, parse, verdict::Reason};
+use foobar_common::{
+    flow::{Direction, Flow},
+    frame::Frame,
+    parse,
+    verdict::Reason,
+};
 
-use crate::{scratch, window};
+use crate::scratch;
 
 /// What a packet says of itself.
 pub(crate) struct Headers {
-    /// The length of all its buffers together, in bytes.
-    pub(crate) length: u32,
+    /// What it counts for.
+    pub(crate) size: Size,
     /// Its headers, or why they cannot be read.
     pub(crate) flow: Result<&'static Flow, Reason>,
 }
 
+/// What a packet counts for, on the wire.
+#[derive(Clone, Copy)]
+pub(crate) struct Size {
+    /// Packets.
+    pub(crate) packets: u64,
+    /// Bytes of whole frames, Ethernet header included, checksum (FCS) not.
+    pub(crate) bytes: u64,
+}
+
 impl Headers {
-    /// Reads them.
+    /// From what [`read`] said.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
-    pub(crate) fn of(context: &XdpContext) -> Self {
-        let parsed = parse(context);
-        let flow = match Reason::from_number(parsed as u32) {
+    pub(crate) fn new(direction: Direction, size: Size, read: u32) -> Self {
+        let flow = match Reason::from_number(read) {
             Some(reason) => Err(reason),
-            None => scratch::flow().ok_or(Reason::Internal),
+            None => scratch::headers(direction).map(|headers| &headers.flow).ok_or(Reason::Internal),
         };
-        Self { length: (parsed >> 32) as u32, flow }
+        Self { size, flow }
     }
 }
 
 /// Puts what [`foobar_common::parse::parse`] says of a packet into [`scratch`], in steps that the verifier can follow.
-/// Gives its length in the upper half, and the number of a reason or [`READ`] in the lower one. A function of its own,
-/// so that its stack is free again afterwards: 512 bytes are all that there are.
-#[inline(never)]
-fn parse(context: &XdpContext) -> u64 {
-    let frame = window::of(context);
+/// `tag` is the id of a VLAN tag that lies beside the frame. For [`split`].
+#[inline(always)]
+pub(crate) fn read(frame: &Frame<'_>, tag: u16, direction: Direction) -> u64 {
     let parse = || {
-        parse::network(&frame, scratch::headers().ok_or(Reason::Internal)?)?;
-        parse::transport(&frame, scratch::headers().ok_or(Reason::Internal)?)
+        parse::network(frame, tag, scratch::headers(direction).ok_or(Reason::Internal)?)?;
+        parse::transport(frame, scratch::headers(direction).ok_or(Reason::Internal)?)
     };
     let reason = match parse() {
         Ok(()) => READ,
         Err(reason) => reason.number(),
     };
     u64::from(frame.length()) << 32 | u64::from(reason)
+}
+
+/// The length of all buffers of the packet together, in bytes, and the number of a reason or [`READ`]: a function of
+/// its own returns one register.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "each half is wanted")]
+pub(crate) fn split(read: u64) -> (u32, u32) {
+    ((read >> 32) as u32, read as u32)
 }
 
 /// No [`Reason`] has this number.

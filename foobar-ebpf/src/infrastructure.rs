@@ -1,6 +1,6 @@
 //! Packets without which a network does not work at all, whatever the rules say.
 
-use foobar_common::flow::{Family, Flow, Fragment, protocol};
+use foobar_common::flow::{Direction, Family, Flow, Fragment, protocol};
 
 /// Neighbour discovery messages carry 255 here, so that none can come from another network (RFC 4861
 /// section 11.2).
@@ -9,13 +9,18 @@ const HOP_LIMIT_ON_LINK: u8 = 255;
 const ROUTER_SOLICITATION: u8 = 133;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 
-/// Whether the packet is IPv6 neighbour discovery (RFC 4861) or a reply to a DHCP client (RFC 2131, 8415).
+/// Whether the packet is IPv6 neighbour discovery (RFC 4861), or of DHCP from or to this client (RFC 2131, 8415).
 /// ARP never gets this far: it has no flow.
 #[inline(always)]
-pub(crate) fn accepts(flow: &Flow) -> bool {
+pub(crate) fn accepts(flow: &Flow, direction: Direction) -> bool {
     if !matches!(flow.fragment, Fragment::Whole) {
         return false;
     }
+    // The server's port, and the client's.
+    let ends = match direction {
+        Direction::In => (flow.source_port(), flow.destination_port()),
+        Direction::Out => (flow.destination_port(), flow.source_port()),
+    };
     match (flow.family, flow.protocol) {
         (Family::V6, protocol::ICMPV6) => {
             flow.hop_limit == HOP_LIMIT_ON_LINK
@@ -23,8 +28,8 @@ pub(crate) fn accepts(flow: &Flow) -> bool {
                 && flow.icmp_type >= ROUTER_SOLICITATION
                 && flow.icmp_type <= NEIGHBOUR_ADVERTISEMENT
         }
-        (Family::V4, protocol::UDP) => flow.source_port() == 67 && flow.destination_port() == 68,
-        (Family::V6, protocol::UDP) => flow.source_port() == 547 && flow.destination_port() == 546,
+        (Family::V4, protocol::UDP) => ends == (67, 68),
+        (Family::V6, protocol::UDP) => ends == (547, 546),
         _ => false,
     }
 }

@@ -1,8 +1,8 @@
 //! Which interface a packet came through, and what the ruleset says of it.
 
-use aya_ebpf::{btf_maps::Array, macros::btf_map, programs::XdpContext};
+use aya_ebpf::{btf_maps::Array, macros::btf_map};
 use foobar_common::{
-    classes::OTHER_INTERFACE_CLASS,
+    classes::OTHER_INTERFACE_CLASSES,
     counters::OTHER_INTERFACE,
     rule::{InterfaceRecord, Interfaces},
 };
@@ -15,23 +15,21 @@ static INTERFACES: Array<Interfaces, 1> = Array::new();
 pub(crate) struct Interface {
     /// Where its packets are counted.
     pub(crate) slot: u32,
-    /// Its class for rules with `interface`.
-    pub(crate) class: u32,
+    /// Its class in each direction.
+    pub(crate) classes: [u32; 2],
 }
 
-/// The interface of a packet; one that user space does not know yet counts as "other", and no rule with `interface`
+/// The interface of this index; one that user space does not know yet counts as "other", and no rule with `interface`
 /// accepts it.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "the kernel has it as 32 bits")]
-pub(crate) fn of(context: &XdpContext) -> Interface {
-    let present = context.ingress_ifindex() as u32;
+pub(crate) fn of(present: u32) -> Interface {
     if let Some(interfaces) = INTERFACES.get(0) {
         // There is mostly one, and hardly ever more than two: faster than any hash.
-        for InterfaceRecord { index, slot, class } in &interfaces.records {
+        for InterfaceRecord { index, slot, classes } in &interfaces.records {
             if *index == present {
-                return Interface { slot: *slot, class: *class };
+                return Interface { slot: *slot, classes: *classes };
             }
         }
     }
-    Interface { slot: OTHER_INTERFACE, class: OTHER_INTERFACE_CLASS }
+    Interface { slot: OTHER_INTERFACE, classes: OTHER_INTERFACE_CLASSES }
 }

@@ -14,35 +14,57 @@ mod headers;
 mod infrastructure;
 mod interface;
 mod maps;
+mod received;
 mod scratch;
+mod sent;
 mod sets;
 mod settings;
 mod tables;
-mod window;
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_PASS},
-    macros::xdp,
-    programs::XdpContext,
+    bindings::{
+        TC_ACT_SHOT, TC_ACT_UNSPEC,
+        xdp_action::{XDP_DROP, XDP_PASS},
+    },
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
 };
 use foobar_common::{flow::Direction, verdict::Verdict};
 
-use crate::{decide::Decision, headers::Headers};
+use crate::{decide::Decision, headers::Headers, interface::Interface};
 
 /// Judges every packet that arrives on a network card, before the kernel spends anything on it.
 #[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+#[expect(clippy::cast_possible_truncation, reason = "the kernel has the index as 32 bits")]
 fn ingress(context: XdpContext) -> u32 {
-    let interface = interface::of(&context);
-    let Headers { length, flow } = Headers::of(&context);
-    let decision = match flow {
-        Ok(flow) => Decision::of(flow, &interface),
-        Err(reason) => Decision::without_flow(reason),
-    };
-    match count::decision(&decision, &interface, Direction::In, length) {
+    let interface = interface::of(context.ingress_ifindex() as u32);
+    match judge(&received::headers(&context), &interface, Direction::In) {
         Verdict::Accept => XDP_PASS,
         Verdict::Drop => XDP_DROP,
     }
+}
+
+/// Judges every packet that the kernel is about to give to a network card.
+#[classifier]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn egress(context: TcContext) -> i32 {
+    // SAFETY: the context is the one that the kernel gave.
+    let interface = interface::of(unsafe { (*context.skb.skb).ifindex });
+    match judge(&sent::headers(&context), &interface, Direction::Out) {
+        // Other programs and filters follow.
+        Verdict::Accept => TC_ACT_UNSPEC,
+        Verdict::Drop => TC_ACT_SHOT,
+    }
+}
+
+#[inline(always)]
+fn judge(headers: &Headers, interface: &Interface, direction: Direction) -> Verdict {
+    let decision = match headers.flow {
+        Ok(flow) => Decision::of(flow, interface, direction),
+        Err(reason) => Decision::without_flow(reason, direction),
+    };
+    count::decision(&decision, interface, direction, headers.size)
 }
 
 #[panic_handler]

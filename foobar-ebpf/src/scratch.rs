@@ -5,24 +5,18 @@
 //! unknown numbers, and all ways through the parser are one.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-use foobar_common::{flow::Flow, parse::Headers};
+use foobar_common::{flow::Direction, parse::Headers};
 
 #[btf_map]
-static HEADERS: PerCpuArray<Headers, 1> = PerCpuArray::new();
+static HEADERS: PerCpuArray<Headers, 2> = PerCpuArray::new();
 
 /// For the parser to write to and, looked up once more, to go on from: so the compiler cannot remember what it has
-/// just written, either. There always is an entry 0, so this never is `None`.
+/// just written, either. There is an entry for each direction, so this never is `None`.
 #[inline(always)]
-pub(crate) fn headers() -> Option<&'static mut Headers> {
-    let place = HEADERS.get_ptr_mut(0)?;
-    // SAFETY: the map gave the pointer, any two references to it are used one after the other, and XDP programs of one
-    // processor do not interrupt each other. Its fields always have valid values: all zero at first, and those that
-    // the parser wrote.
+pub(crate) fn headers(direction: Direction) -> Option<&'static mut Headers> {
+    let place = HEADERS.get_ptr_mut(direction as u32)?;
+    // SAFETY: the map gave the pointer, any two references to it are used one after the other, and programs of one
+    // direction do not interrupt each other on a processor. Its fields always have valid values: those that the parser
+    // wrote.
     Some(unsafe { &mut *place })
-}
-
-/// The packet that was parsed last.
-#[inline(always)]
-pub(crate) fn flow() -> Option<&'static Flow> {
-    headers().map(|headers| &headers.flow)
 }

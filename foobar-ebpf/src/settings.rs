@@ -6,6 +6,7 @@ use aya_ebpf::Global;
 use foobar_common::{
     classes::Tier,
     fields::TableField,
+    flow::Direction,
     rule::{FRAGMENTS_BY_RULES, Settings},
     verdict::Verdict,
 };
@@ -13,7 +14,7 @@ use foobar_common::{
 /// Lies in a frozen map, so the verifier knows each value and removes the code for what is off.
 #[unsafe(no_mangle)]
 static SETTINGS: Global<Settings> = Global::new(Settings {
-    policy_in: Verdict::Accept as u32,
+    policy: [Verdict::Accept as u32; 2],
     malformed: Verdict::Accept as u32,
     fragments: FRAGMENTS_BY_RULES,
     infrastructure: 1,
@@ -35,10 +36,11 @@ macro_rules! setting {
     };
 }
 
-/// `policy.in`.
+/// `policy.in` or `policy.out`.
 #[inline(always)]
-pub(crate) fn policy_in() -> Verdict {
-    verdict(setting!(policy_in))
+#[expect(clippy::indexing_slicing, reason = "there is one for each direction")]
+pub(crate) fn policy(direction: Direction) -> Verdict {
+    verdict(setting!(policy[direction as usize]))
 }
 
 /// `policy.malformed`.

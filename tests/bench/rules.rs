@@ -94,7 +94,8 @@ pub(crate) fn load(ruleset: &Ruleset, part: &'static str, name: &str) -> Result<
 
     let memory = runs.map_memory()?;
     let once = |time: std::time::Duration| Figure::Milliseconds(Spread::of(vec![time.as_secs_f64() * 1e3]));
-    let verified = runs.facts()?.verified_instructions.unwrap_or(0);
+    let programs = runs.facts()?;
+    let verified: u32 = programs.iter().filter_map(|program| program.verified_instructions).sum();
     let row = Row::new(part, name)
         .with("compile, ms", once(compile_time))
         .with("load, ms", once(load_time))

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use foobar_common::flow::Direction;
 use foobar_daemon::{
     dataplane::{
         attach::{AttachedMode, Mode},
@@ -32,7 +33,7 @@ use crate::{
 };
 
 /// Where links and maps are pinned.
-const PINS: &str = "/sys/fs/bpf/foobar/v1";
+const PINS: &str = "/sys/fs/bpf/foobar/v3";
 /// How many frames of a kind are sent at a time.
 const FRAMES: u64 = 50;
 /// A frame that the first ruleset drops and the second accepts.
@@ -52,9 +53,10 @@ pub(crate) fn run(report: &mut Report, section: &str, mode: Mode) {
             return;
         }
     };
-    let steps: [(&str, Step); 6] = [
+    let steps: [(&str, Step); 7] = [
         ("attach", State::attach),
         ("drop, accept and count", State::count),
+        ("the same for what goes out", State::count_out),
         ("swap in place", State::swap),
         ("stay in force without a daemon", State::stay),
         ("adopt, and go on counting", State::adopt),
@@ -123,15 +125,28 @@ impl State {
         Ok(format!("{FRAMES} and {FRAMES} frames"))
     }
 
+    fn count_out(&mut self) -> Result<String> {
+        self.leave(ONE, 0)?;
+        self.leave(OTHER, FRAMES)?;
+        let counters = self.filter()?.counters()?;
+        let found = of_rule(&counters, "no-way-out");
+        ensure!(found == FRAMES, "the rule counted {found}");
+        let attachments = self.filter()?.attachments();
+        let hook = attachments.first().and_then(|attachment| attachment.egress);
+        Ok(hook.context("the program for what goes out is not attached")?.label().to_owned())
+    }
+
     fn swap(&mut self) -> Result<String> {
         let before = self.filter()?.programs()?;
         let open = rulesets::NOTHING.compile(&mut self.slots)?;
         self.filter()?.swap(&open)?;
         let after = self.filter()?.programs()?;
         self.pass(ONE, FRAMES)?;
+        self.leave(ONE, FRAMES)?;
         let strict = rulesets::EVERYTHING.compile(&mut self.slots)?;
         self.filter()?.swap(&strict)?;
         self.pass(ONE, 0)?;
+        self.leave(ONE, 0)?;
         let ids = |facts: &[ProgramFacts]| facts.iter().map(|program| program.id).collect::<Vec<_>>();
         ensure!(ids(&before) != ids(&after), "it is the same program as before");
         let counters = self.filter()?.counters()?;
@@ -144,15 +159,19 @@ impl State {
         self.filter = None;
         self.pass(ONE, 0)?;
         self.pass(OTHER, FRAMES)?;
+        self.leave(ONE, 0)?;
         Ok(String::new())
     }
 
     fn adopt(&mut self) -> Result<String> {
         self.attach()?;
         self.pass(ONE, 0)?;
+        self.leave(ONE, 0)?;
         let counters = self.filter()?.counters()?;
         ensure!(dropped(&counters) == 4 * FRAMES, "{} are counted as dropped", dropped(&counters));
         ensure!(of_rule(&counters, "web") == 2 * FRAMES, "the rule counted {}", of_rule(&counters, "web"));
+        let out = of_rule(&counters, "no-way-out");
+        ensure!(out == 4 * FRAMES, "the rule for what goes out counted {out}");
         Ok(String::new())
     }
 
@@ -163,22 +182,30 @@ impl State {
         let interface = interfaces::find(FILTERED)?.context("the interface is gone")?;
         ensure!(interface.program.is_none(), "{:?} is still there", interface.program);
         self.pass(ONE, FRAMES)?;
+        self.leave(ONE, FRAMES)?;
         Ok(String::new())
     }
 
-    /// Sends frames and counts those that come through.
+    /// Sends frames to the filter and counts those that come through.
     fn pass(&self, frame: &str, expected: u64) -> Result<()> {
-        let bytes = frames::by_name(frame).with_context(|| format!("there is no frame '{frame}'"))?;
-        for _ in 0..FRAMES {
-            self.wire.send(&bytes)?;
-        }
-        let arrived = self.wire.arrived(&bytes, expected)?;
-        ensure!(
-            arrived == expected,
-            "of {FRAMES} frames '{frame}' {arrived} came through, and not {expected}"
-        );
-        Ok(())
+        send_all(frame, expected, &self.wire.sender, &self.wire.receiver)
     }
+
+    /// Sends frames from the filter's interface and counts those that come through.
+    fn leave(&self, frame: &str, expected: u64) -> Result<()> {
+        send_all(frame, expected, &self.wire.receiver, &self.wire.sender)
+    }
+}
+
+/// Sends frames by one socket and counts those that come to the other.
+fn send_all(frame: &str, expected: u64, from: &OwnedFd, to: &OwnedFd) -> Result<()> {
+    let bytes = frames::by_name(frame).with_context(|| format!("there is no frame '{frame}'"))?;
+    for _ in 0..FRAMES {
+        send(from, &bytes)?;
+    }
+    let arrived = arrived(to, &bytes, expected)?;
+    ensure!(arrived == expected, "of {FRAMES} frames '{frame}' {arrived} came through, and not {expected}");
+    Ok(())
 }
 
 fn of_rule(counters: &Counters, rule: &str) -> u64 {
@@ -188,7 +215,9 @@ fn of_rule(counters: &Counters, rule: &str) -> u64 {
 fn dropped(counters: &Counters) -> u64 {
     let verdicts = counters.verdicts.iter();
     verdicts
-        .filter(|((interface, verdict, _), _)| interface == FILTERED && verdict.label() == "drop")
+        .filter(|((interface, direction, verdict, _), _)| {
+            interface == FILTERED && *direction == Direction::In && verdict.label() == "drop"
+        })
         .map(|(_, counter)| counter.packets)
         .sum()
 }
@@ -203,44 +232,42 @@ impl Wire {
     fn new() -> Result<Self> {
         Ok(Self { sender: packet_socket(SENDER)?, receiver: packet_socket(FILTERED)? })
     }
+}
 
-    fn send(&self, frame: &[u8]) -> Result<()> {
-        // SAFETY: send(2) reads this many bytes from a slice that has them.
-        let sent = unsafe { libc::send(self.sender.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
-        ensure!(usize::try_from(sent) == Ok(frame.len()), "send a frame: {}", io::Error::last_os_error());
-        Ok(())
-    }
+fn send(socket: &OwnedFd, frame: &[u8]) -> Result<()> {
+    // SAFETY: send(2) reads this many bytes from a slice that has them.
+    let sent = unsafe { libc::send(socket.as_raw_fd(), frame.as_ptr().cast(), frame.len(), 0) };
+    let error = io::Error::last_os_error();
+    // What is dropped on its way out is told to whoever sends it.
+    let is_dropped = sent < 0 && error.raw_os_error() == Some(libc::ENOBUFS);
+    ensure!(is_dropped || usize::try_from(sent) == Ok(frame.len()), "send a frame: {error}");
+    Ok(())
+}
 
-    /// How many frames like this one came through: waits for those that are expected, then whether there are more.
-    fn arrived(&self, frame: &[u8], expected: u64) -> Result<u64> {
-        let mut arrived = 0;
-        let mut quiet = 0;
-        let mut buffer = [0_u8; 2048];
-        // Two tenths of a second of silence; ten seconds for what is expected, on a machine that is emulated.
-        while quiet < if arrived < expected { 1000 } else { 20 } {
-            // SAFETY: recv(2) writes at most this many bytes into a slice that has room for them.
-            let length = unsafe {
-                libc::recv(
-                    self.receiver.as_raw_fd(),
-                    buffer.as_mut_ptr().cast(),
-                    buffer.len(),
-                    libc::MSG_DONTWAIT,
-                )
-            };
-            match usize::try_from(length) {
-                Ok(length) => {
-                    quiet = 0;
-                    arrived += u64::from(buffer.get(..length) == Some(frame));
-                }
-                Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock => {
-                    quiet += 1;
-                    thread::sleep(Duration::from_millis(10));
-                }
-                Err(_) => return Err(io::Error::last_os_error()).context("receive"),
+/// How many frames like this one came through: waits for those that are expected, then whether there are more.
+fn arrived(socket: &OwnedFd, frame: &[u8], expected: u64) -> Result<u64> {
+    let mut arrived = 0;
+    let mut quiet = 0;
+    let mut buffer = [0_u8; 2048];
+    // Two tenths of a second of silence; ten seconds for what is expected, on a machine that is emulated.
+    while quiet < if arrived < expected { 1000 } else { 20 } {
+        // SAFETY: recv(2) writes at most this many bytes into a slice that has room for them.
+        let length = unsafe {
+            libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT)
+        };
+        match usize::try_from(length) {
+            Ok(length) => {
+                quiet = 0;
+                arrived += u64::from(buffer.get(..length) == Some(frame));
             }
+            Err(_) if io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock => {
+                quiet += 1;
+                thread::sleep(Duration::from_millis(10));
+            }
+            Err(_) => return Err(io::Error::last_os_error()).context("receive"),
         }
-        Ok(arrived)
     }
+    Ok(arrived)
 }
 
 /// A socket for whole frames of one interface.

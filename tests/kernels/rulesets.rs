@@ -23,6 +23,8 @@ pub(crate) struct Ruleset {
     pub(crate) many: usize,
     /// Frame, and its verdict with its reason, or with the rule in place of the reason `rule`.
     pub(crate) judged: &'static [(&'static str, &'static str)],
+    /// The same for frames that go out.
+    pub(crate) judged_out: &'static [(&'static str, &'static str)],
 }
 
 /// Every one.
@@ -33,6 +35,7 @@ pub(crate) const NOTHING: Ruleset = Ruleset {
     name: "no rules",
     text: "schema = 1\n",
     many: 0,
+    judged_out: &[("udp to 9999", "accept policy"), ("ping of ipv6", "accept policy")],
     judged: &[
         ("tcp syn to 443", "accept policy"),
         ("tcp syn to 22", "accept policy"),
@@ -65,11 +68,13 @@ pub(crate) const POLICIES: Ruleset = Ruleset {
     text: r#"schema = 1
 [policy]
 in = "drop"
+out = "drop"
 malformed = "accept"
 fragments = "drop"
 infrastructure = false
 "#,
     many: 0,
+    judged_out: &[("udp to 9999", "drop policy"), ("later fragment", "drop fragments")],
     judged: &[
         ("tcp syn to 443", "drop policy"),
         ("udp to 9999", "drop policy"),
@@ -88,12 +93,17 @@ infrastructure = false
 };
 
 /// Every condition there is: nothing can be left out of the program.
-pub(crate) const EVERYTHING: Ruleset =
-    Ruleset { name: "every condition", text: EVERY_CONDITION, many: 0, judged: OF_EVERY_CONDITION };
+pub(crate) const EVERYTHING: Ruleset = Ruleset {
+    name: "every condition",
+    text: EVERY_CONDITION,
+    many: 0,
+    judged: OF_EVERY_CONDITION,
+    judged_out: OUT,
+};
 
 /// The same behind so many rules that a unit has 64 clauses.
 pub(crate) const HUNDREDS: Ruleset =
-    Ruleset { name: "hundreds of rules", text: EVERY_CONDITION, many: 300, judged: OF_MANY };
+    Ruleset { name: "hundreds of rules", text: EVERY_CONDITION, many: 300, judged: OF_MANY, judged_out: OUT };
 
 /// The same behind so many rules that a unit has 512 clauses.
 pub(crate) const THOUSANDS: Ruleset = Ruleset {
@@ -101,6 +111,7 @@ pub(crate) const THOUSANDS: Ruleset = Ruleset {
     text: EVERY_CONDITION,
     many: Tier::Words.clauses_max() / many::CLAUSES,
     judged: OF_MANY,
+    judged_out: OUT,
 };
 
 const EVERY_CONDITION: &str = r#"schema = 1
@@ -163,6 +174,12 @@ destination_port = 9100
 id = "host"
 action = "accept"
 destination = ["192.0.2.77"]
+[[rule]]
+id = "no-way-out"
+action = "drop"
+direction = "out"
+protocol = "udp"
+destination_port = 9999
 "#;
 
 const OF_EVERY_CONDITION: &[(&str, &str)] = &[
@@ -188,6 +205,15 @@ const OF_EVERY_CONDITION: &[(&str, &str)] = &[
     ("unknown ethertype", "drop not_ip"),
     ("half an ip header", "drop truncated_network"),
     ("half a tcp header", "drop truncated_transport"),
+];
+
+/// The same frames on their way out, where failsafe is what goes back.
+const OUT: &[(&str, &str)] = &[
+    ("udp to 9999", "drop no-way-out"),
+    ("tcp syn to 443", "accept policy"),
+    ("udp from 53", "accept policy"),
+    ("tcp of ipv6 from an office", "accept policy"),
+    ("neighbour solicitation", "accept infrastructure"),
 ];
 
 /// What lies behind the many rules is judged as without them; and what they ask for, by one of them.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use foobar_common::{
-    flow::{Flow, protocol},
+    flow::{Direction, Flow, protocol},
     frame::Frame,
     parse::parse,
     verdict::Reason,
@@ -82,10 +82,15 @@ impl Headers {
     }
 }
 
-/// What the plain reading says of a frame that comes through [`INTERFACE`].
+/// What the plain reading says of a frame that comes in through [`INTERFACE`].
 pub fn judged<'r>(ruleset: &'r Ruleset, frame: &[u8]) -> Evaluation<'r> {
+    judged_on_its_way(ruleset, frame, Direction::In)
+}
+
+/// What the plain reading says of a frame that comes or goes through [`INTERFACE`].
+pub fn judged_on_its_way<'r>(ruleset: &'r Ruleset, frame: &[u8], direction: Direction) -> Evaluation<'r> {
     let packet: Result<Flow, Reason> = parse(&Frame::from_slice(frame));
-    evaluate(ruleset, &packet, INTERFACE)
+    evaluate(ruleset, &packet, direction, INTERFACE)
 }
 
 /// So many packets, each inside of a random rule; an earlier rule may take it.

@@ -89,14 +89,19 @@ impl Metrics {
         Ok(sample.value)
     }
 
-    /// Packets of the filter, by labels.
+    /// Packets of the filter that came in, by labels.
     pub fn packets(&self, labels: &[(&str, &str)]) -> u64 {
-        self.count("foobar_firewall_packets_total", labels)
+        self.count("foobar_firewall_packets_total", &[labels, &[("direction", "in")]].concat())
     }
 
-    /// Bytes of the filter, by labels.
+    /// Packets of the filter that went out or should have, by labels.
+    pub fn packets_out(&self, labels: &[(&str, &str)]) -> u64 {
+        self.count("foobar_firewall_packets_total", &[labels, &[("direction", "out")]].concat())
+    }
+
+    /// Bytes of the filter that came in, by labels.
     pub fn bytes(&self, labels: &[(&str, &str)]) -> u64 {
-        self.count("foobar_firewall_bytes_total", labels)
+        self.count("foobar_firewall_bytes_total", &[labels, &[("direction", "in")]].concat())
     }
 
     /// Packets that met a rule.

@@ -6,7 +6,10 @@ use std::{
     ops::RangeInclusive,
 };
 
-use foobar_common::{flow::protocol, verdict::Verdict};
+use foobar_common::{
+    flow::{Direction, protocol},
+    verdict::Verdict,
+};
 use foobar_daemon::rules::model::{
     AddressCondition, AddressMatch, AddressSet, FlagCondition, IcmpCondition, PortProtocol, Rule, Ruleset,
     Service, ServicePort,
@@ -93,6 +96,9 @@ impl Generator {
 
     fn rule(&mut self) -> Rule {
         let mut rule = Rule::new("", Verdict::Drop);
+        if self.random.percent(20) {
+            rule.direction = Direction::Out;
+        }
         let sides = self.random.below(if self.broad { 110 } else { 98 });
         if sides < 70 {
             rule.source = Some(self.addresses());

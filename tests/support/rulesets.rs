@@ -5,7 +5,10 @@ use std::{
     ops::RangeInclusive,
 };
 
-use foobar_common::{flow::protocol, verdict::Verdict};
+use foobar_common::{
+    flow::{Direction, protocol},
+    verdict::Verdict,
+};
 use foobar_daemon::rules::model::{
     AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
     Policy, PortProtocol, Rule, Ruleset, Service, ServicePort,
@@ -132,9 +135,10 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     let fragments = prop_oneof![Just(FragmentPolicy::Rules), verdict().prop_map(FragmentPolicy::Always)];
-    (verdict(), verdict(), fragments, any::<bool>()).prop_map(
-        |(inbound, malformed, fragments, infrastructure)| Policy {
+    (verdict(), verdict(), verdict(), fragments, any::<bool>()).prop_map(
+        |(inbound, outbound, malformed, fragments, infrastructure)| Policy {
             inbound,
+            outbound,
             malformed,
             fragments,
             infrastructure,
@@ -172,10 +176,12 @@ fn rule() -> impl Strategy<Value = Rule> {
         weighted(0.15, range(&LENGTHS)),
         weighted(0.15, any::<bool>()),
     );
-    (verdict(), place, transport()).prop_map(|(action, place, transport)| {
+    let direction = prop_oneof![3 => Just(Direction::In), 1 => Just(Direction::Out)];
+    (verdict(), direction, place, transport()).prop_map(|(action, direction, place, transport)| {
         let (source, destination, interface, vlan, length, fragment) = place;
         let Transport { protocol, source_port, destination_port, tcp_flags, icmp } = transport;
         Rule {
+            direction,
             source,
             destination,
             protocol,

@@ -71,7 +71,7 @@ fn check(rules: &str, rows: Vec<Row>) {
             ByRule(rule, verdict) => Judgement { verdict, reason: Reason::Rule, rule: Some(rule.to_owned()) },
             Because(reason, verdict) => Judgement { verdict, reason, rule: None },
         };
-        assert_eq!(runs.judge(&frame).unwrap(), judgement, "{about}\n{rules}");
+        assert_eq!(runs.judge(&frame, Direction::In).unwrap(), judgement, "{about}\n{rules}");
 
         let one = |counter: &mut Counter| {
             counter.packets += 1;
@@ -81,7 +81,7 @@ fn check(rules: &str, rows: Vec<Row>) {
         if let Some(rule) = rule {
             one(counters.rules.get_mut(&rule).unwrap());
         }
-        one(counters.verdicts.entry((INTERFACE.to_owned(), verdict, reason)).or_default());
+        one(counters.verdicts.entry((INTERFACE.to_owned(), Direction::In, verdict, reason)).or_default());
         one(counters.ports.entry((INTERFACE.to_owned(), Direction::In, port)).or_default());
         assert_eq!(runs.counters().unwrap(), counters, "counters after: {about}\n{rules}");
     }

@@ -16,7 +16,11 @@ use crate::{
         protocol::{self, PendingFacts, Rates, Reload, RulesetFacts, Status},
     },
     daemon::summary::bits,
-    dataplane::{attach::Attachment, filter::MapFill, pins},
+    dataplane::{
+        attach::Attachment,
+        filter::{MapFill, ProgramFacts},
+        pins,
+    },
     env::Env,
     outcome::Outcome,
 };
@@ -115,27 +119,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "  {why}")?;
     }
 
-    writeln!(out, "\ninterfaces")?;
-    for attachment in interfaces {
-        let Attachment { interface, index, mode, fallback, obstacle: _, expected_program, found_program } =
-            attachment;
-        let place = index.map_or("absent".to_owned(), |index| format!("index {index}"));
-        let mode = mode.map_or("not attached", |mode| mode.label());
-        let program = |id: &Option<u32>| id.map_or("none".to_owned(), |id| id.to_string());
-        writeln!(
-            out,
-            "  {interface}  {place}  {mode}  program expected {}, found {}",
-            program(expected_program),
-            program(found_program)
-        )?;
-        if let Some(fallback) = fallback {
-            writeln!(out, "    {fallback}")?;
-        }
-    }
-    for program in programs {
-        let (name, id, tag) = (&program.program, program.id, &program.tag);
-        writeln!(out, "  program {name}  id {id}  tag {tag}")?;
-    }
+    write_interfaces(out, interfaces, programs)?;
 
     let RulesetFacts { hash, generation, applied, previous, path, rules, services, sets, edited_sets } =
         ruleset;
@@ -191,4 +175,38 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
 
 fn time(unix_ms: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
+}
+/// Where which programs are.
+fn write_interfaces(out: &mut dyn Write, interfaces: &[Attachment], programs: &[ProgramFacts]) -> Result<()> {
+    writeln!(out, "\ninterfaces")?;
+    for attachment in interfaces {
+        let Attachment {
+            interface,
+            index,
+            mode,
+            fallback,
+            obstacle: _,
+            expected_program,
+            found_program,
+            egress,
+        } = attachment;
+        let place = index.map_or("absent".to_owned(), |index| format!("index {index}"));
+        let mode = mode.map_or("not attached", |mode| mode.label());
+        let program = |id: &Option<u32>| id.map_or("none".to_owned(), |id| id.to_string());
+        writeln!(
+            out,
+            "  {interface}  {place}  {mode}  program expected {}, found {}; out by {}",
+            program(expected_program),
+            program(found_program),
+            egress.map_or("nothing", |hook| hook.label())
+        )?;
+        if let Some(fallback) = fallback {
+            writeln!(out, "    {fallback}")?;
+        }
+    }
+    for program in programs {
+        let (name, id, tag) = (&program.program, program.id, &program.tag);
+        writeln!(out, "  program {name}  id {id}  tag {tag}")?;
+    }
+    Ok(())
 }

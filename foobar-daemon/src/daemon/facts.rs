@@ -98,7 +98,7 @@ fn absolute(path: &Path) -> String {
 
 /// Why no rules are in force on an interface, if none are.
 pub(super) fn not_filtered(attachment: &Attachment) -> Option<String> {
-    let Attachment { interface, index, mode, fallback, obstacle: _, expected_program, found_program } =
+    let Attachment { interface, index, mode, fallback, obstacle: _, expected_program, found_program, egress } =
         attachment;
     let why = match (index, mode, expected_program, found_program) {
         (None, ..) => "the interface does not exist".to_owned(),
@@ -111,6 +111,7 @@ pub(super) fn not_filtered(attachment: &Attachment) -> Option<String> {
             format!("program {found} is attached, not foobar's program {expected}")
         }
         (_, _, None, Some(_)) => "it is not known which program should be attached".to_owned(),
+        (_, _, Some(_), Some(_)) if egress.is_none() => "no program is attached for what goes out".to_owned(),
         (_, _, Some(_), Some(_)) => return None,
     };
     Some(format!("{interface}: {why}"))
@@ -119,7 +120,7 @@ pub(super) fn not_filtered(attachment: &Attachment) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataplane::attach::AttachedMode;
+    use crate::dataplane::{attach::AttachedMode, egress::EgressHook};
 
     #[test]
     fn only_the_expected_program_makes_an_interface_ready() {
@@ -131,12 +132,14 @@ mod tests {
             obstacle: None,
             expected_program: Some(7),
             found_program: Some(7),
+            egress: Some(EgressHook::Tcx),
         };
         assert_eq!(not_filtered(&good), None);
         for (attachment, said) in [
             (Attachment { index: None, ..good.clone() }, "does not exist"),
             (Attachment { mode: None, fallback: Some("because".to_owned()), ..good.clone() }, "because"),
             (Attachment { found_program: None, ..good.clone() }, "no program"),
+            (Attachment { egress: None, ..good.clone() }, "what goes out"),
             (Attachment { found_program: Some(8), ..good.clone() }, "program 8 is attached"),
             (Attachment { expected_program: None, ..good }, "not known"),
         ] {

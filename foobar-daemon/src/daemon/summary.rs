@@ -92,7 +92,7 @@ impl Passed {
             (per_second(old.packets, new.packets, seconds), per_second(old.bytes, new.bytes, seconds))
         };
         for (key, counter) in &after.verdicts {
-            let (_, verdict, reason) = key;
+            let (_, _, verdict, reason) = key;
             let (packets, bytes) = grown(before.verdicts.get(key), counter);
             passed.packets += packets;
             passed.bits += 8.0 * bytes;
@@ -183,8 +183,10 @@ mod tests {
     fn counters(packets: u64) -> Counters {
         let counter = Counter { packets, bytes: packets * 1000 };
         let mut counters = Counters::default();
-        counters.verdicts.insert(("eth0".to_owned(), Verdict::Accept, Reason::Rule), counter);
-        counters.verdicts.insert(("eth0".to_owned(), Verdict::Drop, Reason::Policy), Counter::default());
+        counters.verdicts.insert(("eth0".to_owned(), Direction::In, Verdict::Accept, Reason::Rule), counter);
+        counters
+            .verdicts
+            .insert(("eth0".to_owned(), Direction::In, Verdict::Drop, Reason::Policy), Counter::default());
         counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Service(WEB)), counter);
         counters.rules.insert("web".to_owned(), counter);
         counters

@@ -363,7 +363,7 @@ impl Writer {
     fn rules_in_force(&self) -> Result<RulesInForce, Refusal> {
         let counters = self.filter.counters().context("read the counters").map_err(failed)?;
         let mut reasons: BTreeMap<(Reason, Verdict), Counted> = BTreeMap::new();
-        for ((_, verdict, reason), counter) in &counters.verdicts {
+        for ((_, _, verdict, reason), counter) in &counters.verdicts {
             let counted = reasons.entry((*reason, *verdict)).or_default();
             counted.packets = counted.packets.wrapping_add(counter.packets);
             counted.bytes = counted.bytes.wrapping_add(counter.bytes);

@@ -10,10 +10,12 @@ use aya::programs::{
     xdp::XdpLink,
 };
 use clap::ValueEnum;
+use foobar_common::flow::Direction;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    egress::EgressHook,
     interfaces::{Interface, InterfaceProgram},
     load::LoadedRuleset,
     pins::PinFolder,
@@ -105,6 +107,8 @@ pub struct Attachment {
     pub expected_program: Option<u32>,
     /// Id of the program that the kernel says is there.
     pub found_program: Option<u32>,
+    /// How the program for what goes out is attached, or `None` if it is not.
+    pub egress: Option<EgressHook>,
 }
 
 /// A program on an interface.
@@ -159,7 +163,7 @@ pub(super) fn attach(
             if mode == AttachedMode::Native { "; '--mode auto' falls back to generic mode" } else { "" };
         anyhow!("attach to {name}: {}{hint}", refusal.reason(interface).words)
     })?;
-    let path = pins.link(name);
+    let path = pins.link(Direction::In, name);
     let pinned =
         handle.pin(&path).with_context(|| format!("pin the link of {name} at {}", path.display()))?;
     Ok(Link { handle: FdLink::from(pinned), mode, fallback })
@@ -168,7 +172,7 @@ pub(super) fn attach(
 /// Opens the pinned link of an interface, if it still is what keeps the program there. The pin of a link whose
 /// interface is gone (and perhaps came back as another) is removed.
 pub(super) fn adopt(name: &str, interface: &Interface, mode: Mode, pins: &PinFolder) -> Result<Option<Link>> {
-    let path = pins.link(name);
+    let path = pins.link(Direction::In, name);
     if !path.exists() {
         return Ok(None);
     }
@@ -201,7 +205,7 @@ pub(super) fn adopt(name: &str, interface: &Interface, mode: Mode, pins: &PinFol
 /// # Errors
 /// The old program is still there. [`is_gone`] tells whether the interface is not.
 pub(super) fn update(program: &mut Xdp, name: &str, pins: &PinFolder) -> Result<()> {
-    let path = pins.link(name);
+    let path = pins.link(Direction::In, name);
     let second =
         PinnedLink::from_pin(&path).with_context(|| format!("open the pinned link {}", path.display()))?;
     let second = XdpLink::try_from(FdLink::from(second)).context("the pinned link is no XDP link")?;

@@ -30,8 +30,8 @@ pub const OTHER: &str = "other";
 pub struct Counters {
     /// By id of a rule that is in force; these are there even if zero.
     pub rules: BTreeMap<String, Counter>,
-    /// By interface, verdict and reason. The interface [`OTHER`] stands for those without a slot.
-    pub verdicts: BTreeMap<(String, Verdict, Reason), Counter>,
+    /// By interface, direction, verdict and reason. The interface [`OTHER`] stands for those without a slot.
+    pub verdicts: BTreeMap<(String, Direction, Verdict, Reason), Counter>,
     /// By interface, direction and port.
     pub ports: BTreeMap<(String, Direction, Port), Counter>,
 }
@@ -80,13 +80,13 @@ impl CounterReader {
         let others = (OTHER.to_owned(), OTHER_INTERFACE);
         let ports = ports(&slots);
         for (name, interface) in slots.interfaces.into_iter().chain([others]) {
-            for (verdict, reason) in pairs() {
-                let counter = maps.verdicts(verdict_slot(interface, verdict, reason))?;
-                if counter != Counter::default() {
-                    counters.verdicts.insert((name.clone(), verdict, reason), counter);
-                }
-            }
             for direction in Direction::ALL {
+                for (verdict, reason) in pairs() {
+                    let counter = maps.verdicts(verdict_slot(interface, direction, verdict, reason))?;
+                    if counter != Counter::default() {
+                        counters.verdicts.insert((name.clone(), direction, verdict, reason), counter);
+                    }
+                }
                 for (port, slot) in &ports {
                     let counter = maps.ports(port_slot(interface, direction, *slot))?;
                     if counter != Counter::default() {
@@ -181,10 +181,10 @@ impl CounterMaps {
             }
         }
         for interface in interfaces {
-            for (verdict, reason) in pairs() {
-                zero(&mut self.verdicts, verdict_slot(*interface, verdict, reason))?;
-            }
             for direction in Direction::ALL {
+                for (verdict, reason) in pairs() {
+                    zero(&mut self.verdicts, verdict_slot(*interface, direction, verdict, reason))?;
+                }
                 for port in 0..PORT_SLOTS {
                     zero(&mut self.ports, port_slot(*interface, direction, port))?;
                 }

@@ -88,18 +88,18 @@ pub(super) fn explain_create(error: EbpfError) -> anyhow::Error {
 }
 
 /// Explains why a program was not loaded: the last useful line of the verifier, the whole log at debug level.
-pub(super) fn explain_load(error: &ProgramError) -> anyhow::Error {
+pub(super) fn explain_load(name: &str, error: &ProgramError) -> anyhow::Error {
     let reason = lacking();
     let ProgramError::LoadError { io_error, verifier_log } = error else {
-        return anyhow!("load the program{reason}: {error}");
+        return anyhow!("load the program '{name}'{reason}: {error}");
     };
     let log = verifier_log.to_string();
-    tracing::debug!(%log, "the verifier refused the program");
+    tracing::debug!(%log, "the verifier refused the program '{name}'");
     match last_useful_line(&log) {
         Some(line) => anyhow!(
-            "load the program{reason}: {io_error}: the verifier says '{line}' (all of it with --log debug)"
+            "load the program '{name}'{reason}: {io_error}: the verifier says '{line}' (all of it with --log debug)"
         ),
-        None => anyhow!("load the program{reason}: {io_error}"),
+        None => anyhow!("load the program '{name}'{reason}: {io_error}"),
     }
 }
 

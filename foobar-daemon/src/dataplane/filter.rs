@@ -8,9 +8,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use aya::programs::{ProgramFd, ProgramInfo};
 use foobar_common::{
     classes::Tier,
     counters::{MORE_RULE_SLOTS, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS, VERDICT_ENTRIES},
+    flow::Direction,
     maps,
 };
 use serde::{Deserialize, Serialize};
@@ -18,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     attach::{self, Attachment, Link, Mode},
     counters::{CounterMaps, CounterReader, Counters},
+    egress::{self, EgressLink},
     features, interfaces,
     load::LoadedRuleset,
     pins::PinFolder,
@@ -65,6 +68,8 @@ struct Line {
     /// Its index when it was last seen.
     index: Option<u32>,
     link: Option<Link>,
+    /// The program for what goes out.
+    egress: Option<EgressLink>,
     /// Why it could not be filtered again, so that the same failure is told once.
     failure: Option<String>,
 }
@@ -135,11 +140,37 @@ impl Filter {
                 None => attach::attach(&mut loaded, &name, &interface, mode, &pins)
                     .inspect_err(|_| undo(&lines, &adopted))?,
             };
-            lines.push(Line { name, index: Some(interface.index), link: Some(link), failure: None });
+            lines.push(Line {
+                name,
+                index: Some(interface.index),
+                link: Some(link),
+                egress: None,
+                failure: None,
+            });
+        }
+        let mut adopted_egress = Vec::new();
+        for number in 0..lines.len() {
+            let name = lines[number].name.clone();
+            let link = match egress::adopt(&name, &pins)? {
+                Some(link) => {
+                    adopted_egress.push(number);
+                    link
+                }
+                None => egress::attach(loaded.egress_mut()?, &name, &pins, ephemeral)
+                    .inspect_err(|_| undo(&lines, &adopted))?,
+            };
+            lines[number].egress = Some(link);
         }
         for name in &adopted {
             match attach::update(loaded.ingress_mut()?, name, &pins) {
                 // `tend` will find it missing, and attach the rules when it returns.
+                Err(error) if attach::is_gone(&error) => {}
+                updated => updated.inspect_err(|_| undo(&lines, &adopted))?,
+            }
+        }
+        for number in adopted_egress {
+            let Line { name, egress: Some(link), .. } = &mut lines[number] else { continue };
+            match egress::update(loaded.egress_mut()?, name, link, &pins) {
                 Err(error) if attach::is_gone(&error) => {}
                 updated => updated.inspect_err(|_| undo(&lines, &adopted))?,
             }
@@ -170,16 +201,18 @@ impl Filter {
                 next.name_interface(&line.name, index)?;
             }
         }
-        let mut updated: Vec<&str> = Vec::new();
-        for line in self.lines.iter().filter(|line| line.link.is_some()) {
-            match attach::update(next.ingress_mut()?, &line.name, &self.pins) {
-                Ok(()) => updated.push(&line.name),
+        let mut updated: Vec<(usize, Direction)> = Vec::new();
+        for (number, direction) in self.attached() {
+            match update(&mut next, &mut self.lines[number], direction, &self.pins) {
+                Ok(()) => updated.push((number, direction)),
                 // `tend` will find it missing, and attach the new rules when it returns.
                 Err(error) if attach::is_gone(&error) => {}
                 Err(error) => {
-                    for name in updated {
-                        attach::update(self.loaded.ingress_mut()?, name, &self.pins)
-                            .with_context(|| format!("put the old rules back on {name}, after: {error:#}"))?;
+                    for (number, direction) in updated {
+                        let line = &mut self.lines[number];
+                        update(&mut self.loaded, line, direction, &self.pins).with_context(|| {
+                            format!("put the old rules back on {}, after: {error:#}", line.name)
+                        })?;
                     }
                     return Err(error);
                 }
@@ -189,6 +222,17 @@ impl Filter {
         self.fill = fill(compiled);
         self.reader.set_slots(&compiled.slots);
         Ok(())
+    }
+
+    /// The programs on interfaces: the number of the line, and the direction.
+    fn attached(&self) -> Vec<(usize, Direction)> {
+        let lines = self.lines.iter().enumerate();
+        let ways = lines.flat_map(|(number, line)| {
+            let ingress = line.link.is_some().then_some((number, Direction::In));
+            let egress = line.egress.is_some().then_some((number, Direction::Out));
+            [ingress, egress]
+        });
+        ways.flatten().collect()
     }
 
     /// What the sets in force hold.
@@ -227,6 +271,7 @@ impl Filter {
             let Some(interface) = interface else {
                 if line.index.take().is_some() {
                     line.link = None;
+                    line.egress = None;
                     line.failure = None;
                     remove_pin(&self.pins, &line.name);
                     news.push(Tended::Vanished(line.name.clone()));
@@ -235,20 +280,26 @@ impl Filter {
             };
             let expected = line.link.as_ref().and_then(|link| Some(link.handle.info().ok()?.program_id()));
             let found = interface.program.map(|program| program.id);
-            if line.index == Some(interface.index) && expected.is_some() && expected == found {
+            let is_out = line.egress.as_ref().is_some_and(|link| link.is_on(&line.name));
+            if line.index == Some(interface.index) && expected.is_some() && expected == found && is_out {
                 continue;
             }
             // Gone and back between two looks is news of its own.
             line.index = Some(interface.index);
             line.link = None;
+            line.egress = None;
             remove_pin(&self.pins, &line.name);
             let attached = self.loaded.name_interface(&line.name, interface.index).and_then(|()| {
                 self.pins.prepare()?;
-                attach::attach(&mut self.loaded, &line.name, &interface, self.mode, &self.pins)
+                let link = attach::attach(&mut self.loaded, &line.name, &interface, self.mode, &self.pins)?;
+                let program = self.loaded.egress_mut()?;
+                let egress = egress::attach(program, &line.name, &self.pins, self.ephemeral)?;
+                Ok((link, egress))
             });
             match attached {
-                Ok(link) => {
+                Ok((link, egress)) => {
                     line.link = Some(link);
+                    line.egress = Some(egress);
                     line.failure = None;
                     news.push(Tended::Returned(line.name.clone()));
                 }
@@ -287,6 +338,7 @@ impl Filter {
                     found_program: interface
                         .and_then(|interface| interface.program)
                         .map(|program| program.id),
+                    egress: line.egress.as_ref().filter(|link| link.is_on(&line.name)).map(EgressLink::hook),
                 }
             })
             .collect()
@@ -319,11 +371,14 @@ impl Filter {
 
     /// The programs in force.
     pub fn programs(&self) -> Result<Vec<ProgramFacts>> {
-        Ok(vec![self.loaded.facts()?])
+        self.loaded.facts()
     }
 
     /// Takes the filter away: links, pins and counters.
     pub fn detach(self) -> Result<()> {
+        for line in &self.lines {
+            egress::remove_clsact(&line.name);
+        }
         self.pins.remove()
     }
 
@@ -350,10 +405,18 @@ impl Filter {
         }
         for line in &mut self.lines {
             if let Some(Link { handle, mode, fallback }) = line.link.take() {
-                let path = self.pins.link(&line.name);
+                let path = self.pins.link(Direction::In, &line.name);
                 let pinned = handle.pin(&path).with_context(|| format!("pin {}", path.display()))?;
                 line.link = Some(Link { handle: pinned.into(), mode, fallback });
             }
+            line.egress = match line.egress.take() {
+                Some(EgressLink::Tcx(handle)) => {
+                    let path = self.pins.link(Direction::Out, &line.name);
+                    let pinned = handle.pin(&path).with_context(|| format!("pin {}", path.display()))?;
+                    Some(EgressLink::Tcx(pinned.into()))
+                }
+                other => other,
+            };
         }
         Ok(())
     }
@@ -363,13 +426,26 @@ impl Filter {
     }
 }
 
+/// Ends the filter of an interface, as far as nothing else holds it.
 fn remove_pin(pins: &PinFolder, interface: &str) {
-    let path = pins.link(interface);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!("remove {}: {error}", path.display());
+    for direction in Direction::ALL {
+        let path = pins.link(direction, interface);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!("remove {}: {error}", path.display());
+            }
+            _ => {}
         }
-        _ => {}
+    }
+    egress::remove_clsact(interface);
+}
+
+/// Puts the programs of a ruleset on an interface that has older ones.
+fn update(loaded: &mut LoadedRuleset, line: &mut Line, direction: Direction, pins: &PinFolder) -> Result<()> {
+    match (direction, &mut line.egress) {
+        (Direction::In, _) => attach::update(loaded.ingress_mut()?, &line.name, pins),
+        (Direction::Out, Some(link)) => egress::update(loaded.egress_mut()?, &line.name, link, pins),
+        (Direction::Out, None) => Ok(()),
     }
 }
 
@@ -404,6 +480,9 @@ fn fill(compiled: &CompiledRuleset) -> BTreeMap<&'static str, Fill> {
 pub fn detach_pinned(pins: &Path) -> Result<Vec<String>> {
     let pins = PinFolder::new(pins);
     let interfaces = pins.interfaces()?;
+    for name in &interfaces {
+        egress::remove_clsact(name);
+    }
     pins.remove()?;
     Ok(interfaces)
 }
@@ -447,4 +526,18 @@ pub struct ProgramFacts {
     pub runs: u64,
     /// See `runs`.
     pub run_time_ns: u64,
+}
+
+impl ProgramFacts {
+    pub(super) fn of(name: &str, info: &ProgramInfo, program: &ProgramFd) -> Result<Self> {
+        let (runs, run_time_ns) = features::program_runs(program)?;
+        Ok(Self {
+            program: name.to_owned(),
+            id: info.id(),
+            tag: format!("{:016x}", info.tag()),
+            verified_instructions: info.verified_instruction_count(),
+            runs,
+            run_time_ns,
+        })
+    }
 }

@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map},
-    programs::{ProgramFd, Xdp},
+    programs::{SchedClassifier, Xdp},
 };
 use foobar_common::{
-    classes::{ClassBlocks, ClassWords, OTHER_INTERFACE_CLASS, Tier},
+    classes::{ClassBlocks, ClassWords, OTHER_INTERFACE_CLASSES, Tier},
     counters::{MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS},
     maps,
     rule::{InterfaceRecord, Interfaces, Settings},
@@ -76,7 +76,8 @@ impl LoadedRuleset {
             present.map(|present| (&present.object, &present.sets)),
         )?;
         let mut loaded = Self { object, interfaces: InterfaceRecords::new(compiled), sets };
-        loaded.ingress_mut()?.load().map_err(|error| features::explain_load(&error))?;
+        loaded.ingress_mut()?.load().map_err(|error| features::explain_load(maps::INGRESS, &error))?;
+        loaded.egress_mut()?.load().map_err(|error| features::explain_load(maps::EGRESS, &error))?;
         Ok(loaded)
     }
 
@@ -93,9 +94,16 @@ impl LoadedRuleset {
         program.try_into().context("the program 'ingress' is no XDP program")
     }
 
-    /// The XDP program, for an array of programs.
-    pub(super) fn ingress_fd(&self) -> Result<&ProgramFd> {
-        Ok(self.ingress()?.fd()?)
+    /// The program for what goes out.
+    pub(super) fn egress(&self) -> Result<&SchedClassifier> {
+        let program = self.object.program(maps::EGRESS).context("the object has no program 'egress'")?;
+        program.try_into().context("the program 'egress' is no classifier")
+    }
+
+    /// The same, for attaching.
+    pub(super) fn egress_mut(&mut self) -> Result<&mut SchedClassifier> {
+        let program = self.object.program_mut(maps::EGRESS).context("the object has no program 'egress'")?;
+        program.try_into().context("the program 'egress' is no classifier")
     }
 
     /// Id of the XDP program in the kernel.
@@ -136,18 +144,13 @@ impl LoadedRuleset {
         self.object.maps().map(|(name, map)| Ok((name.to_owned(), features::map_memory(map)?))).collect()
     }
 
-    /// What the kernel says of the loaded program.
-    pub fn facts(&self) -> Result<ProgramFacts> {
-        let info = self.ingress()?.info()?;
-        let (runs, run_time_ns) = features::program_runs(self.ingress()?.fd()?)?;
-        Ok(ProgramFacts {
-            program: maps::INGRESS.to_owned(),
-            id: info.id(),
-            tag: format!("{:016x}", info.tag()),
-            verified_instructions: info.verified_instruction_count(),
-            runs,
-            run_time_ns,
-        })
+    /// What the kernel says of the loaded programs.
+    pub fn facts(&self) -> Result<Vec<ProgramFacts>> {
+        let (ingress, egress) = (self.ingress()?, self.egress()?);
+        Ok(vec![
+            ProgramFacts::of(maps::INGRESS, &ingress.info()?, ingress.fd()?)?,
+            ProgramFacts::of(maps::EGRESS, &egress.info()?, egress.fd()?)?,
+        ])
     }
 }
 
@@ -252,7 +255,7 @@ fn mapped(object: &Ebpf, name: &str) -> Result<MappedArray> {
 #[derive(Clone, Debug)]
 struct InterfaceRecords {
     slots: BTreeMap<String, u32>,
-    classes: BTreeMap<String, u32>,
+    classes: BTreeMap<String, [u32; 2]>,
     /// The index of each interface by which it was last named.
     indices: BTreeMap<String, u32>,
 }
@@ -274,7 +277,7 @@ impl InterfaceRecords {
             *place = InterfaceRecord {
                 index: *index,
                 slot: self.slots.get(name).copied().unwrap_or(OTHER_INTERFACE),
-                class: self.classes.get(name).copied().unwrap_or(OTHER_INTERFACE_CLASS),
+                classes: self.classes.get(name).copied().unwrap_or(OTHER_INTERFACE_CLASSES),
             };
         }
         Ok(interfaces)
@@ -292,9 +295,9 @@ mod tests {
         records.name("eth1", 7).unwrap();
         records.name("eth0", 8).unwrap();
         let named = records.name("eth0", 9).unwrap().records;
-        let class = OTHER_INTERFACE_CLASS;
-        assert_eq!(named[0], InterfaceRecord { index: 9, slot: 3, class });
-        assert_eq!(named[1], InterfaceRecord { index: 7, slot: OTHER_INTERFACE, class });
+        let classes = OTHER_INTERFACE_CLASSES;
+        assert_eq!(named[0], InterfaceRecord { index: 9, slot: 3, classes });
+        assert_eq!(named[1], InterfaceRecord { index: 7, slot: OTHER_INTERFACE, classes });
         assert!(named[2..].iter().all(|record| *record == InterfaceRecord::default()));
     }
 }

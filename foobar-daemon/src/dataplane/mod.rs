@@ -6,6 +6,7 @@
 
 pub mod attach;
 pub mod counters;
+pub mod egress;
 pub mod features;
 pub mod filter;
 pub mod interfaces;

@@ -1,10 +1,11 @@
 //! What outlives the daemon, and where it lies on the bpffs.
 //!
-//! Below the folder: `links/INTERFACE`, the link that keeps the program on an interface, and `maps/NAME`, the
-//! maps that survive a ruleset. The name of the folder ends in the layout version, so that a daemon with other
+//! Below the folder: `ingress/INTERFACE` and `egress/INTERFACE`, the links that keep programs on an interface (none for
+//! what goes out where there is no tcx), and `maps/NAME`, the maps that survive a ruleset. The name of the folder ends in the layout version, so that a daemon with other
 //! records never adopts them.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
@@ -15,6 +16,7 @@ use aya::maps::{MapInfo, MapType};
 use foobar_common::{
     LAYOUT_VERSION,
     counters::{Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, VERDICT_ENTRIES},
+    flow::Direction,
     maps,
 };
 use nix::{
@@ -25,8 +27,19 @@ use nix::{
 /// Bytes of one value of a surviving map.
 #[expect(clippy::cast_possible_truncation, reason = "a record of 16 bytes")]
 const VALUE_SIZE: u32 = size_of::<Counter>() as u32;
+/// What is below the folder.
+const FOLDERS: [&str; 3] = [links(Direction::In), links(Direction::Out), "maps"];
+/// Where links were up to layout 2.
+const OLD_LINKS: &str = "links";
 /// Where a bpffs is mounted by custom.
 const BPFFS: &str = "/sys/fs/bpf";
+
+const fn links(direction: Direction) -> &'static str {
+    match direction {
+        Direction::In => "ingress",
+        Direction::Out => "egress",
+    }
+}
 
 /// The default folder for pins of this layout.
 pub fn default_folder() -> PathBuf {
@@ -45,9 +58,9 @@ impl PinFolder {
         Self { root: root.to_owned() }
     }
 
-    /// The path of the pinned link of an interface. bpffs refuses dots in names, interfaces may have them.
-    pub fn link(&self, interface: &str) -> PathBuf {
-        self.root.join("links").join(interface.replace('.', "\u{b7}"))
+    /// The path of a pinned link of an interface. bpffs refuses dots in names, interfaces may have them.
+    pub fn link(&self, direction: Direction, interface: &str) -> PathBuf {
+        self.root.join(links(direction)).join(interface.replace('.', "\u{b7}"))
     }
 
     /// The path of a pinned map.
@@ -57,18 +70,20 @@ impl PinFolder {
 
     /// Names of the interfaces with a pinned link, in order.
     pub fn interfaces(&self) -> Result<Vec<String>> {
-        let folder = self.root.join("links");
-        let entries = match fs::read_dir(&folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(error).with_context(|| format!("read {}", folder.display())),
-        };
-        let mut names = entries
-            .map(|entry| Ok(entry?.file_name().to_string_lossy().replace('\u{b7}', ".")))
-            .collect::<io::Result<Vec<_>>>()
-            .with_context(|| format!("read {}", folder.display()))?;
-        names.sort();
-        Ok(names)
+        let mut names = BTreeSet::new();
+        for folder in Direction::ALL.map(links).into_iter().chain([OLD_LINKS]) {
+            let folder = self.root.join(folder);
+            let entries = match fs::read_dir(&folder) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error).with_context(|| format!("read {}", folder.display())),
+            };
+            for entry in entries {
+                let entry = entry.with_context(|| format!("read {}", folder.display()))?;
+                names.insert(entry.file_name().to_string_lossy().replace('\u{b7}', "."));
+            }
+        }
+        Ok(names.into_iter().collect())
     }
 
     /// Makes the folder, on a bpffs that is mounted if it has to be.
@@ -78,7 +93,7 @@ impl PinFolder {
     pub fn prepare(&self) -> Result<()> {
         self.mount_bpffs()?;
         self.refuse_other_layouts()?;
-        for folder in ["links", "maps"] {
+        for folder in FOLDERS {
             let folder = self.root.join(folder);
             fs::DirBuilder::new()
                 .recursive(true)
@@ -157,7 +172,7 @@ impl PinFolder {
 
     /// Removes every pin and the folder. What was pinned lives on only where something holds it open.
     pub fn remove(&self) -> Result<()> {
-        for folder in ["links", "maps"] {
+        for folder in FOLDERS.into_iter().chain([OLD_LINKS]) {
             let folder = self.root.join(folder);
             let Ok(entries) = fs::read_dir(&folder) else { continue };
             for entry in entries {

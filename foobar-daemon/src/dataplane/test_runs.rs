@@ -8,6 +8,7 @@ use aya::{
     maps::{Array, MapData},
 };
 use foobar_common::{
+    flow::Direction,
     maps,
     rule::{DecisionRecord, NO_RULE},
     verdict::{Reason, Verdict},
@@ -42,8 +43,30 @@ pub struct Judgement {
 impl TestRuns {
     /// The loopback device of every network namespace: where the kernel says that frames of test runs come from.
     pub(super) const INTERFACE_INDEX: u32 = 1;
-    /// The smallest frame that the kernel takes in a test run, in bytes: an Ethernet header.
-    pub const FRAME_MIN: usize = 14;
+    /// The smallest frame that the kernel takes in a test run, in bytes. One that comes in: an Ethernet header. One that
+    /// goes out: also the header of IPv6, as newer kernels ask of what says that it is (`bpf_prog_test_run_skb` of
+    /// `net/bpf/test_run.c`).
+    pub const fn frame_min(direction: Direction) -> usize {
+        match direction {
+            Direction::In => 14,
+            Direction::Out => 14 + 40,
+        }
+    }
+
+    /// The largest one. One that comes in: the largest IP packet behind two VLAN tags; a test run holds it in several
+    /// buffers. One that goes out: what fits one page beside the kernel's own records, as kernels of the time of 6.1 ask
+    /// (`bpf_test_init`).
+    pub const fn frame_max(direction: Direction) -> usize {
+        match direction {
+            Direction::In => 65_535 + 14 + 8,
+            Direction::Out => 3_400,
+        }
+    }
+
+    /// Whether a frame of this length can be judged.
+    pub fn takes(length: usize, direction: Direction) -> bool {
+        (Self::frame_min(direction)..=Self::frame_max(direction)).contains(&length)
+    }
 
     pub(super) fn new(mut loaded: LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
         let counters = CounterReader::new(&loaded, compiled)?;
@@ -52,16 +75,17 @@ impl TestRuns {
         Ok(Self { loaded, decision: decision.try_into()?, counters, rules })
     }
 
-    /// Sends one frame through the ingress program.
+    /// Sends one frame through the program for this direction.
     ///
     /// # Errors
     /// The kernel takes no frame of less than 14 bytes, nor more than it can hold in buffers.
-    pub fn judge(&mut self, frame: &[u8]) -> Result<Judgement> {
+    pub fn judge(&mut self, frame: &[u8], direction: Direction) -> Result<Judgement> {
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-        let returned = self
-            .loaded
-            .ingress()?
-            .test_run(options)
+        let result = match direction {
+            Direction::In => self.loaded.ingress()?.test_run(options),
+            Direction::Out => self.loaded.egress()?.test_run(options),
+        };
+        let returned = result
             .with_context(|| format!("run the program on a frame of {} bytes", frame.len()))?
             .return_value;
         let DecisionRecord { verdict, reason, rule, port: _ } = self.decision.get(&0, 0)?;
@@ -70,10 +94,11 @@ impl TestRuns {
             reason: Reason::from_number(reason).context("a reason without a name")?,
             rule: (rule != NO_RULE).then(|| self.rules.get(&rule).cloned()).flatten(),
         };
-        // XDP_PASS is 2, XDP_DROP is 1 (enum xdp_action, include/uapi/linux/bpf.h).
-        let expected = match judgement.verdict {
-            Verdict::Accept => 2,
-            Verdict::Drop => 1,
+        // enum xdp_action (include/uapi/linux/bpf.h) and TC_ACT_ (include/uapi/linux/pkt_cls.h).
+        let expected = match (direction, judgement.verdict) {
+            (Direction::In, Verdict::Drop) => 1,
+            (Direction::In, Verdict::Accept) | (Direction::Out, Verdict::Drop) => 2,
+            (Direction::Out, Verdict::Accept) => u32::MAX,
         };
         ensure!(returned == expected, "the program returned {returned} for {judgement:?}");
         Ok(judgement)
@@ -84,8 +109,8 @@ impl TestRuns {
         self.counters.read()
     }
 
-    /// What the kernel says of the program.
-    pub fn facts(&self) -> Result<ProgramFacts> {
+    /// What the kernel says of the programs.
+    pub fn facts(&self) -> Result<Vec<ProgramFacts>> {
         self.loaded.facts()
     }
 

@@ -26,7 +26,7 @@ impl TimedRuns {
 
     /// The ingress program, for an array of programs.
     pub fn ingress_fd(&self) -> Result<&ProgramFd> {
-        self.loaded.ingress_fd()
+        Ok(self.loaded.ingress()?.fd()?)
     }
 
     /// The counters that frames moved.
@@ -34,8 +34,8 @@ impl TimedRuns {
         self.counters.read()
     }
 
-    /// What the kernel says of the program.
-    pub fn facts(&self) -> Result<ProgramFacts> {
+    /// What the kernel says of the programs.
+    pub fn facts(&self) -> Result<Vec<ProgramFacts>> {
         self.loaded.facts()
     }
 

@@ -74,9 +74,9 @@ catalogue! {
         "Packets seen on the interface, by the port of a service or other.";
     BYTES = "foobar_bytes_total", Counter, Bytes, ["iface", "direction", "port", "l4"],
         "Bytes seen on the interface, by the port of a service or other.";
-    FIREWALL_PACKETS = "foobar_firewall_packets_total", Counter, Packets, ["iface", "action", "reason"],
+    FIREWALL_PACKETS = "foobar_firewall_packets_total", Counter, Packets, ["iface", "direction", "action", "reason"],
         "Packets by what became of them, and why.";
-    FIREWALL_BYTES = "foobar_firewall_bytes_total", Counter, Bytes, ["iface", "action", "reason"],
+    FIREWALL_BYTES = "foobar_firewall_bytes_total", Counter, Bytes, ["iface", "direction", "action", "reason"],
         "Bytes by what became of their packets, and why.";
     RULE_HITS = "foobar_firewall_rule_hits_total", Counter, Packets, ["rule"],
         "Packets that a rule decided, by the id of the rule.";

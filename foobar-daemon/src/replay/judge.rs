@@ -26,10 +26,6 @@ use crate::{
     slots::Slots,
 };
 
-/// The longest frame that is given to the kernel: the largest IP packet behind two VLAN tags. A test run holds
-/// 3,520 bytes and 17 pages.
-const KERNEL_FRAME_MAX: usize = 65_535 + 14 + 8;
-
 /// A ruleset that judges the frames of a capture.
 pub struct Judge<'r> {
     ruleset: &'r Ruleset,
@@ -105,48 +101,53 @@ impl<'r> Judge<'r> {
         self.aside.headerless += u64::from(is_headerless);
         self.aside.completed += u64::from(frame.len() < length);
 
-        if let Ok(flow) = &packet
-            && self.local.direction(flow) == Direction::Out
-        {
-            return Ok(self.egress(flow, length));
+        let direction = packet.as_ref().map_or(Direction::In, |flow| self.local.direction(flow));
+        if let (Ok(flow), Direction::Out) = (&packet, direction) {
+            self.count_to_itself(flow, length);
         }
-        let judgement = if length < TestRuns::FRAME_MIN {
+        let judgement = if length < TestRuns::frame_min(direction) {
             self.aside.short += 1;
-            self.by_reading(&packet, length)
-        } else if length > KERNEL_FRAME_MAX {
+            self.by_reading(&packet, direction, length)
+        } else if length > TestRuns::frame_max(direction) {
             self.aside.long += 1;
-            self.by_reading(&packet, length)
+            self.by_reading(&packet, direction, length)
         } else if length > frame.len() {
             self.scratch.clear();
             self.scratch.extend(frame);
             self.scratch.resize(length, 0);
-            self.runs.judge(&self.scratch)?
+            self.runs.judge(&self.scratch, direction)?
         } else {
-            self.runs.judge(frame)?
+            self.runs.judge(frame, direction)?
         };
-        if (TestRuns::FRAME_MIN..=KERNEL_FRAME_MAX).contains(&length) {
+        if TestRuns::takes(length, direction) {
             *self.kernel.entry((judgement.verdict, judgement.reason)).or_default() += 1;
         }
-        Ok(Judged { direction: Direction::In, judgement })
+        Ok(Judged { direction, judgement })
     }
 
-    /// Nothing judges what leaves, as `policy.out` can only be "accept"; the service that it comes from counts
-    /// it. On a loopback device both ends are local, and what goes to a service counts, too.
-    fn egress(&mut self, flow: &Flow, length: usize) -> Judged {
-        let service = source_service(flow).filter(|port| self.is_service(*port));
-        let to_itself = self.local.has(&flow.destination.ip(flow.family));
-        let service = service.or_else(|| destination_service(flow).filter(|_| to_itself));
-        self.count_service(service, length);
-        let judgement = Judgement { verdict: Verdict::Accept, reason: Reason::Policy, rule: None };
-        Judged { direction: Direction::Out, judgement }
+    /// On a loopback device both ends are local: what goes out to a service is what comes in there.
+    fn count_to_itself(&mut self, flow: &Flow, length: usize) {
+        let is_from_service = source_service(flow).is_some_and(|port| self.is_service(port));
+        if !is_from_service && self.local.has(&flow.destination.ip(flow.family)) {
+            self.count_service(destination_service(flow), length);
+        }
     }
 
-    fn by_reading(&mut self, packet: &Result<Flow, Reason>, length: usize) -> Judgement {
-        let evaluation = evaluate(self.ruleset, packet, self.interface);
+    fn by_reading(
+        &mut self,
+        packet: &Result<Flow, Reason>,
+        direction: Direction,
+        length: usize,
+    ) -> Judgement {
+        let evaluation = evaluate(self.ruleset, packet, direction, self.interface);
         if let Some(rule) = evaluation.rule {
             add(self.aside.rules.entry(rule.to_owned()).or_default(), length);
         }
-        self.count_service(packet.as_ref().ok().and_then(destination_service), length);
+        let local_service = match direction {
+            Direction::In => destination_service,
+            Direction::Out => source_service,
+        };
+        self.count_service(packet.as_ref().ok().and_then(local_service), length);
         Judgement {
             verdict: evaluation.verdict,
             reason: evaluation.reason,
@@ -171,7 +172,7 @@ impl<'r> Judge<'r> {
     pub fn finish(self) -> Result<(Totals, Aside)> {
         let counters = self.runs.counters()?;
         let mut counted: BTreeMap<(Verdict, Reason), u64> = BTreeMap::new();
-        for ((_, verdict, reason), counter) in &counters.verdicts {
+        for ((_, _, verdict, reason), counter) in &counters.verdicts {
             *counted.entry((*verdict, *reason)).or_default() += counter.packets;
         }
         ensure!(

@@ -30,13 +30,15 @@ pub struct Ruleset {
 /// `[policy]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// No rule matched, ingress.
+    /// No rule matched a packet that comes in.
     pub inbound: Verdict,
+    /// No rule matched a packet that goes out.
+    pub outbound: Verdict,
     /// A frame that cannot be parsed.
     pub malformed: Verdict,
     /// Non-first fragments.
     pub fragments: FragmentPolicy,
-    /// Whether ARP, neighbour discovery and DHCP replies are always accepted.
+    /// Whether ARP, neighbour discovery and DHCP, as a client has it, are always accepted.
     pub infrastructure: bool,
 }
 
@@ -44,9 +46,20 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             inbound: Verdict::Accept,
+            outbound: Verdict::Accept,
             malformed: Verdict::Drop,
             fragments: FragmentPolicy::Rules,
             infrastructure: true,
+        }
+    }
+}
+
+impl Policy {
+    /// What becomes of a packet that no rule matches.
+    pub const fn of(&self, direction: Direction) -> Verdict {
+        match direction {
+            Direction::In => self.inbound,
+            Direction::Out => self.outbound,
         }
     }
 }

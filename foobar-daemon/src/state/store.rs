@@ -203,6 +203,8 @@ pub(super) fn sync_folder(path: &Path) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::state::Occasion;
 
@@ -243,6 +245,11 @@ mod tests {
         let hashes: Vec<String> = (0..15)
             .map(|number| store.add_ruleset(&Bundle::of_text("r.toml", &format!("# {number}\n"))).unwrap())
             .collect();
+        // Written within one tick of the clock, they would be of the same age.
+        for (number, hash) in (0..).zip(&hashes) {
+            let file = File::options().append(true).open(store.ruleset_path(hash)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(number)).unwrap();
+        }
         let state = State { in_force: Some(hashes[0].clone()), ..State::default() };
         store.set_state(&state).unwrap();
         assert!(store.ruleset(&hashes[0]).is_ok(), "needed");

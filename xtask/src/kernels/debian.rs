@@ -17,8 +17,8 @@ use crate::{
 /// The series to test, and what the names of their versions begin with.
 const SERIES: [(&str, &str); 3] = [("6.1", "6.1."), ("6.12", "6.12."), ("newest", "")];
 
-/// Modules that the guest loads, in order.
-const MODULES: [&str; 1] = ["veth"];
+/// Modules that the guest loads. The last two are for what goes out where there is no tcx.
+const MODULES: [&str; 3] = ["veth", "sch_ingress", "cls_bpf"];
 
 /// A kernel, unpacked.
 pub(crate) struct Kernel {
@@ -49,7 +49,8 @@ fn kernel(apt: &Apt, names: &[String], series: &'static str, prefix: &str) -> Re
         .with_context(|| format!("Debian has no kernel of series {series}"))?;
     let package = format!("linux-image-{version}-cloud-amd64");
     let folder = workspace::private("kernels")?.join(&package);
-    if !folder.join("complete").exists() {
+    let modules: Vec<PathBuf> = MODULES.iter().map(|name| folder.join(format!("{name}.ko"))).collect();
+    if !folder.join("complete").exists() || !modules.iter().all(|module| module.exists()) {
         say(&format!("kernels: fetching {package}"));
         let unpacked = workspace::private("kernels/unpacked")?;
         // From 7.3 on the image package is empty and depends on these two.
@@ -66,7 +67,6 @@ fn kernel(apt: &Apt, names: &[String], series: &'static str, prefix: &str) -> Re
         fs::remove_dir_all(&unpacked).with_context(|| format!("remove {}", unpacked.display()))?;
         fs::write(folder.join("complete"), "").with_context(|| format!("write to {}", folder.display()))?;
     }
-    let modules = MODULES.iter().map(|name| folder.join(format!("{name}.ko"))).collect();
     Ok(Kernel { series, package, image: folder.join("vmlinuz"), modules })
 }
 

@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use foobar_common::{flow::Flow, verdict::Reason};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use foobar_common::{
+    flow::{Direction, Flow},
+    verdict::Reason,
+};
 use serde_json::json;
 
 use crate::{
@@ -31,7 +35,10 @@ pub struct Args {
                      the reason why it is broken, as ip_length"
     )]
     pub packet: String,
-    /// The interface through which it comes in
+    /// Whether it comes in or goes out
+    #[arg(long, value_parser = direction_parser(), default_value = Direction::In.label())]
+    pub direction: Direction,
+    /// The interface through which it comes or goes
     #[arg(long, default_value = "", hide_default_value = true)]
     pub interface: String,
     /// In set files, set bits behind a prefix to zero, where they are errors otherwise, and say how many
@@ -50,8 +57,8 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     let packet = packet::parse(&args.packet)
         .map_err(|error| InvalidInput(format!("read the packet {:?}: {error}", args.packet)))?;
     let (ruleset, positions) = Bundle::read(&args.path)?.lenient(args.lenient).parse_with_positions()?;
-    let evaluation = evaluate::evaluate(&ruleset, &packet, &args.interface);
-    let passed = passed_over(&ruleset, &evaluation, &packet, &args.interface);
+    let evaluation = evaluate::evaluate(&ruleset, &packet, args.direction, &args.interface);
+    let passed = passed_over(&ruleset, &evaluation, &packet, args.direction, &args.interface);
     let words = match &packet {
         Ok(flow) => packet::describe(flow),
         Err(reason) => format!("a frame without a packet: {}", reason.label()),
@@ -66,6 +73,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
             .collect();
         let report = json!({
             "packet": words,
+            "direction": args.direction.label(),
             "interface": args.interface,
             "verdict": verdict.label(),
             "reason": reason.label(),
@@ -105,11 +113,18 @@ struct Passed<'r> {
     why: String,
 }
 
+fn direction_parser() -> impl TypedValueParser<Value = Direction> {
+    let words = Direction::ALL.map(Direction::label);
+    PossibleValuesParser::new(words)
+        .map(|word| if word == Direction::Out.label() { Direction::Out } else { Direction::In })
+}
+
 /// The rules that were asked before the packet was decided.
 fn passed_over<'r>(
     ruleset: &'r Ruleset,
     evaluation: &Evaluation<'_>,
     packet: &Result<Flow, Reason>,
+    direction: Direction,
     interface: &str,
 ) -> Vec<Passed<'r>> {
     let (Ok(flow), Reason::Rule | Reason::Policy) = (packet, evaluation.reason) else {
@@ -119,7 +134,7 @@ fn passed_over<'r>(
         .rules
         .iter()
         .map_while(|rule| {
-            let condition = evaluate::unmet(ruleset, rule, flow, interface)?;
+            let condition = evaluate::unmet(ruleset, rule, flow, direction, interface)?;
             Some(Passed { rule, condition, why: condition.explain(rule, flow, interface) })
         })
         .collect()
@@ -141,8 +156,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("rules.toml");
         fs::write(&path, RULES).unwrap();
-        let args =
-            Args { path, packet: packet.to_owned(), interface: interface.to_owned(), lenient: false, json };
+        let args = Args {
+            path,
+            packet: packet.to_owned(),
+            direction: Direction::In,
+            interface: interface.to_owned(),
+            lenient: false,
+            json,
+        };
         let (mut out, mut err) = (Vec::new(), Vec::new());
         let mut env = Env { out: &mut out, err: &mut err, color: false, now: SystemTime::now };
         match run(&args, &mut env) {

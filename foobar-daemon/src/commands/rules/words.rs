@@ -82,13 +82,14 @@ pub(super) fn conditions_line(rule: &Rule) -> String {
 
 /// `[policy]`.
 pub(super) fn settings_of_policy(policy: &Policy) -> Vec<Setting> {
-    let Policy { inbound, malformed, fragments, infrastructure } = policy;
+    let Policy { inbound, outbound, malformed, fragments, infrastructure } = policy;
     let fragments = match fragments {
         FragmentPolicy::Rules => "rules".to_owned(),
         FragmentPolicy::Always(verdict) => verdict.label().to_owned(),
     };
     vec![
         Setting { key: "in", value: inbound.label().to_owned() },
+        Setting { key: "out", value: outbound.label().to_owned() },
         Setting { key: "malformed", value: malformed.label().to_owned() },
         Setting { key: "fragments", value: fragments },
         Setting { key: "infrastructure", value: infrastructure.to_string() },

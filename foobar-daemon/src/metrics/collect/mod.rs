@@ -10,6 +10,7 @@ use std::{
 use foobar_common::{
     counters::{Counter, Transport},
     flow::Direction,
+    maps,
     verdict::{Reason, Verdict},
 };
 use prometheus::{
@@ -160,7 +161,8 @@ fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut V
     let mut ports: BTreeMap<(&str, Direction, Port), Counter> = BTreeMap::new();
     let others = Transport::ALL.into_iter().map(Port::Other);
     for port in services.iter().copied().map(Port::Service).chain(others) {
-        ports.extend(interfaces.iter().map(|name| ((*name, Direction::In, port), Counter::default())));
+        ports
+            .extend(ways(&interfaces).map(|(name, direction)| ((name, direction, port), Counter::default())));
     }
     let told = counters
         .ports
@@ -177,19 +179,19 @@ fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut V
     }
     families.extend([packets.into_proto(), bytes.into_proto()]);
 
-    let mut verdicts: BTreeMap<(&str, Verdict, Reason), Counter> = BTreeMap::new();
+    let mut verdicts: BTreeMap<(&str, Direction, Verdict, Reason), Counter> = BTreeMap::new();
     for (verdict, reason) in usual_verdicts() {
-        verdicts.extend(interfaces.iter().map(|name| ((*name, verdict, reason), Counter::default())));
+        let usual = ways(&interfaces).map(|(name, direction)| (name, direction, verdict, reason));
+        verdicts.extend(usual.map(|key| (key, Counter::default())));
     }
-    let told = counters
-        .verdicts
-        .iter()
-        .map(|((name, verdict, reason), counter)| ((name.as_str(), *verdict, *reason), *counter));
+    let told = counters.verdicts.iter().map(|((name, direction, verdict, reason), counter)| {
+        ((name.as_str(), *direction, *verdict, *reason), *counter)
+    });
     verdicts.extend(told);
     let mut packets = catalogue::FIREWALL_PACKETS.family();
     let mut bytes = catalogue::FIREWALL_BYTES.family();
-    for ((interface, verdict, reason), counter) in verdicts {
-        let labels = [interface, verdict.label(), reason.label()];
+    for ((interface, direction, verdict, reason), counter) in verdicts {
+        let labels = [interface, direction.label(), verdict.label(), reason.label()];
         packets.add_integer(labels, counter.packets);
         bytes.add_integer(labels, counter.bytes);
     }
@@ -200,6 +202,11 @@ fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut V
         hits.add_integer([id], counter.packets);
     }
     families.push(hits.into_proto());
+}
+
+/// Each interface with each direction.
+fn ways<'n>(interfaces: &[&'n str]) -> impl Iterator<Item = (&'n str, Direction)> {
+    interfaces.iter().flat_map(|name| Direction::ALL.map(|direction| (*name, direction)))
 }
 
 /// The pairs of verdict and reason that any ruleset can lead to.
@@ -275,13 +282,20 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     let mut attached = catalogue::PROGRAM_ATTACHED.family();
     let mut modes = catalogue::ATTACH_MODE.family();
     let mut fallbacks = catalogue::ATTACH_FALLBACK.family();
-    for Attachment { interface, index, mode, fallback: _, obstacle, expected_program, found_program } in
-        interfaces
+    for Attachment {
+        interface,
+        index,
+        mode,
+        fallback: _,
+        obstacle,
+        expected_program,
+        found_program,
+        egress,
+    } in interfaces
     {
-        let program = programs.iter().find(|program| Some(program.id) == *expected_program);
-        let program = program.map_or("ingress", |program| &program.program);
         let is_attached = index.is_some() && expected_program.is_some() && expected_program == found_program;
-        attached.add_flag([program, interface], is_attached);
+        attached.add_flag([maps::INGRESS, interface], is_attached);
+        attached.add_flag([maps::EGRESS, interface], index.is_some() && egress.is_some());
         if let Some(mode) = mode {
             modes.add([interface, mode.label()], 1.0);
         }

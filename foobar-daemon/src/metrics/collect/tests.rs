@@ -7,6 +7,7 @@ use crate::{
     control::protocol::{PendingFacts, Reload, RulesetFacts},
     dataplane::{
         attach::{AttachedMode, Mode, Obstacle},
+        egress::EgressHook,
         filter::{MapFill, ProgramFacts},
     },
     state::Applied,
@@ -28,8 +29,10 @@ impl Source for Fixed {
         let mut counters = Counters::default();
         counters.rules.insert("web".to_owned(), counter);
         counters.rules.insert("never".to_owned(), Counter::default());
-        counters.verdicts.insert(("eth0".to_owned(), Verdict::Accept, Reason::Rule), counter);
-        counters.verdicts.insert(("other".to_owned(), Verdict::Drop, Reason::Policy), counter);
+        counters.verdicts.insert(("eth0".to_owned(), Direction::In, Verdict::Accept, Reason::Rule), counter);
+        counters
+            .verdicts
+            .insert(("other".to_owned(), Direction::Out, Verdict::Drop, Reason::Policy), counter);
         counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Service(WEB)), counter);
         counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Other(Transport::Icmp)), counter);
         Ok(counters)
@@ -47,6 +50,7 @@ impl Source for Fixed {
             obstacle: Some(Obstacle::Driver),
             expected_program: Some(7),
             found_program: Some(7),
+            egress: Some(EgressHook::Tcx),
         };
         let status = Status {
             version: "1.2.3".to_owned(),
@@ -120,16 +124,17 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_bytes_total{iface="eth0",direction="in",port="443",l4="tcp"} 180"#,
         r#"foobar_packets_total{iface="eth0",direction="in",port="other",l4="icmp"} 3"#,
         r#"foobar_packets_total{iface="eth0",direction="in",port="other",l4="tcp"} 0"#,
-        r#"foobar_firewall_packets_total{iface="eth0",action="accept",reason="rule"} 3"#,
-        r#"foobar_firewall_bytes_total{iface="other",action="drop",reason="policy"} 180"#,
-        r#"foobar_firewall_packets_total{iface="eth0",action="drop",reason="policy"} 0"#,
-        r#"foobar_firewall_packets_total{iface="eth0",action="drop",reason="tiny_fragment"} 0"#,
+        r#"foobar_firewall_packets_total{iface="eth0",direction="in",action="accept",reason="rule"} 3"#,
+        r#"foobar_firewall_bytes_total{iface="other",direction="out",action="drop",reason="policy"} 180"#,
+        r#"foobar_firewall_packets_total{iface="eth0",direction="in",action="drop",reason="policy"} 0"#,
+        r#"foobar_firewall_packets_total{iface="eth0",direction="in",action="drop",reason="tiny_fragment"} 0"#,
         r#"foobar_firewall_rule_hits_total{rule="web"} 3"#,
         r#"foobar_firewall_rule_hits_total{rule="never"} 0"#,
         r#"foobar_map_entries{map="WORD_RULES"} 2"#,
         r#"foobar_map_max_entries{map="WORD_RULES"} 256"#,
         r#"foobar_map_memory_bytes{map="WORD_RULES"} 4096"#,
         r#"foobar_program_attached{program="ingress",iface="eth0"} 1"#,
+        r#"foobar_program_attached{program="egress",iface="eth0"} 1"#,
         r#"foobar_attach_mode_info{iface="eth0",mode="generic"} 1"#,
         r#"foobar_attach_fallback_info{iface="eth0",reason="driver"} 1"#,
         r#"foobar_program_runs_total{program="ingress"} 10"#,

@@ -24,7 +24,7 @@ mod classes;
 mod ranges;
 mod sides;
 
-use foobar_common::verdict::Verdict;
+use foobar_common::{flow::Direction, verdict::Verdict};
 use serde::Serialize;
 
 pub use self::ssh::SshSession;
@@ -117,17 +117,20 @@ fn check_within(ruleset: &Ruleset, session: Option<&SshSession>, work: &mut Work
     let mut findings = Vec::new();
     findings.extend(session.and_then(|session| ssh::lock_out(ruleset, session)));
     policy(ruleset, &mut findings);
-    let steps = Steps::of(ruleset, reach::questions(ruleset));
-    let ids: Vec<&str> = ruleset.rules.iter().map(|rule| rule.id.as_str()).collect();
-    order::check(&steps, &ids, work, &mut findings);
-    reach::check(ruleset, &steps, &mut findings);
+    for direction in Direction::ALL {
+        let steps = Steps::of(ruleset, direction, reach::questions(ruleset, direction));
+        let rules = ruleset.rules.iter().filter(|rule| rule.direction == direction);
+        let ids: Vec<&str> = rules.map(|rule| rule.id.as_str()).collect();
+        order::check(&steps, &ids, work, &mut findings);
+        reach::check(ruleset, direction, &steps, &mut findings);
+    }
     sets::check(ruleset, &mut findings);
     findings
 }
 
 fn policy(ruleset: &Ruleset, findings: &mut Vec<Finding>) {
     let policy = &ruleset.policy;
-    if policy.inbound == Verdict::Drop && !policy.infrastructure {
+    if [policy.inbound, policy.outbound].contains(&Verdict::Drop) && !policy.infrastructure {
         findings.push(Finding {
             severity: Severity::Warning,
             kind: Kind::Infrastructure,

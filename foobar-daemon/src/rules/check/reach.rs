@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use foobar_common::verdict::Verdict;
+use foobar_common::{flow::Direction, verdict::Verdict};
 
 use super::{
     Finding, Kind, Severity, Subject,
     order::candidates,
     search,
-    steps::{Steps, to_port},
+    steps::{Steps, from_port, to_port},
     work::{TooMuch, Work},
 };
 use crate::rules::model::{FlagCondition, PortProtocol, Rule, Ruleset, ServicePort};
@@ -22,15 +22,55 @@ const EPHEMERAL: std::ops::RangeInclusive<u16> = 32_768..=60_999;
 /// What is spent on one question.
 const WORK: u64 = 100_000_000;
 
-/// What is to be known of the packets of a ruleset: rules that match them, in the order in which [`check`] asks.
-pub(super) fn questions(ruleset: &Ruleset) -> Vec<Rule> {
+/// What is to be known of the packets of a ruleset in one direction: rules that match them, in the order in which
+/// [`check`] asks.
+pub(super) fn questions(ruleset: &Ruleset, direction: Direction) -> Vec<Rule> {
+    match direction {
+        Direction::In => questions_in(ruleset),
+        Direction::Out => {
+            ruleset.services.iter().flat_map(|service| &service.ports).map(|port| back(*port)).collect()
+        }
+    }
+}
+
+fn questions_in(ruleset: &Ruleset) -> Vec<Rule> {
     let ports = ruleset.services.iter().flat_map(|service| &service.ports);
     let packets = ports.flat_map(|port| [to(*port, SYN), to(*port, ACK)]);
     packets.chain(ANSWERS.map(|(_, protocol, port)| answer(protocol, port))).collect()
 }
 
 /// Looks at services, and at answers to this server. The steps end with [`questions`].
-pub(super) fn check(ruleset: &Ruleset, steps: &Steps<'_>, findings: &mut Vec<Finding>) {
+pub(super) fn check(ruleset: &Ruleset, direction: Direction, steps: &Steps<'_>, findings: &mut Vec<Finding>) {
+    match direction {
+        Direction::In => check_in(ruleset, steps, findings),
+        Direction::Out => check_out(ruleset, steps, findings),
+    }
+}
+
+/// Whether what services answer gets out.
+fn check_out(ruleset: &Ruleset, steps: &Steps<'_>, findings: &mut Vec<Finding>) {
+    let ports =
+        ruleset.services.iter().flat_map(|service| service.ports.iter().map(move |port| (service, *port)));
+    for (question, (service, port)) in (steps.rules.end..).zip(ports) {
+        let is_failsafe = ruleset.failsafe.ports.contains(&port) || !ruleset.failsafe.peers.is_empty();
+        if is_failsafe || is_some_accepted(steps, question).unwrap_or(true) {
+            continue;
+        }
+        findings.push(Finding {
+            severity: Severity::Warning,
+            kind: Kind::Unreachable,
+            subject: Subject::Service(service.name.clone()),
+            message: format!("nobody gets an answer from {port}: all that goes out from it is dropped"),
+            help: format!(
+                "add a rule with action = \"accept\", direction = \"out\", protocol = \"{}\", source_port = {}",
+                port.protocol.label(),
+                port.port
+            ),
+        });
+    }
+}
+
+fn check_in(ruleset: &Ruleset, steps: &Steps<'_>, findings: &mut Vec<Finding>) {
     let mut question = steps.rules.end;
     let mut passes = || {
         question += 1;
@@ -106,6 +146,15 @@ fn to(port: ServicePort, flags: u8) -> Rule {
     let mut rule = to_port(port);
     if port.protocol == PortProtocol::Tcp {
         rule.tcp_flags = Some(FlagCondition { set: flags, clear: !flags });
+    }
+    rule
+}
+
+/// What the service at a port sends first.
+fn back(port: ServicePort) -> Rule {
+    let mut rule = from_port(port);
+    if port.protocol == PortProtocol::Tcp {
+        rule.tcp_flags = Some(FlagCondition { set: SYN_ACK, clear: !SYN_ACK });
     }
     rule
 }

@@ -7,7 +7,7 @@ use std::{
 
 use foobar_common::{
     address::Address,
-    flow::{Family, Flow, Fragment, UNTAGGED, protocol},
+    flow::{Direction, Family, Flow, Fragment, UNTAGGED, protocol},
     verdict::{Reason, Verdict},
 };
 
@@ -73,13 +73,20 @@ const ACK: u8 = 0x10;
 pub(super) fn lock_out(ruleset: &Ruleset, session: &SshSession) -> Option<Finding> {
     let SshSession { client, server_port, .. } = session;
     let small = without_other_addresses(ruleset, session);
-    let packets = [SYN, ACK].map(|flags| judge(ruleset, &small, &packet(session, flags)));
+    let ways =
+        [(Direction::In, SYN), (Direction::In, ACK), (Direction::Out, SYN | ACK), (Direction::Out, ACK)];
+    let packets = ways.map(|(direction, flags)| {
+        (direction, judge(ruleset, &small, direction, &packet(session, direction, flags)))
+    });
     // The session may come in through any interface, also through one that no rule names.
     let named = ruleset.rules.iter().filter_map(|rule| rule.interface.as_ref()).flatten().map(String::as_str);
     let interfaces: BTreeSet<&str> = named.chain([""]).collect();
-    let (interface, evaluation) = interfaces.iter().find_map(|interface| {
-        let judged = packets.iter().map(|through| through.get(interface).unwrap_or(&through[""]));
-        judged.copied().find(|one| one.verdict == Verdict::Drop).map(|one| (*interface, one))
+    let (interface, direction, evaluation) = interfaces.iter().find_map(|interface| {
+        let judged = packets
+            .iter()
+            .map(|(direction, through)| (*direction, *through.get(interface).unwrap_or(&through[""])));
+        let dropped = judged.into_iter().find(|(_, one)| one.verdict == Verdict::Drop);
+        dropped.map(|(direction, one)| (*interface, direction, one))
     })?;
     let by = match evaluation.rule {
         Some(id) => format!("rule {id}"),
@@ -90,13 +97,16 @@ pub(super) fn lock_out(ruleset: &Ruleset, session: &SshSession) -> Option<Findin
         (_, "") => ", when it comes through an interface that no rule names".to_owned(),
         (_, name) => format!(", when it comes through {name}"),
     };
+    let what = match direction {
+        Direction::In => format!("what comes from {client} to port {server_port}"),
+        Direction::Out => format!("what goes back to {client} from port {server_port}"),
+    };
     Some(Finding {
         severity: Severity::Warning,
         kind: Kind::LockOut,
         subject: Subject::Key("failsafe"),
         message: format!(
-            "these rules cut off the SSH session that this runs in: what comes from {client} to port \
-             {server_port} is dropped{through} ({by})"
+            "these rules cut off the SSH session that this runs in: {what} is dropped{through} ({by})"
         ),
         help: format!(
             "write, under [failsafe], ports = [\"tcp/{server_port}\"] or peers = [\"{client}\"]; apply with \
@@ -129,14 +139,19 @@ fn without_other_addresses(ruleset: &Ruleset, session: &SshSession) -> Ruleset {
 
 /// What becomes of a packet through each interface that decides it otherwise than any other interface, which is
 /// the one without a name.
-fn judge<'r>(ruleset: &'r Ruleset, small: &Ruleset, packet: &Flow) -> BTreeMap<&'r str, Evaluation<'r>> {
-    let Evaluation { verdict, reason, rule: _ } = evaluate::evaluate(small, &Ok(*packet), "");
+fn judge<'r>(
+    ruleset: &'r Ruleset,
+    small: &Ruleset,
+    direction: Direction,
+    packet: &Flow,
+) -> BTreeMap<&'r str, Evaluation<'r>> {
+    let Evaluation { verdict, reason, rule: _ } = evaluate::evaluate(small, &Ok(*packet), direction, "");
     let mut judged = BTreeMap::new();
     let mut otherwise = Evaluation { verdict, reason, rule: None };
     if reason == Reason::Policy {
         for rule in &ruleset.rules {
             let some_interface = rule.interface.iter().flatten().next().map_or("", String::as_str);
-            if evaluate::unmet(small, rule, packet, some_interface).is_some() {
+            if evaluate::unmet(small, rule, packet, direction, some_interface).is_some() {
                 continue;
             }
             let by = decided_by(rule);
@@ -158,8 +173,14 @@ fn decided_by(rule: &Rule) -> Evaluation<'_> {
 }
 
 /// A packet of the session. Without the server's address it is the unspecified one, which hardly a list has.
-fn packet(session: &SshSession, flags: u8) -> Flow {
+fn packet(session: &SshSession, direction: Direction, flags: u8) -> Flow {
     let family = if session.client.is_ipv4() { Family::V4 } else { Family::V6 };
+    let (client, server) = (session.client.into(), session.server.map_or(Address::NONE, Address::from));
+    let ports = (session.client_port.to_be_bytes(), session.server_port.to_be_bytes());
+    let (source, destination, source_port, destination_port) = match direction {
+        Direction::In => (client, server, ports.0, ports.1),
+        Direction::Out => (server, client, ports.1, ports.0),
+    };
     Flow {
         family,
         protocol: protocol::TCP,
@@ -168,10 +189,10 @@ fn packet(session: &SshSession, flags: u8) -> Flow {
         icmp_type: 0,
         icmp_code: 0,
         hop_limit: 64,
-        source: session.client.into(),
-        destination: session.server.map_or(Address::NONE, Address::from),
-        source_port: session.client_port.to_be_bytes(),
-        destination_port: session.server_port.to_be_bytes(),
+        source,
+        destination,
+        source_port,
+        destination_port,
         vlan: UNTAGGED,
         length: if family == Family::V4 { 40 } else { 60 },
     }

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, ops::Range};
 
-use foobar_common::verdict::Verdict;
+use foobar_common::{flow::Direction, verdict::Verdict};
 
 use super::{
     boxes::Boxes,
@@ -32,11 +32,16 @@ pub(super) struct Steps<'r> {
 }
 
 impl<'r> Steps<'r> {
-    /// Those of a ruleset, and rules that ask which packets there are.
-    pub(super) fn of(ruleset: &'r Ruleset, questions: impl IntoIterator<Item = Rule>) -> Self {
-        let mut list = before_the_rules(ruleset);
+    /// Those that packets of one direction go through, and rules that ask which packets there are.
+    pub(super) fn of(
+        ruleset: &'r Ruleset,
+        direction: Direction,
+        questions: impl IntoIterator<Item = Rule>,
+    ) -> Self {
+        let mut list = before_the_rules(ruleset, direction);
         let first = list.len();
-        list.extend(ruleset.rules.iter().map(|rule| Step {
+        let rules = ruleset.rules.iter().filter(|rule| rule.direction == direction);
+        list.extend(rules.map(|rule| Step {
             name: format!("rule {}", rule.id),
             verdict: rule.action,
             rule: Cow::Borrowed(rule),
@@ -48,7 +53,7 @@ impl<'r> Steps<'r> {
             let sides = |step: &Step<'_>| numbers.sides(&step.rule, space);
             Boxes::of(list.iter().enumerate().filter_map(|(number, step)| Some((number, sides(step)?))))
         });
-        Self { list, rules, spaces, policy: ruleset.policy.inbound }
+        Self { list, rules, spaces, policy: ruleset.policy.of(direction) }
     }
 
     /// What a step is called.
@@ -67,16 +72,24 @@ impl<'r> Steps<'r> {
     }
 }
 
-fn before_the_rules(ruleset: &Ruleset) -> Vec<Step<'_>> {
+fn before_the_rules(ruleset: &Ruleset, direction: Direction) -> Vec<Step<'_>> {
     let failsafe = &ruleset.failsafe;
     let mut steps = Vec::new();
     for port in &failsafe.ports {
-        steps.push(own_step(format!("failsafe port {port}"), to_port(*port)));
+        let rule = match direction {
+            Direction::In => to_port(*port),
+            Direction::Out => from_port(*port),
+        };
+        steps.push(own_step(format!("failsafe port {port}"), rule));
     }
     if !failsafe.peers.is_empty() {
         let mut rule = Rule::new("", Verdict::Accept);
         let include = failsafe.peers.iter().copied().map(AddressMatch::Prefix).collect();
-        rule.source = Some(AddressCondition { include, exclude: Vec::new() });
+        let peer = Some(AddressCondition { include, exclude: Vec::new() });
+        match direction {
+            Direction::In => rule.source = peer,
+            Direction::Out => rule.destination = peer,
+        }
         steps.push(own_step("failsafe.peers".to_owned(), rule));
     }
     if let FragmentPolicy::Always(verdict) = ruleset.policy.fragments {
@@ -96,5 +109,12 @@ pub(super) fn to_port(port: ServicePort) -> Rule {
     let mut rule = Rule::new("", Verdict::Accept);
     rule.protocol = Some([port.protocol.number()].into());
     rule.destination_port = Some(vec![port.port..=port.port]);
+    rule
+}
+
+/// A rule that accepts what comes from a port.
+pub(super) fn from_port(port: ServicePort) -> Rule {
+    let mut rule = to_port(port);
+    rule.source_port = rule.destination_port.take();
     rule
 }

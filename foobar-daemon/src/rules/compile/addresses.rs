@@ -167,10 +167,8 @@ impl Mentions {
                 .list
                 .extend(excluded.map(|net| Mention { prefix: Prefix::of(net), by: By::Excluded(bit) }));
         }
-        if is_source {
-            let peers = failsafe.peers.iter().filter(of_family);
-            mentions.list.extend(peers.map(|net| Mention { prefix: Prefix::of(net), by: By::Failsafe }));
-        }
+        let peers = failsafe.peers.iter().filter(of_family);
+        mentions.list.extend(peers.map(|net| Mention { prefix: Prefix::of(net), by: By::Failsafe }));
         mentions
     }
 }

@@ -6,7 +6,7 @@
 use std::cmp::Ordering;
 
 use anyhow::{Result, ensure};
-use foobar_common::classes::Tier;
+use foobar_common::{classes::Tier, flow::Direction};
 use ipnet::IpNet;
 
 use crate::rules::model::{AddressCondition, AddressMatch, Rule, Ruleset};
@@ -98,6 +98,7 @@ fn parts(condition: Option<&AddressCondition>) -> &'static [Part] {
 /// be in nearly every unit; with wildcards among themselves, a packet has to look at few.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Likeness {
+    direction: Direction,
     /// Clauses with both addresses, with a destination, with a source, with neither.
     group: u8,
     first: Network,
@@ -122,6 +123,7 @@ impl Likeness {
             ports.as_ref().and_then(|ports| ports.first()).map_or(0, |range| *range.start())
         };
         Self {
+            direction: rule.direction,
             group,
             first,
             second,

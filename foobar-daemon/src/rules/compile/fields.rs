@@ -63,14 +63,14 @@ pub(super) fn table(
             }
         }
     }
-    let is_destination = field == TableField::DestinationPort;
-    if is_destination {
+    let is_port = matches!(field, TableField::SourcePort | TableField::DestinationPort);
+    if is_port {
         let ports = facts.failsafe.iter().chain(facts.slots.services.keys());
         for port in ports {
             sweep.divide(port.port);
         }
     }
-    sweep.table(blocks, classes, |value, class| if is_destination { facts.add(value, class) } else { class })
+    sweep.table(blocks, classes, |value, class| if is_port { facts.add(value, class) } else { class })
 }
 
 /// The values of a field that a clause accepts.

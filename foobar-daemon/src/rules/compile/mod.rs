@@ -16,11 +16,12 @@ use std::{collections::BTreeMap, sync::Arc};
 use anyhow::{Context as _, Result, ensure};
 use foobar_common::{
     classes::{
-        BLOCK_WORDS, Block, ClassHead, FirstRules, NO_PORTS_CLASS, NO_RULE_NUMBER, OTHER_INTERFACE_CLASS,
+        BLOCK_WORDS, Block, ClassHead, FirstRules, NO_PORTS_CLASS, NO_RULE_NUMBER, OTHER_INTERFACE_CLASSES,
         Tier, UNIT_WORDS, UNITS, WordRules,
     },
     counters::RULE_SLOTS,
     fields::{AddressField, TableField},
+    flow::Direction,
     rule::{FRAGMENTS_BY_RULES, RULES_MAX, RankedRule, Settings, uses},
 };
 
@@ -60,8 +61,8 @@ pub struct CompiledRuleset {
     pub first_rules: Box<FirstRules>,
     /// The rule of each clause.
     pub word_rules: Vec<WordRules>,
-    /// The class of each interface that some rule names.
-    pub interface_classes: BTreeMap<String, u32>,
+    /// The classes of each interface that some rule names, one for each [`Direction`].
+    pub interface_classes: BTreeMap<String, [u32; 2]>,
     /// The sets that rules name.
     pub sets: Sets,
     /// Whose the counters are.
@@ -162,7 +163,7 @@ struct Tables {
     addresses: AddressTables,
     fields: Vec<Vec<u16>>,
     first_classes: [u32; TableField::COUNT as usize],
-    interfaces: BTreeMap<String, u32>,
+    interfaces: BTreeMap<String, [u32; 2]>,
     first_source_set: u32,
     first_destination_set: u32,
     classes: Classes,
@@ -179,8 +180,14 @@ impl Tables {
         };
 
         let without_ports = accepting(&|rule| rule.source_port.is_none() && rule.destination_port.is_none());
-        let without_interface = accepting(&|rule| rule.interface.is_none());
-        for (number, bits) in [(NO_PORTS_CLASS, without_ports), (OTHER_INTERFACE_CLASS, without_interface)] {
+        let [class_in, class_out] = OTHER_INTERFACE_CLASSES;
+        let on_any_interface =
+            |direction| accepting(&|rule| rule.direction == direction && rule.interface.is_none());
+        for (number, bits) in [
+            (NO_PORTS_CLASS, without_ports),
+            (class_in, on_any_interface(Direction::In)),
+            (class_out, on_any_interface(Direction::Out)),
+        ] {
             let given = classes.push(Class::of(blocks.vector(bits)));
             ensure!(given == number, "class {number} is {given}");
         }
@@ -198,8 +205,14 @@ impl Tables {
         let named: std::collections::BTreeSet<&String> = named.collect();
         let mut interfaces = BTreeMap::new();
         for name in named {
-            let bits = accepting(&|rule| rule.interface.as_ref().is_none_or(|names| names.contains(name)));
-            interfaces.insert(name.clone(), classes.push(Class::of(blocks.vector(bits))));
+            let of_interface = Direction::ALL.map(|direction| {
+                let bits = accepting(&|rule| {
+                    rule.direction == direction
+                        && rule.interface.as_ref().is_none_or(|names| names.contains(name))
+                });
+                classes.push(Class::of(blocks.vector(bits)))
+            });
+            interfaces.insert(name.clone(), of_interface);
         }
 
         let mut addresses = AddressTables::new();
@@ -235,7 +248,7 @@ fn settings(
     tables: &Tables,
     ranked: &[RankedRule],
 ) -> Settings {
-    let Policy { inbound, malformed, fragments, infrastructure } = *policy;
+    let Policy { inbound, outbound, malformed, fragments, infrastructure } = *policy;
     let used = |bit, used: bool| if used { bit } else { 0 };
     let by_some = |bit, asks: fn(&clauses::Clause<'_>) -> bool| used(bit, clauses.list.iter().any(asks));
     let asks_prefix = |condition: Option<&super::model::AddressCondition>| {
@@ -247,15 +260,16 @@ fn settings(
     };
     let rules = &ruleset.rules;
     Settings {
-        policy_in: inbound.number(),
+        policy: [inbound.number(), outbound.number()],
         malformed: malformed.number(),
         fragments: match fragments {
             FragmentPolicy::Rules => FRAGMENTS_BY_RULES,
             FragmentPolicy::Always(verdict) => verdict.number(),
         },
         infrastructure: u32::from(infrastructure),
-        uses: used(uses::RULES, !rules.is_empty())
-            | used(uses::SOURCE, !ruleset.failsafe.peers.is_empty())
+        uses: used(uses::RULES_IN, rules.iter().any(|rule| rule.direction == Direction::In))
+            | used(uses::RULES_OUT, rules.iter().any(|rule| rule.direction == Direction::Out))
+            | used(uses::PEERS, !ruleset.failsafe.peers.is_empty())
             | used(uses::SOURCE, rules.iter().any(|rule| asks_prefix(rule.source.as_ref())))
             | used(uses::DESTINATION, rules.iter().any(|rule| asks_prefix(rule.destination.as_ref())))
             | used(uses::SOURCE_SET, sets::are_used(clauses, Side::Source))
@@ -270,7 +284,9 @@ fn settings(
             })
             | by_some(uses::VLAN, |clause| clause.rule.vlan.is_some())
             | by_some(uses::LENGTH, |clause| clause.rule.length.is_some())
-            | by_some(uses::INTERFACE, |clause| clause.rule.interface.is_some()),
+            | by_some(uses::INTERFACE, |clause| {
+                clause.rule.interface.is_some() || clause.rule.direction == Direction::Out
+            }),
         tier: clauses.tier as u32,
         units: u32::try_from(clauses.list.len().div_ceil(clauses.tier.unit())).unwrap_or(u32::MAX),
         first_classes: tables.first_classes,

@@ -27,33 +27,39 @@ pub struct Evaluation<'r> {
     pub rule: Option<&'r str>,
 }
 
-/// Judges a packet that comes in through the interface of this name. `packet` is what
+/// Judges a packet that comes in or goes out through the interface of this name. `packet` is what
 /// [`foobar_common::parse::parse`] says of its frame.
-pub fn evaluate<'r>(ruleset: &'r Ruleset, packet: &Result<Flow, Reason>, interface: &str) -> Evaluation<'r> {
+pub fn evaluate<'r>(
+    ruleset: &'r Ruleset,
+    packet: &Result<Flow, Reason>,
+    direction: Direction,
+    interface: &str,
+) -> Evaluation<'r> {
     let policy = &ruleset.policy;
+    let otherwise = policy.of(direction);
     let decided = |verdict, reason| Evaluation { verdict, reason, rule: None };
 
     let flow = match packet {
         Ok(flow) => flow,
         Err(Reason::Arp) if policy.infrastructure => return decided(Verdict::Accept, Reason::Infrastructure),
-        Err(reason @ (Reason::Arp | Reason::NotIp | Reason::Llc)) => return decided(policy.inbound, *reason),
+        Err(reason @ (Reason::Arp | Reason::NotIp | Reason::Llc)) => return decided(otherwise, *reason),
         Err(malformed) => return decided(policy.malformed, *malformed),
     };
-    if policy.infrastructure && is_infrastructure(flow) {
+    if policy.infrastructure && is_infrastructure(flow, direction) {
         return decided(Verdict::Accept, Reason::Infrastructure);
     }
-    if is_failsafe(&ruleset.failsafe, flow) {
+    if is_failsafe(&ruleset.failsafe, flow, direction) {
         return decided(Verdict::Accept, Reason::Failsafe);
     }
     if let (FragmentPolicy::Always(verdict), Fragment::Later) = (policy.fragments, flow.fragment) {
         return decided(verdict, Reason::Fragments);
     }
     for rule in &ruleset.rules {
-        if unmet(ruleset, rule, flow, interface).is_none() {
+        if unmet(ruleset, rule, flow, direction, interface).is_none() {
             return Evaluation { verdict: rule.action, reason: Reason::Rule, rule: Some(&rule.id) };
         }
     }
-    decided(policy.inbound, Reason::Policy)
+    decided(otherwise, Reason::Policy)
 }
 
 /// A condition of a rule, in the order in which they are looked at.
@@ -85,9 +91,15 @@ pub enum Condition {
     Length,
 }
 
-/// The first condition of the rule that the incoming packet does not meet; `None` if it meets the rule.
-pub fn unmet(ruleset: &Ruleset, rule: &Rule, flow: &Flow, interface: &str) -> Option<Condition> {
-    if rule.direction != Direction::In {
+/// The first condition of the rule that the packet does not meet; `None` if it meets the rule.
+pub fn unmet(
+    ruleset: &Ruleset,
+    rule: &Rule,
+    flow: &Flow,
+    direction: Direction,
+    interface: &str,
+) -> Option<Condition> {
+    if rule.direction != direction {
         return Some(Condition::Direction);
     }
     if rule.interface.as_ref().is_some_and(|names| !names.contains(interface)) {
@@ -142,33 +154,46 @@ pub fn unmet(ruleset: &Ruleset, rule: &Rule, flow: &Flow, interface: &str) -> Op
     None
 }
 
-/// Neighbour discovery (RFC 4861 section 11.2: hop limit 255, code 0) and replies to a DHCP client (RFC 2131,
-/// RFC 8415), if whole.
-fn is_infrastructure(flow: &Flow) -> bool {
+/// Neighbour discovery (RFC 4861 section 11.2: hop limit 255, code 0), and what a DHCP client sends and is answered
+/// (RFC 2131, RFC 8415), if whole.
+fn is_infrastructure(flow: &Flow, direction: Direction) -> bool {
     let neighbour_discovery = flow.family == Family::V6
         && flow.protocol == protocol::ICMPV6
         && (133..=136).contains(&flow.icmp_type)
         && flow.icmp_code == 0
         && flow.hop_limit == 255;
-    let dhcp_ports = match flow.family {
-        Family::V4 => Ports { source: 67, destination: 68 },
-        Family::V6 => Ports { source: 547, destination: 546 },
+    let (server, client) = match flow.family {
+        Family::V4 => (67, 68),
+        Family::V6 => (547, 546),
     };
-    let dhcp_reply = flow.protocol == protocol::UDP && ports_of(flow) == Some(dhcp_ports);
-    flow.fragment == Fragment::Whole && (neighbour_discovery || dhcp_reply)
+    let dhcp_ports = match direction {
+        Direction::In => Ports { source: server, destination: client },
+        Direction::Out => Ports { source: client, destination: server },
+    };
+    let dhcp = flow.protocol == protocol::UDP && ports_of(flow) == Some(dhcp_ports);
+    flow.fragment == Fragment::Whole && (neighbour_discovery || dhcp)
 }
 
-fn is_failsafe(failsafe: &Failsafe, flow: &Flow) -> bool {
+/// What comes from a failsafe peer or to a failsafe port, and what goes back.
+fn is_failsafe(failsafe: &Failsafe, flow: &Flow, direction: Direction) -> bool {
     let Failsafe { ports, peers, never_ban: _ } = failsafe;
+    let local_port = |ports: Ports| match direction {
+        Direction::In => ports.destination,
+        Direction::Out => ports.source,
+    };
+    let peer = match direction {
+        Direction::In => source_of(flow),
+        Direction::Out => destination_of(flow),
+    };
     let at_port = |port: &ServicePort| {
         let number = match port.protocol {
             PortProtocol::Tcp => protocol::TCP,
             PortProtocol::Udp => protocol::UDP,
             PortProtocol::Sctp => protocol::SCTP,
         };
-        number == flow.protocol && ports_of(flow).is_some_and(|ports| ports.destination == port.port)
+        number == flow.protocol && ports_of(flow).map(local_port) == Some(port.port)
     };
-    ports.iter().any(at_port) || peers.iter().any(|peer| peer.contains(&source_of(flow)))
+    ports.iter().any(at_port) || peers.iter().any(|prefix| prefix.contains(&peer))
 }
 
 fn accepts_address(ruleset: &Ruleset, condition: &AddressCondition, address: IpAddr) -> bool {

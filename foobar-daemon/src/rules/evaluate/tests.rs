@@ -67,17 +67,17 @@ fn conditions() {
         let ruleset = with_rule(conditions);
         let key = conditions.split(' ').next().unwrap();
         for text in *matching {
-            let found = evaluate(&ruleset, &packet::parse(text).unwrap(), "eth0");
+            let found = evaluate(&ruleset, &packet::parse(text).unwrap(), Direction::In, "eth0");
             let expected = Evaluation { verdict: Verdict::Accept, reason: Reason::Rule, rule: Some("r") };
             assert_eq!(found, expected, "{conditions}: {text}");
         }
         for text in *failing {
             let read = packet::parse(text).unwrap();
-            let found = evaluate(&ruleset, &read, "eth0");
+            let found = evaluate(&ruleset, &read, Direction::In, "eth0");
             let expected = Evaluation { verdict: Verdict::Drop, reason: Reason::Policy, rule: None };
             assert_eq!(found, expected, "{conditions}: {text}");
             let flow = read.unwrap();
-            let condition = unmet(&ruleset, &ruleset.rules[0], &flow, "eth0").unwrap();
+            let condition = unmet(&ruleset, &ruleset.rules[0], &flow, Direction::In, "eth0").unwrap();
             let either = condition.key() == key || conditions.contains(&format!("\n{} ", condition.key()));
             assert!(either, "{conditions}: {text}: {}", condition.key());
             assert!(!condition.explain(&ruleset.rules[0], &flow, "eth0").is_empty());
@@ -97,7 +97,7 @@ fn the_first_rule_that_matches_decides() {
         ("udp 1.2.3.4:5 > 1.2.3.4:2", Some("b")),
         ("tcp 1.2.3.4:5 > 1.2.3.4:2", None),
     ] {
-        assert_eq!(evaluate(&ruleset, &packet::parse(text).unwrap(), "").rule, rule, "{text}");
+        assert_eq!(evaluate(&ruleset, &packet::parse(text).unwrap(), Direction::In, "").rule, rule, "{text}");
     }
 }
 
@@ -149,9 +149,37 @@ fn what_is_judged_before_the_rules() {
     ] {
         let packet = packet::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         for (name, ruleset, (verdict, reason)) in [("strict", &strict, in_strict), ("open", &open, in_open)] {
-            let found = evaluate(ruleset, &packet, "eth0");
+            let found = evaluate(ruleset, &packet, Direction::In, "eth0");
             let id = (reason == Reason::Rule).then_some("all");
             assert_eq!(found, Evaluation { verdict, reason, rule: id }, "{name}: {text}");
         }
+    }
+}
+
+/// What goes out is judged in the same order, by rules of its own; the ends of the packet have changed sides.
+#[test]
+fn what_goes_out_is_judged_from_the_other_side() {
+    let ruleset = ruleset(
+        "[policy]\nout = \"drop\"\n[failsafe]\nports = [\"tcp/22\"]\npeers = [\"198.51.100.0/24\"]\n\
+         [[rule]]\nid = \"in\"\naction = \"drop\"\n\
+         [[rule]]\nid = \"web\"\naction = \"accept\"\ndirection = \"out\"\nsource_port = 80\n",
+    );
+    let (accept, drop) = (Verdict::Accept, Verdict::Drop);
+    for (text, verdict, reason, rule) in [
+        ("arp", accept, Reason::Infrastructure, None),
+        ("not_ip", drop, Reason::NotIp, None),
+        ("udp 10.0.0.1:68 > 10.0.0.2:67", accept, Reason::Infrastructure, None),
+        ("udp 10.0.0.1:67 > 10.0.0.2:68", drop, Reason::Policy, None),
+        ("udp [fe80::1]:546 > [ff02::1:2]:547", accept, Reason::Infrastructure, None),
+        ("tcp 10.0.0.1:22 > 10.0.0.2:5", accept, Reason::Failsafe, None),
+        ("tcp 10.0.0.1:5 > 10.0.0.2:22", drop, Reason::Policy, None),
+        ("gre 10.0.0.1 > 198.51.100.255", accept, Reason::Failsafe, None),
+        ("gre 198.51.100.255 > 10.0.0.1", drop, Reason::Policy, None),
+        ("tcp 10.0.0.1:80 > 10.0.0.2:5 syn,ack", accept, Reason::Rule, Some("web")),
+        ("tcp 10.0.0.1:5 > 10.0.0.2:80", drop, Reason::Policy, None),
+    ] {
+        let packet = packet::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        let found = evaluate(&ruleset, &packet, Direction::Out, "eth0");
+        assert_eq!(found, Evaluation { verdict, reason, rule }, "{text}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use foobar_common::flow::{Flow, Fragment, UNTAGGED};
+use foobar_common::flow::{Direction, Flow, Fragment, UNTAGGED};
 
 use super::{Condition, destination_of, ports_of, source_of, tcp_flags_of};
 use crate::rules::{
@@ -35,7 +35,10 @@ impl Condition {
     /// Why the packet does not meet this condition of the rule: what the packet has, and what the rule wants.
     pub fn explain(self, rule: &Rule, flow: &Flow, interface: &str) -> String {
         match self {
-            Self::Direction => "the packet comes in, the rule is for packets that go out".to_owned(),
+            Self::Direction => match rule.direction {
+                Direction::In => "the packet goes out, the rule is for packets that come in".to_owned(),
+                Direction::Out => "the packet comes in, the rule is for packets that go out".to_owned(),
+            },
             Self::Interface => {
                 let wanted = either(rule.interface.iter().flatten());
                 if interface.is_empty() {

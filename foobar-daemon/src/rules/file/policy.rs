@@ -54,13 +54,9 @@ fn policy(section: &Section<'_>, errors: &mut Errors<'_>) -> Policy {
         policy.inbound = verdict;
     }
     if let Some(value) = section.get("out")
-        && let Some("drop" | "reject") = word(&value, "policy.out", &["accept", "drop", "reject"], errors)
+        && let Some(verdict) = verdict(&value, "policy.out", errors)
     {
-        errors.add(
-            &value.place,
-            "policy.out other than accept is not yet enforced",
-            "write out = \"accept\", or leave it out",
-        );
+        policy.outbound = verdict;
     }
     if let Some(value) = section.get("malformed")
         && let Some(word) =

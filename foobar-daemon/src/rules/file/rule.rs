@@ -62,7 +62,7 @@ fn rule(section: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -
         .unwrap_or(Verdict::Drop);
     let mut rule = Rule::new(&id, action);
 
-    rule.direction = direction(section, errors);
+    rule.direction = direction(section, errors).unwrap_or(rule.direction);
     let sets = &reading.places.sets;
     rule.source = section.get("source").and_then(|value| address::condition(&value, "source", sets, errors));
     rule.destination =
@@ -107,15 +107,9 @@ fn rule_id(section: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>
     Some(id.to_owned())
 }
 
-fn direction(section: &Section<'_>, errors: &mut Errors<'_>) -> Direction {
-    if let Some(value) = section.get("direction") {
-        let words = Direction::ALL.map(|direction| (direction.label(), direction));
-        if value.word("direction", &words, errors) == Some(Direction::Out) {
-            let message = "direction = \"out\" is not yet enforced: only what comes in is filtered";
-            errors.add(&value.place, message, "leave the rule out");
-        }
-    }
-    Direction::In
+fn direction(section: &Section<'_>, errors: &mut Errors<'_>) -> Option<Direction> {
+    let words = Direction::ALL.map(|direction| (direction.label(), direction));
+    section.get("direction")?.word("direction", &words, errors)
 }
 
 /// Keys of the language that nothing acts on.

@@ -28,12 +28,11 @@ pub(super) const REJECT_IS_DROP: &str =
     "reject is not enforced by this version yet: the packets are dropped without an answer";
 
 /// Rules for what leaves the server are refused.
-pub(super) const OUT: &str =
-    "direction = \"out\" is not enforced by this version yet: only what comes in is filtered";
+pub(super) const OUT: &str = "rules for what goes out are not imported by this version yet; write it by hand, with direction = \"out\"";
 
 /// So is a policy that drops what leaves.
-pub(super) const OUT_POLICY: &str =
-    "policy.out is not enforced by this version yet: everything may leave the server";
+pub(super) const OUT_POLICY: &str = "the policy for what goes out is not imported by this version yet; write rules with direction = \"out\" for what may \
+     leave the server, then out = \"drop\" under [policy]";
 
 /// Rules for forwarded packets are refused: the filter judges before the kernel routes.
 pub(super) const FORWARD: &str = "packets that are passed on are not told from those for this server: on a router, \

@@ -5,10 +5,10 @@
 
 #[path = "../../../../foobar-ebpf/src/headers.rs"]
 mod headers;
+#[path = "../../../../foobar-ebpf/src/received.rs"]
+mod received;
 #[path = "../../../../foobar-ebpf/src/scratch.rs"]
 mod scratch;
-#[path = "../../../../foobar-ebpf/src/window.rs"]
-mod window;
 
 use aya_ebpf::{
     bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_TX},
@@ -37,8 +37,8 @@ fn bare(_context: XdpContext) -> u32 {
 #[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn parse_only(context: XdpContext) -> u32 {
-    let Headers { length, flow } = Headers::of(&context);
-    if flow.is_ok() && length > 0 { XDP_DROP } else { XDP_ABORTED }
+    let Headers { size, flow } = received::headers(&context);
+    if flow.is_ok() && size.packets > 0 && size.bytes > 0 { XDP_DROP } else { XDP_ABORTED }
 }
 
 /// Another frame, then the target that the cursor names.

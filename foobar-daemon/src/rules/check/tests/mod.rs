@@ -56,6 +56,26 @@ const ROWS: &[Row] = &[
         &[("accept", "protocol = \"tcp\""), ("drop", "protocol = \"tcp\"\ndestination_port = 80")],
         &["contradiction r1"],
     ),
+    // What comes in and what goes out are apart.
+    ("", &[("drop", "destination_port = 80"), ("drop", "direction = \"out\"\ndestination_port = 80")], &[]),
+    (
+        "",
+        &[
+            ("drop", "direction = \"out\"\nprotocol = \"tcp\""),
+            ("drop", "protocol = \"udp\""),
+            ("accept", "direction = \"out\"\nprotocol = \"tcp\"\ndestination_port = 80"),
+        ],
+        &["contradiction r2"],
+    ),
+    // There, failsafe peers are where packets go.
+    (
+        DROP,
+        &[
+            ("drop", "direction = \"out\"\nsource = \"203.0.113.1\""),
+            ("drop", "direction = \"out\"\ndestination = \"203.0.113.1\""),
+        ],
+        &["contradiction r1"],
+    ),
     // An exception and its general rule.
     (DROP, &[("drop", "source = \"10.0.0.1\""), ("accept", "source = \"10.0.0.0/8\"")], &[]),
     // Orthogonal conditions meet without being a mistake.
@@ -177,7 +197,7 @@ fn what_is_said_names_the_rules() {
 
 #[test]
 fn policies_and_services() {
-    let drop = "[policy]\nin = \"drop\"\n";
+    let (drop, out) = ("[policy]\nin = \"drop\"\n", "[policy]\nout = \"drop\"\n");
     let replies = "[[rule]]\nid = \"tcp\"\naction = \"accept\"\ntcp_flags = { set = [\"ack\"] }\n\
                    [[rule]]\nid = \"dns\"\naction = \"accept\"\nprotocol = \"udp\"\nsource_port = 53\n";
     let www = "[[service]]\nname = \"www\"\nport = \"tcp/80\"\n";
@@ -192,6 +212,9 @@ fn policies_and_services() {
         ("[policy]\nmalformed = \"accept\"\n".to_owned(), vec![]),
         ("[failsafe]\npeers = [\"0.0.0.0/0\"]\n".to_owned(), vec!["open failsafe.peers"]),
         (www.to_owned(), vec![]),
+        (format!("{out}{www}"), vec!["unreachable www"]),
+        (format!("{out}{www}{}", rule("direction = \"out\"\nsource_port = 80")), vec![]),
+        (format!("{out}infrastructure = false\n"), vec!["infrastructure policy.infrastructure"]),
         (format!("{drop}{www}{replies}"), vec!["unreachable www"]),
         (format!("{drop}{www}{replies}{}", rule("destination_port = 80")), vec![]),
         (
@@ -238,7 +261,8 @@ fn the_own_ssh_session_is_noticed() {
         assert_eq!(variables("SSH_CLIENT", broken), None, "{broken}");
     }
 
-    let drop = "[policy]\nin = \"drop\"\n";
+    let (drop, out) = ("[policy]\nin = \"drop\"\n", "[policy]\nout = \"drop\"\n");
+    let back = "[[rule]]\nid = \"back\"\naction = \"accept\"\ndirection = \"out\"\nsource_port = 22\n";
     let udp = "[[rule]]\nid = \"udp\"\naction = \"accept\"\nprotocol = \"udp\"\n";
     let ssh = |conditions: &str| {
         format!("[[rule]]\nid = \"ssh\"\naction = \"accept\"\ndestination_port = 22\n{conditions}\n")
@@ -247,6 +271,10 @@ fn the_own_ssh_session_is_noticed() {
         (String::new(), false, ""),
         (drop.to_owned(), true, "203.0.113.7 to port 22 is dropped (policy)"),
         (format!("{drop}[failsafe]\nports = [\"tcp/22\"]\n"), false, ""),
+        (out.to_owned(), true, "what goes back to 203.0.113.7 from port 22 is dropped (policy)"),
+        (format!("{out}[failsafe]\nports = [\"tcp/22\"]\n"), false, ""),
+        (format!("{out}{}", ssh("direction = \"out\"")), true, "goes back"),
+        (format!("{out}{back}"), false, ""),
         (format!("{drop}[failsafe]\nports = [\"tcp/2222\"]\n"), true, ""),
         (format!("{drop}[failsafe]\npeers = [\"203.0.113.0/24\"]\n"), false, ""),
         (format!("{drop}{udp}{}", ssh("")), false, ""),
@@ -368,13 +396,13 @@ proptest! {
             let mut without = ruleset.clone();
             without.rules.retain(|rule| rule.id != *id);
             for (flow, interface) in &flows {
-                let found = evaluate(&ruleset, &Ok(*flow), interface);
+                let found = evaluate(&ruleset, &Ok(*flow), Direction::In, interface);
                 match finding.kind {
                     Kind::Empty | Kind::Shadowed | Kind::Contradiction => {
                         prop_assert_ne!(found.rule, Some(id.as_str()), "{:?} {:?}", finding, flow);
                     }
                     Kind::Redundant => {
-                        let other = evaluate(&without, &Ok(*flow), interface);
+                        let other = evaluate(&without, &Ok(*flow), Direction::In, interface);
                         prop_assert_eq!(found.verdict, other.verdict, "{:?} {:?}", finding, flow);
                     }
                     Kind::Overlap

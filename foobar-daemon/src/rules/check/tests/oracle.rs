@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use foobar_common::{
     address::Address,
-    flow::{Family, Flow, Fragment, UNTAGGED, protocol},
+    flow::{Direction, Family, Flow, Fragment, UNTAGGED, protocol},
     verdict::{Reason, Verdict},
 };
 use ipnet::IpNet;
@@ -44,7 +44,7 @@ fn findings_are_those_of_going_through_every_packet() {
 /// What there is to be said of each rule.
 fn expected(ruleset: &Ruleset, packets: &[(Flow, &str)]) -> BTreeSet<String> {
     let decide = |ruleset: &Ruleset, (flow, interface): &(Flow, &str)| {
-        let found = evaluate(ruleset, &Ok(*flow), interface);
+        let found = evaluate(ruleset, &Ok(*flow), Direction::In, interface);
         (found.verdict, found.reason, found.rule.map(str::to_owned))
     };
     let decided: Vec<_> = packets.iter().map(|packet| decide(ruleset, packet)).collect();
@@ -68,7 +68,7 @@ fn expected(ruleset: &Ruleset, packets: &[(Flow, &str)]) -> BTreeSet<String> {
         let met = packets
             .iter()
             .zip(&decided)
-            .filter(|((flow, interface), _)| unmet(ruleset, rule, flow, interface).is_none());
+            .filter(|((flow, interface), _)| unmet(ruleset, rule, flow, Direction::In, interface).is_none());
         let verdicts: BTreeSet<Verdict> = met.map(|(_, (verdict, ..))| *verdict).collect();
         Some(if verdicts.is_empty() {
             Kind::Empty

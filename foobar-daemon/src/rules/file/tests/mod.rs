@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use foobar_common::verdict::Verdict;
+use foobar_common::{flow::Direction, verdict::Verdict};
 
 use super::*;
 use crate::rules::model::{
@@ -14,7 +14,7 @@ mod noise;
 const WHOLE: &str = r#"schema = 1
 [policy]
 in = "drop"
-out = "accept"
+out = "drop"
 malformed = "accept"
 fragments = "drop"
 infrastructure = false
@@ -56,6 +56,7 @@ comment = "…"
 [[rule]]
 id = "ping"
 action = "drop"
+direction = "out"
 icmp = ["echo-request", "packet-too-big"]
 length = 84
 [[rule]]
@@ -85,6 +86,7 @@ fn the_whole_language_is_read() {
         ruleset.policy,
         Policy {
             inbound: Verdict::Drop,
+            outbound: Verdict::Drop,
             malformed: Verdict::Accept,
             fragments: FragmentPolicy::Always(Verdict::Drop),
             infrastructure: false,
@@ -143,6 +145,7 @@ fn the_whole_language_is_read() {
     let mut ping = Rule::new("ping", Verdict::Drop);
     ping.icmp = Some(vec![icmp(1, 8, None), icmp(58, 128, None), icmp(58, 2, None)]);
     ping.length = Some(84..=84);
+    ping.direction = Direction::Out;
     let mut frag = Rule::new("frag", Verdict::Drop);
     frag.protocol = Some(BTreeSet::from([1]));
     frag.icmp = Some(vec![icmp(1, 3, Some(4)), icmp(1, 5, None)]);
@@ -348,20 +351,13 @@ fn what_is_not_enforced_is_refused_by_name() {
         r#"over = "drop""#,
         r#"log = "1/1000""#,
         "shadow = true",
-        r#"direction = "out""#,
     ] {
         let key = lines.split(' ').next().unwrap();
-        let column = if matches!(key, "shadow" | "direction") { key.len() + 4 } else { 1 };
+        let column = if key == "shadow" { key.len() + 4 } else { 1 };
         check_errors(&rule(lines), &[(5, column, &["not yet", key])]);
     }
     check_errors(&rule("").replace("drop", "reject"), &[(4, 10, &["not yet", "reject"])]);
-    for lines in [
-        r#"in = "reject""#,
-        r#"out = "drop""#,
-        r#"out = "reject""#,
-        r#"replies = "accept""#,
-        r#"adopt = "30s""#,
-    ] {
+    for lines in [r#"in = "reject""#, r#"out = "reject""#, r#"replies = "accept""#, r#"adopt = "30s""#] {
         let key = lines.split(' ').next().unwrap();
         let column = if key == "adopt" { 1 } else { key.len() + 4 };
         check_errors(&format!("schema = 1\n[policy]\n{lines}\n"), &[(3, column, &["not yet", key])]);

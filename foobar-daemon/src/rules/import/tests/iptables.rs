@@ -208,7 +208,7 @@ fn sets_are_taken_from_ipset_or_left_to_fill() {
 fn other_tables_are_refused_line_by_line() {
     let text = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 8080\nCOMMIT\n\
         *filter\n:INPUT ACCEPT [0:0]\n:OUTPUT DROP [0:0]\nCOMMIT\n";
-    let refused = [(3, "in the table \"nat\""), (7, "policy.out")];
+    let refused = [(3, "in the table \"nat\""), (7, "policy for what goes out")];
     let expected = Expected { policy: "accept", rules: &[], changed: &[], refused: &refused };
     check(Format::Iptables, text, &expected);
 }

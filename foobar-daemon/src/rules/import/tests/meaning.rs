@@ -6,7 +6,7 @@ use std::{fmt::Write as _, net::IpAddr};
 
 use foobar_common::{
     address::Address,
-    flow::{Family, Flow, Fragment, UNTAGGED},
+    flow::{Direction, Family, Flow, Fragment, UNTAGGED},
     verdict::Verdict,
 };
 use proptest::{prelude::*, sample::select};
@@ -400,7 +400,7 @@ fn check_meaning(
     };
     for (flow, source, destination, interface) in packets {
         let flow = with_addresses(*flow, chains.family, *source, *destination);
-        let verdict = evaluate(&ruleset, &Ok(flow), interface).verdict;
+        let verdict = evaluate(&ruleset, &Ok(flow), Direction::In, interface).verdict;
         let accepts = chains.accepts(&flow, interface);
         prop_assert_eq!(verdict == Verdict::Accept, accepts, "{:?}\n{}\n{}", flow, text, import.toml);
     }

@@ -212,7 +212,7 @@ fn other_hooks_tables_and_commands_are_refused() {
         refused: &[
             (3, "other files"),
             (7, "\"gone\" is not in this file"),
-            (10, "policy.out"),
+            (10, "policy for what goes out"),
             (11, "direction"),
             (15, "type nat on hook prerouting"),
             (17, "flowtable"),
