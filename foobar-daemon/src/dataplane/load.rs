@@ -1,12 +1,12 @@
 //! From compiled rules to programs and maps in the kernel.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, thread};
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map},
-    programs::{SchedClassifier, Xdp},
+    programs::{Program, SchedClassifier, Xdp},
 };
 use foobar_common::{
     classes::{ClassBlocks, ClassWords, OTHER_INTERFACE_CLASSES, Tier},
@@ -76,8 +76,7 @@ impl LoadedRuleset {
             present.map(|present| (&present.object, &present.sets)),
         )?;
         let mut loaded = Self { object, interfaces: InterfaceRecords::new(compiled), sets };
-        loaded.ingress_mut()?.load().map_err(|error| features::explain_load(maps::INGRESS, &error))?;
-        loaded.egress_mut()?.load().map_err(|error| features::explain_load(maps::EGRESS, &error))?;
+        load_programs(&mut loaded.object)?;
         Ok(loaded)
     }
 
@@ -152,6 +151,25 @@ impl LoadedRuleset {
             ProgramFacts::of(maps::EGRESS, &egress.info()?, egress.fd()?)?,
         ])
     }
+}
+
+/// Gives the programs to the kernel, both at a time: most of it is the verifier's work.
+fn load_programs(object: &mut Ebpf) -> Result<()> {
+    let load = |name: &str, program: &mut Program| -> Result<()> {
+        let loaded = match name {
+            maps::INGRESS => <&mut Xdp>::try_from(program)?.load(),
+            maps::EGRESS => <&mut SchedClassifier>::try_from(program)?.load(),
+            _ => bail!("the object has a program '{name}' that nobody knows"),
+        };
+        loaded.map_err(|error| features::explain_load(name, &error))
+    };
+    thread::scope(|scope| {
+        let loads: Vec<_> =
+            object.programs_mut().map(|(name, program)| scope.spawn(move || load(name, program))).collect();
+        loads.into_iter().try_for_each(|load| {
+            load.join().map_err(|_payload| anyhow!("the thread that loads a program panicked"))?
+        })
+    })
 }
 
 /// Makes the maps, of the sizes that the ruleset needs.
