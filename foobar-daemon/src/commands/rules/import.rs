@@ -19,8 +19,8 @@ use crate::{
 pub const LONG_ABOUT: &str = "Say rules of iptables or nftables in the rule language. The rule file goes to stdout. What \
      cannot be said, and what is said with another meaning, goes to stderr, each with its line and why; \
      nothing is left out in silence. Rules keep their order, and chains become one list of rules.\n\nOf \
-     iptables the table filter is read with the chain INPUT, of nftables the chains on the hooks input \
-     and ingress, both with all chains that these lead to. rules/README.md tells what carries over.";
+     iptables the table filter is read with the chains INPUT and OUTPUT, of nftables the chains on the \
+     hooks input, output, ingress and egress, both with all chains that these lead to. rules/README.md tells what carries over.";
 
 /// Flags of `foobar rules import`.
 #[derive(Debug, clap::Args)]

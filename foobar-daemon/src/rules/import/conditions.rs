@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
-use foobar_common::flow::{Family, protocol};
+use foobar_common::flow::{Direction, Family, protocol};
 use ipnet::IpNet;
 
 use super::values::{self, Ranges};
@@ -23,7 +23,10 @@ pub(super) struct Conditions {
     pub(super) tcp_flags: Option<FlagCondition>,
     pub(super) icmp: Option<Vec<IcmpCondition>>,
     pub(super) fragment: Option<bool>,
+    /// Through which packets come in.
     pub(super) interfaces: Option<BTreeSet<String>>,
+    /// Through which they go out.
+    pub(super) out_interfaces: Option<BTreeSet<String>>,
     pub(super) vlans: Option<BTreeSet<u16>>,
     pub(super) length: Option<RangeInclusive<u16>>,
 }
@@ -81,6 +84,7 @@ impl Conditions {
             icmp: both(self.icmp.clone(), other.icmp.clone(), |one, other| messages_of_both(&one, &other))?,
             fragment: equal(self.fragment, other.fragment)?,
             interfaces: common_elements(self.interfaces.as_ref(), other.interfaces.as_ref())?,
+            out_interfaces: common_elements(self.out_interfaces.as_ref(), other.out_interfaces.as_ref())?,
             vlans: common_elements(self.vlans.as_ref(), other.vlans.as_ref())?,
             length: both(self.length.clone(), other.length.clone(), |one, other| {
                 let range = *one.start().max(other.start())..=*one.end().min(other.end());
@@ -126,6 +130,15 @@ impl Conditions {
         }
         self.protocols = self.possible_protocols();
         Some(self)
+    }
+
+    /// Whether packets of this direction may meet them: none that comes in has an interface to go out through, and none
+    /// that this server sends came in.
+    pub(super) fn are_possible(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::In => self.out_interfaces.is_none(),
+            Direction::Out => self.interfaces.is_none(),
+        }
     }
 
     fn check_possible(&self) -> Result<(), NotBoth> {

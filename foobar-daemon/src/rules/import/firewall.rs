@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use foobar_common::verdict::Verdict;
+use foobar_common::{flow::Direction, verdict::Verdict};
 use ipnet::IpNet;
 
 use super::conditions::Conditions;
@@ -13,7 +13,7 @@ const NAME_MAX: usize = 40;
 /// The rules of another firewall.
 #[derive(Debug, Default)]
 pub(super) struct Firewall {
-    /// The chains that incoming packets meet, in this order.
+    /// The chains that packets of each direction meet by themselves, in this order.
     pub(super) hooks: Vec<Hook>,
     /// All chains, by a name that is unique.
     pub(super) chains: BTreeMap<String, Chain>,
@@ -30,6 +30,8 @@ pub(super) struct Firewall {
 pub(super) struct Hook {
     /// Where it is said.
     pub(super) line: usize,
+    /// Whether they come in or go out.
+    pub(super) direction: Direction,
     /// Which chain.
     pub(super) chain: String,
     /// Which packets.

@@ -27,12 +27,9 @@ pub(super) const LOG_LEFT_OUT: &str =
 pub(super) const REJECT_IS_DROP: &str =
     "reject is not enforced by this version yet: the packets are dropped without an answer";
 
-/// Rules for what leaves the server are refused.
-pub(super) const OUT: &str = "rules for what goes out are not imported by this version yet; write it by hand, with direction = \"out\"";
-
-/// So is a policy that drops what leaves.
-pub(super) const OUT_POLICY: &str = "the policy for what goes out is not imported by this version yet; write rules with direction = \"out\" for what may \
-     leave the server, then out = \"drop\" under [policy]";
+/// Rules behind routing are refused.
+pub(super) const POSTROUTING: &str = "packets that are passed on leave there, too, and are not told from those that this \
+    server sends; rules for these belong on the hook output";
 
 /// Rules for forwarded packets are refused: the filter judges before the kernel routes.
 pub(super) const FORWARD: &str = "packets that are passed on are not told from those for this server: on a router, \

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Display};
 
+use foobar_common::{flow::Direction, verdict::Verdict};
 use ipnet::IpNet;
 use toml::Value;
 
@@ -19,11 +20,15 @@ use crate::rules::{
 
 /// Writes rules as a rule file.
 pub(super) fn rule_file(format: Format, list: &List, sets: &BTreeMap<String, Vec<IpNet>>) -> String {
+    let [inbound, outbound] = list.policies;
     let mut file = format!(
         "# Made by `foobar rules import --from {}`.\nschema = {SCHEMA}\n\n[policy]\nin = \"{}\"\n",
         format.label(),
-        list.policy.label()
+        inbound.label()
     );
+    if outbound != Verdict::Accept {
+        file.extend(["out = \"", outbound.label(), "\"\n"]);
+    }
     for (name, entries) in sets {
         // A dot in a bare key would be a table in a table.
         let entries = key("entries", entries.iter().map(|entry| text(&shown(entry))));
@@ -36,9 +41,16 @@ pub(super) fn rule_file(format: Format, list: &List, sets: &BTreeMap<String, Vec
 }
 
 fn one_rule(rule: &Rule) -> String {
-    let Rule { id, action, conditions, comment } = rule;
+    let Rule { id, action, direction, conditions, comment } = rule;
     let mut lines = format!("\n[[rule]]\nid = {}\naction = \"{}\"\n", text(id), action.label());
     let mut add = |line: String| lines.push_str(&line);
+    let interfaces = match direction {
+        Direction::In => &conditions.interfaces,
+        Direction::Out => {
+            add("direction = \"out\"\n".to_owned());
+            &conditions.out_interfaces
+        }
+    };
     add(addresses("source", &conditions.source));
     add(addresses("destination", &conditions.destination));
     if let Some(protocols) = &conditions.protocols {
@@ -66,7 +78,7 @@ fn one_rule(rule: &Rule) -> String {
     if let Some(fragment) = conditions.fragment {
         add(format!("fragment = {fragment}\n"));
     }
-    if let Some(interfaces) = &conditions.interfaces {
+    if let Some(interfaces) = interfaces {
         add(key("interface", interfaces.iter().map(|name| text(name))));
     }
     if let Some(vlans) = &conditions.vlans {

@@ -9,7 +9,11 @@ mod reach;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use foobar_common::{flow::Family, rule::RULES_MAX, verdict::Verdict};
+use foobar_common::{
+    flow::{Direction, Family},
+    rule::RULES_MAX,
+    verdict::Verdict,
+};
 
 use super::{
     conditions::{Conditions, NotBoth},
@@ -28,8 +32,8 @@ const DEPTH_MAX: usize = 64;
 /// The rules in their order.
 #[derive(Debug)]
 pub(super) struct List {
-    /// What becomes of packets that no rule decides.
-    pub(super) policy: Verdict,
+    /// What becomes of packets of each direction that no rule decides.
+    pub(super) policies: [Verdict; 2],
     pub(super) rules: Vec<Rule>,
 }
 
@@ -38,6 +42,7 @@ pub(super) struct List {
 pub(super) struct Rule {
     pub(super) id: String,
     pub(super) action: Verdict,
+    pub(super) direction: Direction,
     pub(super) conditions: Conditions,
     pub(super) comment: Option<String>,
 }
@@ -48,7 +53,9 @@ pub(super) fn flatten(firewall: &Firewall, report: &mut Report<'_>) -> Result<Li
     let mut walk = Walk {
         firewall,
         report,
-        policy: final_policy(firewall),
+        direction: Direction::In,
+        hooks: Vec::new(),
+        policy: Verdict::Accept,
         rules: Vec::new(),
         ids: BTreeMap::new(),
         visited: BTreeSet::new(),
@@ -56,29 +63,36 @@ pub(super) fn flatten(firewall: &Firewall, report: &mut Report<'_>) -> Result<Li
         work: 0,
         depth: 0,
     };
-    walk.hooks(0, &Conditions::default())?;
-    let Walk { report, policy, rules, visited, lost, .. } = walk;
+    let mut policies = [Verdict::Accept; 2];
+    for (direction, policy) in Direction::ALL.into_iter().zip(&mut policies) {
+        walk.direction = direction;
+        walk.hooks = firewall.hooks.iter().filter(|hook| hook.direction == direction).collect();
+        walk.policy = final_policy(&walk.hooks);
+        *policy = walk.policy;
+        walk.go_on(0, &Conditions::default())?;
+        report_policy(&walk.hooks, walk.policy, walk.report);
+    }
+    let Walk { report, rules, visited, lost, .. } = walk;
     reach::report_rest(firewall, &lost, &visited, report);
-    report_policy(firewall, policy, report);
-    Ok(List { policy, rules })
+    Ok(List { policies, rules })
 }
 
 /// What becomes of packets behind the last chain. Where the chains do not agree, rules say what each wants.
-fn final_policy(firewall: &Firewall) -> Verdict {
-    let drops = |hook: &Hook| hook.policy == Verdict::Drop;
-    let last_drops_all = firewall.hooks.last().is_some_and(|hook| drops(hook) && hook.conditions.is_any());
-    let all_drop = !firewall.hooks.is_empty() && firewall.hooks.iter().all(drops);
+fn final_policy(hooks: &[&Hook]) -> Verdict {
+    let drops = |hook: &&Hook| hook.policy == Verdict::Drop;
+    let last_drops_all = hooks.last().is_some_and(|hook| drops(hook) && hook.conditions.is_any());
+    let all_drop = !hooks.is_empty() && hooks.iter().all(drops);
     if last_drops_all || all_drop { Verdict::Drop } else { Verdict::Accept }
 }
 
 /// A policy of the list is one for every frame.
-fn report_policy(firewall: &Firewall, policy: Verdict, report: &mut Report<'_>) {
-    let (Some(hook), Verdict::Drop) = (firewall.hooks.last(), policy) else {
+fn report_policy(hooks: &[&Hook], policy: Verdict, report: &mut Report<'_>) {
+    let (Some(hook), Verdict::Drop) = (hooks.last(), policy) else {
         return;
     };
     report.change(hook.line, language::DROP_POLICY);
     for (family, other) in [(Family::V4, "IPv6"), (Family::V6, "IPv4")] {
-        if firewall.hooks.iter().all(|hook| hook.conditions.family == Some(family)) {
+        if hooks.iter().all(|hook| hook.conditions.family == Some(family)) {
             let why = format!("the policy also drops {other}, for which this file has no rules: add them");
             report.change(hook.line, why);
         }
@@ -109,6 +123,10 @@ enum End {
 struct Walk<'f, 'r, 't> {
     firewall: &'f Firewall,
     report: &'r mut Report<'t>,
+    /// Where the packets go that are followed.
+    direction: Direction,
+    /// The chains that they meet by themselves.
+    hooks: Vec<&'f Hook>,
     policy: Verdict,
     rules: Vec<Rule>,
     /// How often each id was wanted.
@@ -123,9 +141,10 @@ struct Walk<'f, 'r, 't> {
 
 impl<'f> Walk<'f, '_, '_> {
     /// Packets that meet the conditions come to the hooks from this one on.
-    fn hooks(&mut self, from: usize, conditions: &Conditions) -> Result<End, Problem> {
+    fn go_on(&mut self, from: usize, conditions: &Conditions) -> Result<End, Problem> {
         let firewall = self.firewall;
-        for (number, hook) in firewall.hooks.iter().enumerate().skip(from) {
+        for number in from..self.hooks.len() {
+            let hook = self.hooks[number];
             let Ok(inside) = conditions.and(&hook.conditions) else {
                 continue;
             };
@@ -136,7 +155,7 @@ impl<'f> Walk<'f, '_, '_> {
             let mut end = self.chain(&frame, &inside)?;
             if end != End::Decided && hook.policy == Verdict::Drop {
                 let is_final =
-                    number + 1 == firewall.hooks.len() && self.policy == Verdict::Drop && conditions.is_any();
+                    number + 1 == self.hooks.len() && self.policy == Verdict::Drop && conditions.is_any();
                 if !is_final {
                     self.add(&format!("{}-policy", chain.name), Verdict::Drop, &inside, None, hook.line)?;
                 }
@@ -199,7 +218,11 @@ impl<'f> Walk<'f, '_, '_> {
         for alternative in alternatives {
             self.spend(alternative.size().saturating_mul(conditions.size()), statement.line)?;
             let inside = match conditions.and(alternative) {
-                Ok(inside) => inside,
+                Ok(inside) if inside.are_possible(self.direction) => inside,
+                Ok(_) => {
+                    self.report.change(statement.line, other_way(self.direction));
+                    continue;
+                }
                 Err(NotBoth::Never) => continue,
                 Err(NotBoth::Unsayable(why)) => return Ok(self.refuse(statement, &why, next)),
             };
@@ -271,7 +294,7 @@ impl<'f> Walk<'f, '_, '_> {
             }
             caller = frame.caller;
         }
-        match self.firewall.hooks.get(next.hook).map(|hook| hook.policy) {
+        match self.hooks.get(next.hook).map(|hook| hook.policy) {
             Some(Verdict::Drop) => self.emit(statement, next, Verdict::Drop, conditions)?,
             Some(Verdict::Accept) | None => self.accept(statement, next, conditions)?,
         }
@@ -285,7 +308,7 @@ impl<'f> Walk<'f, '_, '_> {
         next: &Frame<'_, 'f>,
         conditions: &Conditions,
     ) -> Result<(), Problem> {
-        if self.hooks(next.hook + 1, conditions)? == End::Decided {
+        if self.go_on(next.hook + 1, conditions)? == End::Decided {
             return Ok(());
         }
         self.emit(statement, next, Verdict::Accept, conditions)
@@ -318,7 +341,7 @@ impl<'f> Walk<'f, '_, '_> {
             return Ok(());
         };
         let id = self.unique(id);
-        self.rules.push(Rule { id, action, conditions, comment });
+        self.rules.push(Rule { id, action, direction: self.direction, conditions, comment });
         if self.rules.len() == RULES_MAX + 1 {
             let why = format!(
                 "this becomes rule number {}; more than {RULES_MAX} are not yet possible",
@@ -374,6 +397,16 @@ impl<'f> Walk<'f, '_, '_> {
             ));
         }
         Ok(())
+    }
+}
+
+/// Why a rule for an interface meets no packets of a direction.
+const fn other_way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::In => "no rule for what comes in is made of it: that has no interface to leave by",
+        Direction::Out => {
+            "no rule for what goes out is made of it: that did not come in through an interface"
+        }
     }
 }
 

@@ -82,11 +82,13 @@ impl<'s> Matches<'s> {
             }
             "--icmp-type" => icmp(ICMP, options.value()?, negated)?,
             "--icmpv6-type" => icmp(ICMPV6, options.value()?, negated)?,
-            "-i" | "--in-interface" => interface(options.value()?, negated)?,
+            "-i" | "--in-interface" => {
+                let interfaces = interface(options.value()?, negated)?;
+                vec![Conditions { interfaces: Some(interfaces), ..Conditions::default() }]
+            }
             "-o" | "--out-interface" => {
-                return Err(
-                    "the interface through which packets leave is not known where they come in".to_owned()
-                );
+                let out_interfaces = interface(options.value()?, negated)?;
+                vec![Conditions { out_interfaces: Some(out_interfaces), ..Conditions::default() }]
             }
             "-f" | "--fragment" => vec![Conditions { fragment: Some(!negated), ..Conditions::default() }],
             "--length" => length(options.value()?, negated)?,
@@ -175,12 +177,11 @@ fn icmp(of: u8, name: &str, negated: bool) -> Result<Vec<Conditions>, String> {
     Ok(messages(of, &[names::icmp(of, name)?], negated))
 }
 
-fn interface(name: &str, negated: bool) -> Result<Vec<Conditions>, String> {
+fn interface(name: &str, negated: bool) -> Result<BTreeSet<String>, String> {
     if negated {
         return Err("a list of interfaces cannot exclude one: write the others".to_owned());
     }
-    let interfaces = Some(BTreeSet::from([values::interface(name)?]));
-    Ok(vec![Conditions { interfaces, ..Conditions::default() }])
+    Ok(BTreeSet::from([values::interface(name)?]))
 }
 
 fn length(text: &str, negated: bool) -> Result<Vec<Conditions>, String> {

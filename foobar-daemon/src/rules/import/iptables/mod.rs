@@ -8,7 +8,10 @@ mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use foobar_common::{flow::Family, verdict::Verdict};
+use foobar_common::{
+    flow::{Direction, Family},
+    verdict::Verdict,
+};
 
 use self::{ipset::Sets, words::words};
 use super::{
@@ -132,63 +135,66 @@ impl Reader {
 
     /// Finds out where packets enter the chains.
     fn firewall(mut self, report: &mut Report<'_>) -> Firewall {
-        let input = self.firewall.chains.contains_key("INPUT");
-        if input {
-            self.hook();
-        } else {
-            self.hook_pieces(report);
+        let is_whole = BUILT_IN.iter().any(|(_, chain, _)| self.firewall.chains.contains_key(*chain));
+        if !is_whole {
+            self.join_pieces(report);
         }
-        for (name, why) in [("FORWARD", language::FORWARD), ("OUTPUT", language::OUT)] {
-            self.firewall.elsewhere.push((name.to_owned(), why.to_owned()));
+        for (direction, chain, _) in BUILT_IN {
+            self.hook(direction, chain);
         }
-        if let Some((line, Verdict::Drop)) = self.policies.get("OUTPUT") {
-            report.refuse(*line, language::OUT_POLICY);
-        }
+        self.firewall.elsewhere.push(("FORWARD".to_owned(), language::FORWARD.to_owned()));
         if let Some((line, Verdict::Drop)) = self.policies.get("FORWARD") {
             report.change(*line, language::FORWARD);
         }
-        self.firewall.fragment = !input;
+        self.firewall.fragment = !is_whole;
         self.firewall.sets = self.sets.finish(report);
         self.firewall
     }
 
-    /// The chain INPUT.
-    fn hook(&mut self) {
-        let (line, policy) = self.policies.get("INPUT").copied().unwrap_or((1, Verdict::Accept));
+    /// A chain that is built in, if it is there.
+    fn hook(&mut self, direction: Direction, chain: &str) {
+        if !self.firewall.chains.contains_key(chain) {
+            return;
+        }
+        let (line, policy) = self.policies.get(chain).copied().unwrap_or((1, Verdict::Accept));
         let conditions = Conditions::of_family(self.family);
-        self.firewall.hooks.push(Hook { line, chain: "INPUT".to_owned(), conditions, policy });
+        self.firewall.hooks.push(Hook { line, direction, chain: chain.to_owned(), conditions, policy });
     }
 
     /// ufw's files are pieces: what leads to their chains is elsewhere.
-    fn hook_pieces(&mut self, report: &mut Report<'_>) {
-        let mut input = Chain::new("input");
-        let mut pieces: Vec<(usize, &String)> = Vec::new();
-        let targets: BTreeSet<&str> = self.firewall.chains.values().flat_map(Chain::targets).collect();
-        for (name, chain) in &self.firewall.chains {
-            match (chain.statements.first(), name.rsplit('-').next()) {
-                (Some(first), Some("input")) if !targets.contains(name.as_str()) => {
+    fn join_pieces(&mut self, report: &mut Report<'_>) {
+        for (_, built_in, ending) in BUILT_IN {
+            let mut joined = Chain::new(ending);
+            let mut pieces: Vec<(usize, &String)> = Vec::new();
+            let targets: BTreeSet<&str> = self.firewall.chains.values().flat_map(Chain::targets).collect();
+            for (name, chain) in &self.firewall.chains {
+                if let (Some(first), Some(last)) = (chain.statements.first(), name.rsplit('-').next())
+                    && last == ending
+                    && !targets.contains(name.as_str())
+                {
                     pieces.push((first.line, name));
                 }
-                (_, Some("output")) => self.firewall.elsewhere.push((name.clone(), language::OUT.to_owned())),
-                (_, Some("forward")) => {
-                    self.firewall.elsewhere.push((name.clone(), language::FORWARD.to_owned()));
-                }
-                _ => {}
             }
+            pieces.sort();
+            for (line, name) in pieces {
+                let why = format!(
+                    "the chain {name:?} is taken as one that {built_in} leads to, in the order of the file; what else \
+                     {built_in} does, and its policy, is not in this file"
+                );
+                report.change(line, why);
+                joined.statements.push(Statement::jump(line, name));
+            }
+            self.firewall.chains.insert(built_in.to_owned(), joined);
         }
-        pieces.sort();
-        for (line, name) in pieces {
-            let why = format!(
-                "the chain {name:?} is taken as one that INPUT leads to, in the order of the file; what else \
-                 INPUT does, and its policy, is not in this file"
-            );
-            report.change(line, why);
-            input.statements.push(Statement::jump(line, name));
+        for name in self.firewall.chains.keys().filter(|name| name.ends_with("-forward")) {
+            self.firewall.elsewhere.push((name.clone(), language::FORWARD.to_owned()));
         }
-        self.firewall.chains.insert("INPUT".to_owned(), input);
-        self.hook();
     }
 }
+
+/// The chains that packets meet by themselves, and how the names of ufw's pieces of them end.
+const BUILT_IN: [(Direction, &str, &str); 2] =
+    [(Direction::In, "INPUT", "input"), (Direction::Out, "OUTPUT", "output")];
 
 /// The IP version of the rules, which nothing says plainly.
 fn family(text: &str) -> Family {

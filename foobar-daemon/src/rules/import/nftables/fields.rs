@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use foobar_common::flow::{
-    Family,
+    Direction, Family,
     protocol::{ICMP, ICMPV6, SCTP, TCP, UDP},
 };
 use ipnet::IpNet;
@@ -35,7 +35,7 @@ pub(super) enum Field {
     TcpFlags,
     IcmpType(u8),
     IcmpCode(u8),
-    Interface,
+    Interface(Direction),
     Vlan,
     Length(Option<Family>),
 }
@@ -54,8 +54,8 @@ impl Field {
             return Ok(None);
         };
         let direct = match first {
-            "iif" | "iifname" => Some(Self::Interface),
-            "oif" | "oifname" => return Err(OUTPUT.to_owned()),
+            "iif" | "iifname" => Some(Self::Interface(Direction::In)),
+            "oif" | "oifname" => Some(Self::Interface(Direction::Out)),
             _ => None,
         };
         if direct.is_some() {
@@ -84,8 +84,8 @@ impl Field {
             ("icmpv6", "code") => Self::IcmpCode(ICMPV6),
             ("meta", "l4proto") => Self::Protocol(None),
             ("meta", "nfproto" | "protocol") | ("ether", "type") => Self::Family,
-            ("meta", "iif" | "iifname") => Self::Interface,
-            ("meta", "oif" | "oifname") => return Err(OUTPUT.to_owned()),
+            ("meta", "iif" | "iifname") => Self::Interface(Direction::In),
+            ("meta", "oif" | "oifname") => Self::Interface(Direction::Out),
             ("meta", "length") => Self::Length(None),
             ("vlan", "id") => Self::Vlan,
             ("ip6", "hoplimit") => return Err(language::HOP_LIMIT.to_owned()),
@@ -139,12 +139,15 @@ impl Field {
                     .collect();
                 Ok(vec![Conditions { icmp: Some(icmp), ..Conditions::of_protocol(of) }])
             }
-            Self::Interface if negated => {
+            Self::Interface(_) if negated => {
                 Err("a list of interfaces cannot exclude one: write the others".to_owned())
             }
-            Self::Interface => {
-                let interfaces: BTreeSet<String> = each(values, values::interface)?.into_iter().collect();
-                Ok(vec![Conditions { interfaces: Some(interfaces), ..Conditions::default() }])
+            Self::Interface(direction) => {
+                let interfaces = Some(each(values, values::interface)?.into_iter().collect());
+                Ok(vec![match direction {
+                    Direction::In => Conditions { interfaces, ..Conditions::default() },
+                    Direction::Out => Conditions { out_interfaces: interfaces, ..Conditions::default() },
+                }])
             }
             Self::Vlan => {
                 let wanted: BTreeSet<u16> = each(values, |text| number(text, "VLAN"))?.into_iter().collect();
@@ -186,8 +189,6 @@ impl End {
         of_family(prefixes.first().map(values::family), self.conditions(addresses))
     }
 }
-
-const OUTPUT: &str = "the interface through which packets leave is not known where they come in";
 
 fn port_protocol(name: &str) -> Option<u8> {
     match name {

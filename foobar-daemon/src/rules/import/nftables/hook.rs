@@ -1,6 +1,9 @@
 //! Chains that packets meet by themselves.
 
-use foobar_common::{flow::Family, verdict::Verdict};
+use foobar_common::{
+    flow::{Direction, Family},
+    verdict::Verdict,
+};
 
 use super::{
     super::{
@@ -77,16 +80,16 @@ impl Base {
     pub(super) fn refusal(&self, table: &str) -> Option<String> {
         match (table.split(' ').next(), self.kind.as_str(), self.hook.as_str()) {
             (Some("arp" | "bridge"), ..) => Some("only IPv4 and IPv6 are filtered".to_owned()),
-            (_, "filter", "ingress") if self.devices.is_empty() => {
+            (_, "filter", "ingress" | "egress") if self.devices.is_empty() => {
                 Some("no device is named for the hook".to_owned())
             }
-            (_, "filter", "input" | "ingress") => {
+            (_, "filter", "input" | "ingress" | "output" | "egress") => {
                 self.devices.iter().find_map(|name| values::interface(name).err())
             }
-            (_, "filter", "output" | "egress" | "postrouting") => Some(language::OUT.to_owned()),
+            (_, "filter", "postrouting") => Some(language::POSTROUTING.to_owned()),
             (_, "filter", "forward") => Some(language::FORWARD.to_owned()),
             (_, kind, hook) => Some(format!(
-                "the chain is of type {kind} on hook {hook}; only filter chains on input and ingress are imported"
+                "the chain is of type {kind} on hook {hook}; only filter chains on input, output, ingress and egress are imported"
             )),
         }
     }
@@ -95,9 +98,6 @@ impl Base {
     pub(super) fn report_policy(&self, report: &mut Report<'_>) {
         match (self.policy, self.hook.as_str()) {
             (Verdict::Accept, _) => {}
-            (Verdict::Drop, "output" | "egress" | "postrouting") => {
-                report.refuse(self.policy_line, language::OUT_POLICY);
-            }
             (Verdict::Drop, "forward") => report.change(self.policy_line, language::FORWARD),
             (Verdict::Drop, hook) => {
                 report.refuse(
@@ -108,9 +108,14 @@ impl Base {
         }
     }
 
-    /// The order in which packets meet chains.
+    /// The order in which packets meet chains: ingress before input, output before egress.
     pub(super) fn order(&self) -> (bool, i64) {
-        (self.hook != "ingress", self.priority)
+        (matches!(self.hook.as_str(), "input" | "egress"), self.priority)
+    }
+
+    /// Which packets meet it.
+    pub(super) fn direction(&self) -> Direction {
+        if matches!(self.hook.as_str(), "output" | "egress") { Direction::Out } else { Direction::In }
     }
 
     /// The chain as one of the list.
@@ -120,10 +125,14 @@ impl Base {
             Some("ip6") => Conditions::of_family(Family::V6),
             _ => Conditions::default(),
         };
-        if self.hook == "ingress" {
-            conditions.interfaces = Some(self.devices.into_iter().collect());
+        let direction = self.direction();
+        let devices = Some(self.devices.into_iter().collect());
+        match self.hook.as_str() {
+            "ingress" => conditions.interfaces = devices,
+            "egress" => conditions.out_interfaces = devices,
+            _ => {}
         }
-        Hook { line: self.policy_line, chain, conditions, policy: self.policy }
+        Hook { line: self.policy_line, direction, chain, conditions, policy: self.policy }
     }
 }
 

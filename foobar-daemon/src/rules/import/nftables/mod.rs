@@ -10,6 +10,8 @@ mod token;
 
 use std::collections::BTreeMap;
 
+use foobar_common::flow::Direction;
+
 use self::{
     cursor::Cursor,
     hook::Base,
@@ -247,11 +249,11 @@ impl<'t> File<'t> {
             firewall.chains.insert(key, chain);
         }
         bases.sort_by_key(|(base, ..)| base.order());
-        if let [_, later @ ..] = &bases[..] {
-            for (base, _, key) in later {
+        for (direction, what) in [(Direction::In, "what comes in"), (Direction::Out, "what goes out")] {
+            for (base, _, key) in bases.iter().filter(|(base, ..)| base.direction() == direction).skip(1) {
                 let why = format!(
-                    "several chains are on the hooks for what comes in: what the ones before {key:?} accept is \
-                     judged by this one too, and the list has its rules once for each of these ways"
+                    "several chains are on the hooks for {what}: what the ones before {key:?} accept is judged by \
+                     this one too, and the list has its rules once for each of these ways"
                 );
                 report.change(base.line, why);
             }

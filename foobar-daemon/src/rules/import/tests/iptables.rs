@@ -89,7 +89,6 @@ fn what_cannot_be_said_is_refused() {
         ("-m addrtype --dst-type LOCAL -j DROP", "the match addrtype"),
         ("! -i lo -d 127.0.0.0/8 -j DROP", "cannot exclude one"),
         ("-i eth+ -j DROP", "patterns like \"eth+\""),
-        ("-o eth0 -j DROP", "leave is not known"),
         ("-s 10.0.0.0/8 -d 2001:db8::1 -j DROP", "is taken as one of"),
         ("-s example.org -j DROP", "names are not looked up"),
         ("-p tcp --dport gopherd -j DROP", "no port"),
@@ -138,6 +137,7 @@ fn chains_become_one_list() {
             r#"web-14 accept; source = ["10.0.0.0/8"]; protocol = "tcp"; destination_port = [80]"#,
             r#"dns accept; source = ["0.0.0.0/0"]; protocol = "udp"; destination_port = [53]; comment = "dns""#,
             r#"input-9 drop; source = ["0.0.0.0/0"]; protocol = "udp"; destination_port = [54]; comment = 'second "dns"'"#,
+            r#"output-10 accept; direction = "out"; source = ["0.0.0.0/0"]; interface = ["lo"]"#,
         ],
         changed: &[
             (2, "the policy also drops IPv6"),
@@ -147,10 +147,10 @@ fn chains_become_one_list() {
             (16, "no packet gets"),
             (17, "no packet gets"),
         ],
-        refused: &[(10, "direction"), (11, "passed on")],
+        refused: &[(11, "passed on")],
     };
     let import = check(Format::Iptables, &text, &expected);
-    assert_eq!(import.said, 7);
+    assert_eq!(import.said, 8);
 }
 
 #[test]
@@ -208,9 +208,11 @@ fn sets_are_taken_from_ipset_or_left_to_fill() {
 fn other_tables_are_refused_line_by_line() {
     let text = "*nat\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp --dport 80 -j REDIRECT --to-ports 8080\nCOMMIT\n\
         *filter\n:INPUT ACCEPT [0:0]\n:OUTPUT DROP [0:0]\nCOMMIT\n";
-    let refused = [(3, "in the table \"nat\""), (7, "policy for what goes out")];
-    let expected = Expected { policy: "accept", rules: &[], changed: &[], refused: &refused };
-    check(Format::Iptables, text, &expected);
+    let refused = [(3, "in the table \"nat\"")];
+    let changed = [(7, "the policy also drops IPv6"), (7, "the policy also drops frames")];
+    let expected = Expected { policy: "accept", rules: &[], changed: &changed, refused: &refused };
+    let import = check(Format::Iptables, text, &expected);
+    assert!(import.toml.contains("in = \"accept\"\nout = \"drop\"\n"), "{}", import.toml);
 }
 
 #[test]
@@ -228,9 +230,10 @@ fn pieces_of_ufw_and_ipv6() {
         rules: &[
             r#"ufw6-before-input-4 accept; source = ["::/0"]; protocol = "icmpv6"; icmp = ["echo-request"]"#,
             r#"ufw6-user-input-6 accept; source = ["::/0"]; protocol = "tcp"; destination_port = [80]"#,
+            r#"ufw6-before-output-5 accept; direction = "out"; source = ["::/0"]; interface = ["lo"]"#,
         ],
-        changed: &[(4, "INPUT leads to"), (6, "INPUT leads to")],
-        refused: &[(5, "direction"), (7, "nothing in this file leads")],
+        changed: &[(4, "INPUT leads to"), (5, "OUTPUT leads to"), (6, "INPUT leads to")],
+        refused: &[(7, "nothing in this file leads")],
     };
     check(Format::Iptables, &text, &expected);
 }
@@ -270,4 +273,29 @@ fn loops_and_chains_that_multiply_are_errors() {
         let problem = import(Format::Iptables, &filter(&lines)).unwrap_err();
         assert!(problem.message.contains(words) && problem.line > 0, "{problem}");
     }
+}
+
+#[test]
+fn interfaces_are_for_the_direction_that_has_them() {
+    let text = filter(&[
+        ":INPUT ACCEPT [0:0]",
+        ":OUTPUT ACCEPT [0:0]",
+        "-A INPUT -j both",
+        "-A OUTPUT -j both",
+        "-A both -i eth0 -j DROP",
+        "-A both -o eth1 -j DROP",
+        "-A both -p tcp --dport 25 -j DROP",
+    ]);
+    let expected = Expected {
+        policy: "accept",
+        rules: &[
+            r#"both-6 drop; source = ["0.0.0.0/0"]; interface = ["eth0"]"#,
+            r#"both-8 drop; source = ["0.0.0.0/0"]; protocol = "tcp"; destination_port = [25]"#,
+            r#"both-7 drop; direction = "out"; source = ["0.0.0.0/0"]; interface = ["eth1"]"#,
+            r#"both-8-2 drop; direction = "out"; source = ["0.0.0.0/0"]; protocol = "tcp"; destination_port = [25]"#,
+        ],
+        changed: &[(6, "did not come in"), (7, "no interface to leave by")],
+        refused: &[],
+    };
+    check(Format::Iptables, &text, &expected);
 }

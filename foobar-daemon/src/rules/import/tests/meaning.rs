@@ -385,12 +385,24 @@ fn with_addresses(mut flow: Flow, family: Family, source: usize, destination: us
     flow
 }
 
+/// The same chains on the hook for packets of this direction.
+fn on_hook(direction: Direction, text: &str) -> String {
+    let words =
+        [("INPUT", "OUTPUT"), (" -i ", " -o "), ("hook input", "hook output"), ("iifname", "oifname")];
+    match direction {
+        Direction::In => text.to_owned(),
+        Direction::Out => words.iter().fold(text.to_owned(), |text, (word, other)| text.replace(word, other)),
+    }
+}
+
 fn check_meaning(
     format: Format,
+    direction: Direction,
     text: &str,
     chains: &Chains,
     packets: &[(Flow, usize, usize, &'static str)],
 ) -> Result<(), TestCaseError> {
+    let text = &on_hook(direction, text);
     let import = import(format, text).map_err(|problem| TestCaseError::fail(format!("{problem}\n{text}")))?;
     prop_assert_eq!(&import.refused, &[], "{}", text);
     let Ok(ruleset) = Bundle::of_text("imported.toml", &import.toml).parse() else {
@@ -400,7 +412,10 @@ fn check_meaning(
     };
     for (flow, source, destination, interface) in packets {
         let flow = with_addresses(*flow, chains.family, *source, *destination);
-        let verdict = evaluate(&ruleset, &Ok(flow), Direction::In, interface).verdict;
+        let of = |direction| evaluate(&ruleset, &Ok(flow), direction, interface).verdict;
+        let verdict = of(direction);
+        let other = Direction::ALL.into_iter().find(|one| *one != direction).map(of);
+        prop_assert_eq!(other, Some(Verdict::Accept), "{:?}\n{}\n{}", flow, text, import.toml);
         let accepts = chains.accepts(&flow, interface);
         prop_assert_eq!(verdict == Verdict::Accept, accepts, "{:?}\n{}\n{}", flow, text, import.toml);
     }
@@ -408,15 +423,19 @@ fn check_meaning(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(384))]
 
     #[test]
     fn iptables_means_the_same(chains in chains(1..2), packets in prop::collection::vec(packet(), 64)) {
-        check_meaning(Format::Iptables, &chains.iptables(), &chains, &packets)?;
+        for direction in Direction::ALL {
+            check_meaning(Format::Iptables, direction, &chains.iptables(), &chains, &packets)?;
+        }
     }
 
     #[test]
     fn nftables_means_the_same(chains in chains(1..3), packets in prop::collection::vec(packet(), 64)) {
-        check_meaning(Format::Nftables, &chains.nftables(), &chains, &packets)?;
+        for direction in Direction::ALL {
+            check_meaning(Format::Nftables, direction, &chains.nftables(), &chains, &packets)?;
+        }
     }
 }

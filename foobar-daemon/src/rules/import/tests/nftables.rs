@@ -207,13 +207,14 @@ fn other_hooks_tables_and_commands_are_refused() {
         table arp a {\nchain in { type filter hook input priority 0;\ndrop\n}\n}\n";
     let expected = Expected {
         policy: "accept",
-        rules: &[r#"in-6 accept; protocol = "tcp"; destination_port = [22]"#],
-        changed: &[],
+        rules: &[
+            r#"in-6 accept; protocol = "tcp"; destination_port = [22]"#,
+            r#"out-11 accept; direction = "out"; interface = ["lo"]"#,
+        ],
+        changed: &[(10, "the policy also drops frames")],
         refused: &[
             (3, "other files"),
             (7, "\"gone\" is not in this file"),
-            (10, "policy for what goes out"),
-            (11, "direction"),
             (15, "type nat on hook prerouting"),
             (17, "flowtable"),
             (21, "only IPv4 and IPv6"),
