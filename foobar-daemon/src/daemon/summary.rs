@@ -8,6 +8,7 @@ use std::{
 use anyhow::Result;
 use foobar_common::{
     counters::Counter,
+    flow::Direction,
     verdict::{Reason, Verdict},
 };
 
@@ -74,11 +75,17 @@ impl Summary {
     }
 }
 
+/// Packets and bits.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Traffic {
+    packets: f64,
+    bits: f64,
+}
+
 /// What passed per second.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Passed {
-    packets: f64,
-    bits: f64,
+    traffic: BTreeMap<Direction, Traffic>,
     verdicts: BTreeMap<Verdict, BTreeMap<Reason, f64>>,
     services: BTreeMap<ServicePort, f64>,
     rules: BTreeMap<String, f64>,
@@ -86,16 +93,18 @@ struct Passed {
 
 impl Passed {
     fn between(before: &Counters, after: &Counters, seconds: f64) -> Self {
-        let mut passed = Self::default();
+        let traffic = Direction::ALL.map(|direction| (direction, Traffic::default())).into();
+        let mut passed = Self { traffic, ..Self::default() };
         let grown = |old: Option<&Counter>, new: &Counter| {
             let old = old.copied().unwrap_or_default();
             (per_second(old.packets, new.packets, seconds), per_second(old.bytes, new.bytes, seconds))
         };
         for (key, counter) in &after.verdicts {
-            let (_, _, verdict, reason) = key;
+            let (_, direction, verdict, reason) = key;
             let (packets, bytes) = grown(before.verdicts.get(key), counter);
-            passed.packets += packets;
-            passed.bits += 8.0 * bytes;
+            let traffic = passed.traffic.entry(*direction).or_default();
+            traffic.packets += packets;
+            traffic.bits += 8.0 * bytes;
             *passed.verdicts.entry(*verdict).or_default().entry(*reason).or_default() += packets;
         }
         for (key, counter) in &after.ports {
@@ -113,7 +122,8 @@ impl Passed {
     }
 
     fn line(&self, names: &BTreeMap<ServicePort, String>) -> String {
-        let mut parts = vec![self.total()];
+        let mut parts: Vec<String> =
+            self.traffic_words().map(|(way, text)| format!("{way} {text}")).collect();
         parts.extend(self.verdict_words().into_iter().map(|(verdict, text)| format!("{verdict} {text}")));
         // A line for the log names only what is in use.
         parts.extend(names.iter().filter_map(|(port, name)| {
@@ -124,7 +134,8 @@ impl Passed {
     }
 
     fn block(&self, names: &BTreeMap<ServicePort, String>) -> Vec<String> {
-        let mut lines = vec![format!("passing  {}", self.total())];
+        let mut lines: Vec<String> =
+            self.traffic_words().map(|(way, text)| format!("{way:<8} {text}")).collect();
         for (verdict, text) in self.verdict_words() {
             lines.push(format!("{verdict:<8} {text}"));
         }
@@ -140,8 +151,12 @@ impl Passed {
         lines
     }
 
-    fn total(&self) -> String {
-        format!("{:.0} packets/s, {}", self.packets, bits(self.bits))
+    /// For each direction: how much.
+    fn traffic_words(&self) -> impl Iterator<Item = (&'static str, String)> {
+        self.traffic.iter().map(|(direction, traffic)| {
+            let Traffic { packets, bits } = *traffic;
+            (direction.label(), format!("{packets:.0} packets/s, {}", self::bits(bits)))
+        })
     }
 
     /// For each verdict that some packet got: how many per second, and for which reasons.
@@ -173,8 +188,6 @@ pub fn bits(per_second: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use foobar_common::flow::Direction;
-
     use super::*;
     use crate::rules::model::PortProtocol;
 
@@ -198,12 +211,13 @@ mod tests {
         let names = BTreeMap::from([(WEB, "www".to_owned())]);
         assert_eq!(
             passed.line(&names),
-            "100 packets/s, 800.0 kbit/s; accept 100/s (rule 100); drop 0/s; www tcp/443 100/s"
+            "in 100 packets/s, 800.0 kbit/s; out 0 packets/s, 0 bit/s; accept 100/s (rule 100); drop 0/s; www tcp/443 100/s"
         );
         assert_eq!(
             passed.block(&names),
             [
-                "passing  100 packets/s, 800.0 kbit/s",
+                "in       100 packets/s, 800.0 kbit/s",
+                "out      0 packets/s, 0 bit/s",
                 "accept   100/s (rule 100)",
                 "drop     0/s",
                 "service  www tcp/443: 100 packets/s",
