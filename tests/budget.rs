@@ -10,18 +10,23 @@ use std::{
     path::PathBuf,
 };
 
-use foobar_common::{flow::protocol, maps, verdict::Verdict};
+use foobar_common::{
+    flow::{Direction, protocol},
+    maps,
+    verdict::Verdict,
+};
 use foobar_daemon::{
     dataplane::load::LoadedRuleset,
     rules::{
         compile::compile,
         model::{
-            AddressCondition, AddressMatch, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
-            PortProtocol, Rule, Ruleset, ServicePort,
+            AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy,
+            IcmpCondition, PortProtocol, Rule, Ruleset, ServicePort,
         },
     },
     slots::Slots,
 };
+use foobar_tests::mixed;
 use toml::{Table, Value};
 
 /// How much more than recorded is too much, in percent.
@@ -32,6 +37,9 @@ const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
 const PER_CPU: [&str; 5] =
     [maps::RULE_COUNTERS, maps::MORE_RULE_COUNTERS, maps::VERDICT_COUNTERS, maps::PORT_COUNTERS, "HEADERS"];
+
+/// Of the rulesets that are generated.
+const SEED: u64 = 7;
 
 /// What one ruleset costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +56,9 @@ fn the_program_costs_what_is_recorded() {
         ("nothing-used", cost(&Ruleset::default())),
         ("everything-used", cost(&everything())),
         ("most-rules", cost(&most_rules())),
+        // Every field, sets on both sides and both directions, in the tiers beyond.
+        ("tier-of-words", cost(&mixed::ruleset(2_000, SEED))),
+        ("tier-of-blocks", cost(&mixed::ruleset(17_000, SEED))),
     ]);
     if std::env::var_os("FOOBAR_BUDGET").is_some_and(|value| value == "renew") {
         fs::write(path(), written(&found)).unwrap();
@@ -130,7 +141,17 @@ fn everything() -> Ruleset {
         Rule { tcp_flags: Some(FlagCondition { set: 2, clear: 16 }), ..Rule::new("flags", Verdict::Drop) };
     let message = IcmpCondition { protocol: protocol::ICMP, kind: 8, code: Some(0) };
     let icmp = Rule { icmp: Some(vec![message]), ..Rule::new("icmp", Verdict::Accept) };
-    let mut ruleset = Ruleset { rules: vec![ports, flags, icmp], ..Ruleset::default() };
+    let in_set = || {
+        let include = vec![AddressMatch::Set("known".to_owned())];
+        Some(AddressCondition { include, exclude: Vec::new() })
+    };
+    let sets = Rule { source: in_set(), destination: in_set(), ..Rule::new("sets", Verdict::Accept) };
+    let out = Rule { direction: Direction::Out, ..Rule::new("out", Verdict::Drop) };
+    let mut ruleset = Ruleset { rules: vec![ports, flags, icmp, sets, out], ..Ruleset::default() };
+    let entries = ["192.0.2.0/24", "2001:db8::/32"].map(|prefix| prefix.parse().unwrap());
+    ruleset
+        .sets
+        .insert("known".to_owned(), AddressSet { entries: entries.to_vec(), ..AddressSet::default() });
     ruleset.policy.inbound = Verdict::Drop;
     ruleset.policy.fragments = FragmentPolicy::Always(Verdict::Drop);
     ruleset.failsafe = Failsafe {
@@ -141,7 +162,7 @@ fn everything() -> Ruleset {
     ruleset
 }
 
-/// As many rules as there can be, no two of which have a class in common.
+/// As many rules as heads alone can decide, no two of which have a class in common.
 fn most_rules() -> Ruleset {
     let rule = |number: u16| {
         let prefix = format!("10.0.{number}.0/24").parse().unwrap();
