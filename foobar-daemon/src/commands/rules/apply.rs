@@ -9,6 +9,7 @@ use crate::{
     },
     env::Env,
     outcome::{InvalidInput, Outcome},
+    patience::with_signs,
     rules::{
         bundle::Bundle,
         check::{self, Finding, SshSession},
@@ -65,7 +66,9 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
             .transpose()
             .map_err(|error| InvalidInput(format!("--confirm-within: {error}; it is from 1s to 24h")))?;
     let request = ApplyRequest { bundle, confirm_within_ms };
-    let changed: Changed = args.target.client()?.post(protocol::APPLY, Some(&request))?;
+    let client = args.target.client()?;
+    let changed: Changed =
+        with_signs("waiting for the daemon", || client.post(protocol::APPLY, Some(&request)))?;
     writeln!(env.out, "{}", changed.message)?;
     Ok(Outcome::Done)
 }

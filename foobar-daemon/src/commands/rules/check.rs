@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::{
     env::Env,
     outcome::{InvalidInput, Outcome},
+    patience::with_signs,
     rules::{
         bundle::Bundle,
         check::{self, Finding, Kind, Severity, SshSession, Subject},
@@ -67,7 +68,9 @@ pub fn run_in(args: &Args, session: Option<&SshSession>, env: &mut Env<'_>) -> a
         }
         Err(errors) => return Err(errors.into()),
     };
-    let findings = check::check(&ruleset, session);
+    let findings = with_signs(&format!("checking {}", counted(ruleset.rules.len(), "rule")), || {
+        check::check(&ruleset, session)
+    });
     if args.json {
         let findings: Vec<_> = findings.iter().map(|finding| finding_json(finding, &positions)).collect();
         let report = json!({

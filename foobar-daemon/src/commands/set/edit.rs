@@ -9,6 +9,7 @@ use crate::{
     },
     env::Env,
     outcome::Outcome,
+    patience::with_signs,
 };
 
 /// Flags of every command that changes a set.
@@ -27,7 +28,9 @@ pub(super) struct EditArgs {
 /// Has a set changed, and tells what that did. It is partly done if something was to be removed that was not there.
 pub(super) fn edit(name: &str, edit: SetEditRequest, args: &EditArgs, env: &mut Env<'_>) -> Result<Outcome> {
     let request = SetRequest { edit, lenient: args.lenient };
-    let changed: Changed = args.target.client()?.post(&protocol::set_path(name), Some(&request))?;
+    let client = args.target.client()?;
+    let changed: Changed =
+        with_signs("waiting for the daemon", || client.post(&protocol::set_path(name), Some(&request)))?;
     let report = changed.set.context("the daemon does not tell what it did; is it of this version?")?;
     if args.json {
         writeln!(env.out, "{}", serde_json::to_string_pretty(&report)?)?;
