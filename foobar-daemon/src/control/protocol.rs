@@ -170,9 +170,11 @@ pub struct Counted {
     pub bytes: u64,
 }
 
-/// What was counted for a reason.
+/// What was counted for a reason in one direction.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReasonCounted {
+    /// Label of the direction.
+    pub direction: String,
     /// Label of the reason.
     pub reason: String,
     /// Label of the verdict.

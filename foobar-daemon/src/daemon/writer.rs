@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use foobar_common::verdict::{Reason, Verdict};
+use foobar_common::{
+    flow::Direction,
+    verdict::{Reason, Verdict},
+};
 use sd_notify::NotifyState;
 
 use super::{
@@ -362,13 +365,14 @@ impl Writer {
 
     fn rules_in_force(&self) -> Result<RulesInForce, Refusal> {
         let counters = self.filter.counters().context("read the counters").map_err(failed)?;
-        let mut reasons: BTreeMap<(Reason, Verdict), Counted> = BTreeMap::new();
-        for ((_, _, verdict, reason), counter) in &counters.verdicts {
-            let counted = reasons.entry((*reason, *verdict)).or_default();
+        let mut reasons: BTreeMap<(Reason, Direction, Verdict), Counted> = BTreeMap::new();
+        for ((_, direction, verdict, reason), counter) in &counters.verdicts {
+            let counted = reasons.entry((*reason, *direction, *verdict)).or_default();
             counted.packets = counted.packets.wrapping_add(counter.packets);
             counted.bytes = counted.bytes.wrapping_add(counter.bytes);
         }
-        let reasons = reasons.into_iter().map(|((reason, verdict), counted)| ReasonCounted {
+        let reasons = reasons.into_iter().map(|((reason, direction, verdict), counted)| ReasonCounted {
+            direction: direction.label().to_owned(),
             reason: reason.label().to_owned(),
             action: verdict.label().to_owned(),
             counted,

@@ -106,7 +106,7 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
         step("failsafe", words::settings_of_failsafe(&ruleset.failsafe), |reason| reason == Reason::Failsafe),
         step("fragments", of_policy(&["fragments"]), |reason| reason == Reason::Fragments),
         step("rules", Vec::new(), |reason| reason == Reason::Rule),
-        step("policy", of_policy(&["in"]), |reason| {
+        step("policy", of_policy(&["in", "out"]), |reason| {
             matches!(reason, Reason::Policy | Reason::Arp | Reason::NotIp | Reason::Llc)
         }),
     ];
@@ -159,8 +159,9 @@ fn print(shown: &Shown, out: &mut dyn Write) -> Result<()> {
             continue;
         }
         writeln!(out, "{name:<14}  {}", words.join("  "))?;
-        for ReasonCounted { reason, action, counted } in counters.unwrap_or_default() {
-            writeln!(out, "  {reason:<width$}  {}  {action}", columns(*counted))?;
+        for ReasonCounted { direction, reason, action, counted } in counters.unwrap_or_default() {
+            let what = format!("{reason}, {direction}");
+            writeln!(out, "  {what:<width$}  {}  {action}", columns(*counted))?;
         }
     }
     Ok(())
@@ -183,6 +184,7 @@ mod tests {
         );
         let counted = Counted { packets: 3, bytes: 180 };
         let reason = |reason: &str, action: &str| ReasonCounted {
+            direction: "in".to_owned(),
             reason: reason.to_owned(),
             action: action.to_owned(),
             counted,
@@ -216,7 +218,7 @@ mod tests {
              fragments       fragments rules\n\
              rules\n\
              \x20 web             accept  protocol tcp  destination_port 443  # everybody\n\
-             policy          in drop\n"
+             policy          in drop  out accept\n"
         );
     }
 
@@ -226,15 +228,15 @@ mod tests {
             text(true),
             "ruleset abc, generation 2\n\n\
              parse           malformed drop\n\
-             \x20 ip_length                  3 packets             180 bytes  drop\n\
+             \x20 ip_length, in              3 packets             180 bytes  drop\n\
              infrastructure  infrastructure true\n\
              failsafe        ports tcp/22  peers none  never_ban none\n\
              fragments       fragments rules\n\
              rules\n\
              \x20 web                        3 packets             180 bytes  accept  protocol tcp  destination_port \
              443  # everybody\n\
-             policy          in drop\n\
-             \x20 policy                     3 packets             180 bytes  drop\n"
+             policy          in drop  out accept\n\
+             \x20 policy, in                 3 packets             180 bytes  drop\n"
         );
     }
 
