@@ -17,6 +17,7 @@ pub struct Frame<'a> {
     start: *const u8,
     end: *const u8,
     length: u32,
+    is_offloaded: bool,
     bytes: PhantomData<&'a [u8]>,
 }
 
@@ -28,7 +29,15 @@ impl<'a> Frame<'a> {
     /// `start..end` must be readable for `'a`.
     #[inline(always)]
     pub unsafe fn new(start: *const u8, end: *const u8, length: u32) -> Self {
-        Self { start, end, length, bytes: PhantomData }
+        Self { start, end, length, is_offloaded: false, bytes: PhantomData }
+    }
+
+    /// The same frame, whose segments somebody else is to cut. Its IP header may say that it is zero bytes long, which
+    /// stands for more than fit the field (BIG TCP, Linux 5.19).
+    #[inline(always)]
+    #[must_use]
+    pub fn offloaded(self, is_offloaded: bool) -> Self {
+        Self { is_offloaded, ..self }
     }
 
     /// Wraps a frame that lies in one piece of memory. More than 4 GiB count as 4 GiB.
@@ -36,7 +45,7 @@ impl<'a> Frame<'a> {
     pub fn from_slice(bytes: &'a [u8]) -> Self {
         let range = bytes.as_ptr_range();
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        Self { start: range.start, end: range.end, length, bytes: PhantomData }
+        Self { start: range.start, end: range.end, length, is_offloaded: false, bytes: PhantomData }
     }
 
     /// Wraps the beginning of a frame that is `length` bytes long, or as long as `bytes` if that is more: what
@@ -51,6 +60,12 @@ impl<'a> Frame<'a> {
     #[inline(always)]
     pub fn length(&self) -> u32 {
         self.length
+    }
+
+    /// Whether its segments are still to be cut.
+    #[inline(always)]
+    pub fn is_offloaded(&self) -> bool {
+        self.is_offloaded
     }
 
     /// How many bytes lie in the first buffer.

@@ -155,8 +155,11 @@ fn ipv4(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Rea
     if header_length < 20 {
         return Err(Reason::IpHeaderLength);
     }
-    let total_length = u32::from(u16::from_be_bytes([t0, t1]));
     let in_frame = frame.length().wrapping_sub(offset_u32(link.network));
+    let total_length = match u32::from(u16::from_be_bytes([t0, t1])) {
+        0 if frame.is_offloaded() => in_frame,
+        said => said,
+    };
     if total_length < header_length || total_length > in_frame {
         return Err(Reason::IpLength);
     }
@@ -164,7 +167,7 @@ fn ipv4(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Rea
     let fragment_field = u16::from_be_bytes([f0, f1]);
     let fragment_offset = u32::from(fragment_field & 0x1fff).wrapping_mul(8);
     let more_fragments = fragment_field & 0x2000 != 0;
-    if fragment_offset.wrapping_add(total_length) > IPV4_PACKET_MAX {
+    if fragment_offset > 0 && fragment_offset.wrapping_add(total_length) > IPV4_PACKET_MAX {
         return Err(Reason::FragmentOverflow);
     }
     if overwrites_header(protocol, fragment_offset) {
@@ -200,11 +203,9 @@ fn ipv6(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Rea
     let payload_length = u32::from(u16::from_be_bytes([l0, l1]));
     // A jumbogram (RFC 2675) says zero here and the true length in a hop-by-hop option; the frame's own
     // length bounds it all the same.
-    let total_length = if payload_length == 0 && next_header == extension::HOP_BY_HOP {
-        in_frame
-    } else {
-        payload_length.wrapping_add(40)
-    };
+    let is_jumbogram = next_header == extension::HOP_BY_HOP || frame.is_offloaded();
+    let total_length =
+        if payload_length == 0 && is_jumbogram { in_frame } else { payload_length.wrapping_add(40) };
     if total_length > in_frame {
         return Err(Reason::IpLength);
     }

@@ -5,7 +5,7 @@
 
 use aya_ebpf::programs::TcContext;
 use foobar_common::{
-    flow::{Direction, UNTAGGED},
+    flow::{Direction, Family, UNTAGGED},
     frame::Frame,
 };
 
@@ -16,6 +16,10 @@ use crate::{
 
 /// All headers but those of the longest chains of IPv6 extensions lie within so many bytes.
 const HEADERS: u32 = 256;
+/// No longer frame says its length in the IPv6 header itself.
+const JUMBOGRAM: u64 = 14 + 40 + 65_535;
+/// Bytes of a hop-by-hop header with the jumbo payload option (RFC 2675).
+const JUMBO_OPTION: u64 = 8;
 /// Bytes of an 802.1Q tag.
 const TAG: u64 = 4;
 
@@ -43,7 +47,10 @@ fn parse(context: &TcContext) -> u64 {
 #[inline(always)]
 fn frame(context: &TcContext) -> Frame<'_> {
     // SAFETY: the verifier allows reads between `data` and `data_end` until buffers are moved.
-    unsafe { Frame::new(context.data() as *const u8, context.data_end() as *const u8, context.len()) }
+    let frame =
+        unsafe { Frame::new(context.data() as *const u8, context.data_end() as *const u8, context.len()) };
+    // SAFETY: the context is the one that the kernel gave.
+    frame.offloaded(unsafe { (*context.skb.skb).gso_size } != 0)
 }
 
 /// The id of a VLAN tag that the card is to add, or [`UNTAGGED`].
@@ -60,8 +67,16 @@ fn size(context: &TcContext, length: u32) -> Size {
     // SAFETY: as above.
     let skb = unsafe { &*context.skb.skb };
     let (length, segment) = (u64::from(length), u64::from(skb.gso_size));
-    let headers = scratch::headers(Direction::Out).map_or(0, |headers| u64::from(headers.payload));
+    let (headers, family) = scratch::headers(Direction::Out)
+        .map_or((0, Family::V4), |headers| (u64::from(headers.payload), headers.flow.family));
     let payload = length.saturating_sub(headers);
+    // The option that tells the length of a jumbogram stays behind when it is cut (`ipv6_hopopt_jumbo_remove`).
+    let is_jumbogram = segment != 0 && matches!(family, Family::V6) && length > JUMBOGRAM;
+    let (length, headers) = if is_jumbogram {
+        (length.wrapping_sub(JUMBO_OPTION), headers.wrapping_sub(JUMBO_OPTION))
+    } else {
+        (length, headers)
+    };
     let packets = if segment == 0 || payload <= segment { 1 } else { payload.div_ceil(segment) };
     let tag = if skb.vlan_present == 0 { 0 } else { TAG };
     let repeated = packets.wrapping_sub(1).wrapping_mul(headers);

@@ -121,3 +121,16 @@ fn the_table_has_a_frame_for_every_reason_of_the_parser() {
         Reason::ALL.iter().filter(|reason| !found.contains(reason) && !elsewhere.contains(reason)).collect();
     assert!(missing.is_empty(), "no frame for {missing:?}");
 }
+
+/// What is still to be cut may be too long for its own header to say.
+#[test]
+fn zero_is_a_length_only_where_segments_are_still_to_be_cut() {
+    // Where the length is, and what is counted as the packet's.
+    for (frame, at, length) in [(syn4().frame(), 16, 40), (syn6().frame(), 18, 60)] {
+        let mut frame = frame;
+        frame[at..at + 2].fill(0);
+        assert!(parse(&Frame::from_slice(&frame)).is_err());
+        let flow = parse(&Frame::from_slice(&frame).offloaded(true)).unwrap();
+        assert_eq!((flow.length, flow.destination_port()), (length, 443));
+    }
+}
