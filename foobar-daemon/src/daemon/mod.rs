@@ -14,17 +14,16 @@ mod notify;
 
 use std::{
     collections::BTreeMap,
-    fs,
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, sync_channel},
     thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use nix::unistd::mkdtemp;
 use sd_notify::NotifyState;
+use tempfile::TempDir;
 use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
@@ -94,7 +93,7 @@ impl Signals {
 async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -> Result<Outcome> {
     let mut signals = Signals::new()?;
     let state_folder = StateFolder::new(&settings)?;
-    let store = Store::open(&state_folder.path)?;
+    let store = Store::open(state_folder.path())?;
     let start = start::prepare(&store, &settings, unix_ms((env.now)()))?;
     // Both before anything is attached: a port or socket in use must leave everything as it is.
     let metrics_listener = listen(&settings)?;
@@ -310,29 +309,24 @@ fn watch_interfaces(handle: Handle) -> Result<()> {
 }
 
 /// The state folder, or one that goes away with the run.
-struct StateFolder {
-    path: PathBuf,
-    temporary: bool,
+enum StateFolder {
+    Given(PathBuf),
+    Temporary(TempDir),
 }
 
 impl StateFolder {
     fn new(settings: &Settings) -> Result<Self> {
         if let Some(path) = &settings.state {
-            return Ok(Self { path: path.clone(), temporary: false });
+            return Ok(Self::Given(path.clone()));
         }
-        let template = std::env::temp_dir().join("foobar-XXXXXX");
-        let path = mkdtemp(&template)
-            .with_context(|| format!("make a temporary state folder {}", template.display()))?;
-        Ok(Self { path, temporary: true })
+        let folder = tempfile::Builder::new().prefix("foobar-").tempdir();
+        folder.map(Self::Temporary).context("make a temporary state folder")
     }
-}
 
-impl Drop for StateFolder {
-    fn drop(&mut self) {
-        if self.temporary
-            && let Err(error) = fs::remove_dir_all(&self.path)
-        {
-            tracing::warn!("remove {}: {error}", self.path.display());
+    fn path(&self) -> &Path {
+        match self {
+            Self::Given(path) => path,
+            Self::Temporary(folder) => folder.path(),
         }
     }
 }
