@@ -1,9 +1,15 @@
 //! What goes out is judged and counted as what comes in is, with offloads and without.
 
 use std::{
+    ffi::CString,
     fs,
     io::{Read as _, Write as _},
     net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
+    },
+    path::Path,
     thread,
     time::Duration,
 };
@@ -16,7 +22,9 @@ use foobar_tests::{
     metrics::Metrics,
     network::{CLIENT, CLIENT_V4, CLIENT_V6, Network, SERVER, SERVER_MAC},
     tap::{Tap, is_tcp_to, is_udp_to, settle},
+    wait,
 };
+use nix::{errno::Errno, libc};
 
 /// Ports that the server sends to: one that is open, one that a rule closes.
 const OPEN: u16 = 6001;
@@ -214,6 +222,44 @@ fn rules_for_what_goes_out_are_swapped_and_outlive_the_daemon() -> Result<()> {
     let sent = flood.stop()?;
     settle();
     assert_eq!(open.stop()?, sent);
+    Ok(())
+}
+
+/// Somebody takes the program for what goes out away: it comes back, and the one for what comes in has never gone.
+#[test]
+fn a_link_that_somebody_detached_is_put_back_alone() -> Result<()> {
+    let network = Network::new()?;
+    let mut foobar = Foobar::new(&network.server, &[SERVER], RULES)?;
+    foobar.start()?;
+    // A link that was made anew would be pinned anew.
+    let ingress_pin = foobar.pins().path().join("ingress").join(SERVER);
+    let before = fs::metadata(&ingress_pin)?.ino();
+    assert_eq!(sent_to(&network, Family::V4, CLOSED)?, 0, "before");
+    detach(&foobar.pins().path().join("egress").join(SERVER))?;
+    wait::until("the program for what goes out is back", Duration::from_secs(10), || {
+        Ok(foobar.status()?["ready"] == true && sent_to(&network, Family::V4, CLOSED)? == 0)
+    })?;
+    assert_eq!(fs::metadata(&ingress_pin)?.ino(), before, "the link for what comes in");
+    Ok(())
+}
+
+/// Takes the program of a pinned link off its interface, as `bpftool link detach` does (`BPF_LINK_DETACH`, Linux 5.9).
+fn detach(pin: &Path) -> Result<()> {
+    // Commands of include/uapi/linux/bpf.h, and what they read of `union bpf_attr`.
+    const BPF_OBJ_GET: libc::c_long = 7;
+    const BPF_LINK_DETACH: libc::c_long = 34;
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let get = [path.as_ptr() as u64, 0];
+    // SAFETY: bpf(2) reads as many bytes as there are, and the path that they point to.
+    let number = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, get.as_ptr(), size_of_val(&get)) };
+    let number = i32::try_from(Errno::result(number).context("open the link")?)?;
+    // SAFETY: the kernel has just given it, to nobody else.
+    let link = unsafe { OwnedFd::from_raw_fd(number) };
+    let detach = [link.as_raw_fd(), 0];
+    // SAFETY: as above.
+    let done =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_LINK_DETACH, detach.as_ptr(), size_of_val(&detach)) };
+    Errno::result(done).context("detach the link")?;
     Ok(())
 }
 

@@ -66,10 +66,18 @@ fn missing_features() -> Vec<&'static str> {
         (MapType::Array, "arrays (BPF_MAP_TYPE_ARRAY, Linux 3.19)"),
         (MapType::PerCpuArray, "per-CPU maps (BPF_MAP_TYPE_PERCPU_ARRAY, Linux 4.6)"),
     ];
-    let mut missing = Vec::new();
-    if matches!(is_program_supported(ProgramType::Xdp), Ok(false)) {
-        missing.push("XDP (BPF_PROG_TYPE_XDP, Linux 4.8, CONFIG_BPF_SYSCALL)");
-    }
+    let programs = [
+        (ProgramType::Xdp, "XDP (BPF_PROG_TYPE_XDP, Linux 4.8, CONFIG_BPF_SYSCALL)"),
+        (
+            ProgramType::SchedClassifier,
+            "programs for what goes out (BPF_PROG_TYPE_SCHED_CLS, Linux 4.1, CONFIG_NET_CLS_ACT)",
+        ),
+    ];
+    let mut missing: Vec<&str> = programs
+        .iter()
+        .filter(|(kind, _)| matches!(is_program_supported(*kind), Ok(false)))
+        .map(|(_, name)| *name)
+        .collect();
     missing.extend(
         maps.iter().filter(|(kind, _)| matches!(is_map_supported(*kind), Ok(false))).map(|(_, name)| *name),
     );

@@ -1,7 +1,7 @@
 //! The filter on all its interfaces.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -61,6 +61,9 @@ pub struct Filter {
     reader: CounterReader,
 }
 
+/// Programs that an earlier daemon has put on interfaces.
+type Adopted = BTreeSet<(Direction, String)>;
+
 /// One interface of the filter.
 #[derive(Debug)]
 struct Line {
@@ -106,9 +109,13 @@ impl Filter {
         pins.verify_maps()?;
         let new_counters = !pins.map(maps::RULE_COUNTERS).exists();
 
-        let undo = |lines: &[Line], adopted: &[String]| {
-            for line in lines.iter().filter(|line| !adopted.contains(&line.name)) {
-                remove_pin(&pins, &line.name);
+        let undo = |lines: &[Line], adopted: &Adopted| {
+            for name in lines.iter().map(|line| &line.name) {
+                for direction in Direction::ALL {
+                    if !adopted.contains(&(direction, name.clone())) {
+                        remove_pin(&pins, direction, name);
+                    }
+                }
             }
             // What an earlier filter has attached or counted is kept.
             if new_counters
@@ -121,7 +128,7 @@ impl Filter {
 
         let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None).inspect_err(|_| {
             if pins.interfaces().is_ok_and(|links| links.is_empty()) {
-                undo(&[], &[]);
+                undo(&[], &Adopted::new());
             }
         })?;
         CounterMaps::of(&loaded)?.clear(&compiled.slots.fresh)?;
@@ -130,11 +137,11 @@ impl Filter {
         }
         // New links first: if one of them is refused, the adopted ones have not been touched.
         let mut lines = Vec::new();
-        let mut adopted = Vec::new();
+        let mut adopted = Adopted::new();
         for (name, interface) in found {
             let link = match attach::adopt(&name, &interface, mode, &pins)? {
                 Some(link) => {
-                    adopted.push(name.clone());
+                    adopted.insert((Direction::In, name.clone()));
                     link
                 }
                 None => attach::attach(&mut loaded, &name, &interface, mode, &pins)
@@ -148,12 +155,11 @@ impl Filter {
                 failure: None,
             });
         }
-        let mut adopted_egress = Vec::new();
         for number in 0..lines.len() {
             let name = lines[number].name.clone();
             let link = match egress::adopt(&name, &pins)? {
                 Some(link) => {
-                    adopted_egress.push(number);
+                    adopted.insert((Direction::Out, name));
                     link
                 }
                 None => egress::attach(loaded.egress_mut()?, &name, &pins, ephemeral)
@@ -161,16 +167,10 @@ impl Filter {
             };
             lines[number].egress = Some(link);
         }
-        for name in &adopted {
-            match attach::update(loaded.ingress_mut()?, name, &pins) {
+        for (direction, name) in &adopted {
+            let Some(line) = lines.iter_mut().find(|line| line.name == *name) else { continue };
+            match update(&mut loaded, line, *direction, &pins) {
                 // `tend` will find it missing, and attach the rules when it returns.
-                Err(error) if attach::is_gone(&error) => {}
-                updated => updated.inspect_err(|_| undo(&lines, &adopted))?,
-            }
-        }
-        for number in adopted_egress {
-            let Line { name, egress: Some(link), .. } = &mut lines[number] else { continue };
-            match egress::update(loaded.egress_mut()?, name, link, &pins) {
                 Err(error) if attach::is_gone(&error) => {}
                 updated => updated.inspect_err(|_| undo(&lines, &adopted))?,
             }
@@ -273,33 +273,41 @@ impl Filter {
                     line.link = None;
                     line.egress = None;
                     line.failure = None;
-                    remove_pin(&self.pins, &line.name);
+                    remove_pins(&self.pins, &line.name);
                     news.push(Tended::Vanished(line.name.clone()));
                 }
                 continue;
             };
             let expected = line.link.as_ref().and_then(|link| Some(link.handle.info().ok()?.program_id()));
             let found = interface.program.map(|program| program.id);
-            let is_out = line.egress.as_ref().is_some_and(|link| link.is_on(&line.name));
-            if line.index == Some(interface.index) && expected.is_some() && expected == found && is_out {
+            let is_same = line.index == Some(interface.index);
+            let is_in = is_same && expected.is_some() && expected == found;
+            let is_out = is_same && line.egress.as_ref().is_some_and(|link| link.is_on(&line.name));
+            if is_in && is_out {
                 continue;
             }
-            // Gone and back between two looks is news of its own.
+            // Gone and back between two looks is news of its own. What is still there stays.
             line.index = Some(interface.index);
-            line.link = None;
-            line.egress = None;
-            remove_pin(&self.pins, &line.name);
-            let attached = self.loaded.name_interface(&line.name, interface.index).and_then(|()| {
+            let mut attach_again = || -> Result<()> {
+                self.loaded.name_interface(&line.name, interface.index)?;
                 self.pins.prepare()?;
-                let link = attach::attach(&mut self.loaded, &line.name, &interface, self.mode, &self.pins)?;
-                let program = self.loaded.egress_mut()?;
-                let egress = egress::attach(program, &line.name, &self.pins, self.ephemeral)?;
-                Ok((link, egress))
-            });
-            match attached {
-                Ok((link, egress)) => {
+                if !is_in {
+                    line.link = None;
+                    remove_pin(&self.pins, Direction::In, &line.name);
+                    let link =
+                        attach::attach(&mut self.loaded, &line.name, &interface, self.mode, &self.pins)?;
                     line.link = Some(link);
-                    line.egress = Some(egress);
+                }
+                if !is_out {
+                    line.egress = None;
+                    remove_pin(&self.pins, Direction::Out, &line.name);
+                    let program = self.loaded.egress_mut()?;
+                    line.egress = Some(egress::attach(program, &line.name, &self.pins, self.ephemeral)?);
+                }
+                Ok(())
+            };
+            match attach_again() {
+                Ok(()) => {
                     line.failure = None;
                     news.push(Tended::Returned(line.name.clone()));
                 }
@@ -387,7 +395,7 @@ impl Filter {
         for name in self.pins.interfaces()? {
             if !self.lines.iter().any(|line| line.name == name) {
                 tracing::warn!(interface = name, "no longer named: its filter is taken away");
-                remove_pin(&self.pins, &name);
+                remove_pins(&self.pins, &name);
             }
         }
         Ok(())
@@ -427,17 +435,25 @@ impl Filter {
 }
 
 /// Ends the filter of an interface, as far as nothing else holds it.
-fn remove_pin(pins: &PinFolder, interface: &str) {
+fn remove_pins(pins: &PinFolder, interface: &str) {
     for direction in Direction::ALL {
-        let path = pins.link(direction, interface);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                tracing::warn!("remove {}: {error}", path.display());
-            }
-            _ => {}
-        }
+        remove_pin(pins, direction, interface);
     }
-    egress::remove_clsact(interface);
+}
+
+/// The same in one direction.
+fn remove_pin(pins: &PinFolder, direction: Direction, interface: &str) {
+    let path = pins.link(direction, interface);
+    match fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            tracing::warn!("remove {}: {error}", path.display());
+        }
+        _ => {}
+    }
+    match direction {
+        Direction::In => {}
+        Direction::Out => egress::remove_clsact(interface),
+    }
 }
 
 /// Puts the programs of a ruleset on an interface that has older ones.
