@@ -180,8 +180,6 @@ fn create_maps(
     pins: Option<&PinFolder>,
 ) -> Result<Ebpf> {
     let mut loader = EbpfLoader::new();
-    // Nothing is relocated to the kernel's own types, and to read them takes 15 ms.
-    loader.btf(None);
     loader.override_global(maps::SETTINGS, settings, true);
     let CompiledRuleset { addresses, heads, clauses, word_rules, slots, .. } = compiled;
     let in_tier = |tier: Tier, entries: usize| if compiled.tier == tier { entries } else { 1 };
