@@ -135,6 +135,9 @@ impl<'t> File<'t> {
                 let inside = statement.braces().unwrap_or_default();
                 self.chain(line, table, name, inside, report)
             }
+            "set" | "map" if name.is_empty() => {
+                Err(Problem::new(line, format!("the name of the {kind} is missing")))
+            }
             "set" | "map" => {
                 self.sets.declare(table, name, statement.braces().unwrap_or_default(), report);
                 Ok(())

@@ -232,6 +232,8 @@ fn files_of_another_kind_are_errors() {
         ("table inet x {\nchain y {\nlog prefix \"z\n}\n}\n", 3, "a quote is not closed"),
         ("table inet x {\nchain a { jump b; }\nchain b { jump a; }\n}\n", 2, "leads back"),
         ("table inet x {\nchain a { policy drop; }\n}\n", 2, "only a chain with a hook"),
+        ("table inet x {\nset { type ipv4_addr; }\n}\n", 2, "the name of the set is missing"),
+        ("table inet x {\n}\nadd map inet x\n", 3, "a table and a name are missing"),
     ] {
         let problem = import(Format::Nftables, text).unwrap_err();
         assert!(problem.line == line && problem.message.contains(words), "{text}: {problem}");
