@@ -65,8 +65,10 @@ pub struct ClassHead {
     pub failsafe: u32,
     /// Of a port: the service slot for TCP, UDP and SCTP, or [`NO_SERVICE`]. Not used for other fields.
     pub service: [u8; 3],
+    /// Of a port: the [`crate::service::Protocol`] of those services, as a number.
+    pub protocol: [u8; 3],
     /// Always zero.
-    pub padding: [u8; 25],
+    pub padding: [u8; 22],
 }
 
 /// In [`ClassHead::failsafe`] of an address: all that this peer sends, and that is sent to it, is accepted.

@@ -11,20 +11,24 @@
 
 pub mod address;
 pub mod classes;
+pub mod connection;
 pub mod counters;
 pub mod fields;
 pub mod flow;
 pub mod frame;
+pub mod http1;
 pub mod maps;
 pub mod parse;
 #[cfg(feature = "user")]
 mod pod;
 pub mod rule;
+pub mod service;
 pub mod sets;
 pub mod verdict;
+mod words;
 
 /// Version of every record and map in this crate that outlives one ruleset.
 ///
 /// It is part of the path of all pins, so that a daemon with another layout never adopts them. Raise it
 /// whenever a pinned map or the meaning of a slot changes; `tests/layout.rs` notices when that is forgotten.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;

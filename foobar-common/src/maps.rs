@@ -48,12 +48,36 @@ pub const MORE_RULE_COUNTERS: &str = "MORE_RULE_COUNTERS";
 pub const VERDICT_COUNTERS: &str = "VERDICT_COUNTERS";
 /// Per-CPU [`crate::counters::Counter`]s by [`crate::counters::port_slot`].
 pub const PORT_COUNTERS: &str = "PORT_COUNTERS";
+/// Per-CPU [`crate::service::HttpCounters`] by service slot; there only since a ruleset needed them.
+pub const HTTP_COUNTERS: &str = "HTTP_COUNTERS";
+/// Per-CPU [`crate::service::ServiceBytes`] by service slot; there only since a ruleset needed them.
+pub const SERVICE_BYTES: &str = "SERVICE_BYTES";
+/// The [`crate::connection::Connection`]s to services by [`crate::connection::ConnectionKey`]; there only since a
+/// ruleset needed them.
+pub const CONNECTIONS: &str = "CONNECTIONS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 4] = [RULE_COUNTERS, MORE_RULE_COUNTERS, VERDICT_COUNTERS, PORT_COUNTERS];
+pub const SURVIVING: [&str; 7] = [
+    RULE_COUNTERS,
+    MORE_RULE_COUNTERS,
+    VERDICT_COUNTERS,
+    PORT_COUNTERS,
+    HTTP_COUNTERS,
+    SERVICE_BYTES,
+    CONNECTIONS,
+];
+
+/// The programs that read what comes in to services, by number of the [`crate::service::Protocol`].
+pub const SERVICES_IN: &str = "SERVICES_IN";
+/// The same for what goes out.
+pub const SERVICES_OUT: &str = "SERVICES_OUT";
 
 /// The XDP program.
 pub const INGRESS: &str = "ingress";
 /// The program for what goes out.
 pub const EGRESS: &str = "egress";
+/// The XDP program that reads requests of HTTP/1.x.
+pub const HTTP1_REQUESTS: &str = "http1_requests";
+/// The program that reads responses of HTTP/1.x.
+pub const HTTP1_RESPONSES: &str = "http1_responses";
 /// The read-only constant that holds [`crate::rule::Settings`].
 pub const SETTINGS: &str = "SETTINGS";

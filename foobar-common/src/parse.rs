@@ -90,6 +90,12 @@ pub struct Headers {
 impl Headers {
     /// Nothing yet.
     pub const NONE: Self = Self { flow: Flow::EMPTY, transport: 0, left: 0, payload: 0, padding: 0 };
+
+    /// Bytes of the IP packet behind the last header that was read.
+    #[inline(always)]
+    pub const fn payload_length(&self) -> u32 {
+        self.transport.wrapping_add(self.left).wrapping_sub(self.payload)
+    }
 }
 
 /// Reads the headers up to the IP header and its extensions: the first half of [`parse`]. `headers` then lacks

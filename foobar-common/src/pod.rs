@@ -5,6 +5,7 @@ use crate::{
     counters::Counter,
     fields::{Root, Stride, Table},
     rule::{DecisionRecord, Interfaces, Settings},
+    service::{HttpCounters, ServiceBytes},
     sets::Line,
 };
 
@@ -26,9 +27,11 @@ pod!(
     Counter,
     DecisionRecord,
     FirstRules,
+    HttpCounters,
     Interfaces,
     Line,
     Root,
+    ServiceBytes,
     Settings,
     Stride,
     Table,

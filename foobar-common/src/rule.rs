@@ -138,6 +138,8 @@ pub mod uses {
     pub const RULES_OUT: u32 = 1 << 10;
     /// There are failsafe peers.
     pub const PEERS: u32 = 1 << 11;
+    /// There is a service of which more is counted than packets and bytes.
+    pub const SERVICES: u32 = 1 << 12;
 }
 
 /// The last decision of the program, for replay and tests.

@@ -1,0 +1,149 @@
+//! Lines of which nothing but the end matters.
+
+use super::{Block, Framing, Side, State, Stream, flag};
+use crate::service::Loss;
+
+/// The eight bytes before the line feed that ends the first line of a request.
+const VERSION: u64 = u64::from_le_bytes(*b"HTTP/1.0");
+const VERSION_AND_RETURN: u64 = u64::from_le_bytes(*b"TTP/1.0\r");
+/// The last digit of the version is any digit.
+const MINOR: u64 = 0x0f << 56;
+const MINOR_AND_RETURN: u64 = 0x0f << 48;
+
+/// The beginnings of names that matter, in lower case.
+pub(super) const CONTENT: u64 = u64::from_le_bytes(*b"content-");
+pub(super) const LENGTH: u64 = u64::from_le_bytes(*b"length:\0");
+pub(super) const TRANSFER: u64 = u64::from_le_bytes(*b"transfer");
+pub(super) const ENCODING: u64 = u64::from_le_bytes(*b"-encodin");
+pub(super) const ENCODING_END: u64 = u64::from_le_bytes(*b"g:\0\0\0\0\0\0");
+/// Makes letters small; a hyphen stays what it is.
+const SMALL: u64 = 0x2020_2020_2020_2020;
+/// A carriage return would become a hyphen.
+const SMALL_BUT_LAST: u64 = SMALL & !(0xff << 56);
+
+impl Stream {
+    /// Reads on to the end of the line, as far as one search goes.
+    #[inline(always)]
+    pub(super) fn line<S: Side>(&mut self, side: &mut S) {
+        let left = self.left();
+        let distance = self.block.line_feed(self.position);
+        if distance >= left {
+            self.position = self.end;
+            return;
+        }
+        if distance == Block::STRETCH {
+            self.advance(Block::STRETCH);
+            return;
+        }
+        let line_feed = self.position.wrapping_add(distance);
+        if matches!(self.state, State::ChunkLine | State::TrailerLine) {
+            let is_last = matches!(self.state, State::TrailerLine) || self.number == 0;
+            self.state = if is_last { State::TrailerStart } else { State::ChunkData };
+            self.position = line_feed.wrapping_add(1);
+            return;
+        }
+        if matches!(self.state, State::RequestLine) {
+            if !is_version(self.block.before(line_feed)) {
+                self.lose(Loss::NotHttp, side);
+                return;
+            }
+            side.requested(self.index);
+            (self.index, self.number, self.flags) = (0, 0, 0);
+        }
+        self.line_start(distance, side);
+    }
+
+    /// A header line begins behind the line feed that is `distance` from here: most say by their first word that they
+    /// do not matter.
+    #[inline(always)]
+    fn line_start<S: Side>(&mut self, distance: u64, side: &mut S) {
+        let place = self.block.at(self.position).behind(distance);
+        let (word, second) = (place.word(0), place.word(8));
+        self.advance(distance.wrapping_add(1));
+        let left = self.left();
+        if left < 8 {
+            self.state = State::LineStart;
+            return;
+        }
+        let first = (word & 0xff) as u8;
+        if word & 0xffff == 0x0a0d {
+            self.advance(2);
+            self.headers_ended(side);
+            return;
+        }
+        if first <= b' ' {
+            self.state = State::LineStart;
+            return;
+        }
+        self.state = State::Line;
+        if word | SMALL_BUT_LAST == CONTENT {
+            if left >= 16 && second | (SMALL >> 16) == LENGTH | second & (0xff << 56) {
+                self.length_begins(15, side);
+            } else {
+                self.name_begins(8, 0);
+            }
+        } else if word | SMALL == TRANSFER {
+            self.name_begins(8, flag::NAME_IS_ENCODING);
+        }
+    }
+
+    /// So many bytes of a name that can matter have been read.
+    #[inline(always)]
+    pub(super) fn name_begins(&mut self, bytes: u64, flag: u64) {
+        self.advance(bytes);
+        self.state = State::Name;
+        self.index = bytes;
+        self.flags = self.flags & !flag::NAME_IS_ENCODING | flag;
+    }
+
+    /// The value of a Content-Length begins after so many bytes.
+    #[inline(always)]
+    pub(super) fn length_begins<S: Side>(&mut self, bytes: u64, side: &mut S) {
+        if self.flags & flag::LENGTH != 0 {
+            self.lose(Loss::ContentLength, side);
+            return;
+        }
+        self.advance(bytes);
+        (self.state, self.index, self.number) = (State::Length, 0, 0);
+    }
+
+    /// The headers have ended: what follows is a body or the next message.
+    #[inline(always)]
+    pub(super) fn headers_ended<S: Side>(&mut self, side: &mut S) {
+        let (flags, length) = (self.flags, self.number);
+        (self.index, self.flags, self.number) = (0, 0, 0);
+        match side.framing(flags) {
+            Framing::None => {
+                self.state = State::Start;
+                if flags & flag::INTERIM == 0 {
+                    side.ended();
+                }
+            }
+            Framing::Tunnel => {
+                self.state = State::Tunnel;
+                side.ended();
+            }
+            Framing::Lost(loss) => self.lose(loss, side),
+            Framing::ByHeaders => match (flags & flag::LENGTH != 0, flags & flag::CHUNKED != 0) {
+                (true, true) => self.lose(Loss::TwoLengths, side),
+                (false, true) => self.state = State::ChunkSize,
+                (true, false) if length > 0 => {
+                    self.number = length;
+                    self.state = State::Body;
+                }
+                (false, false) if S::RESPONSES => self.state = State::UntilClose,
+                (true | false, false) => {
+                    self.state = State::Start;
+                    side.ended();
+                }
+            },
+        }
+    }
+}
+
+/// Whether a request line ends with these bytes and a line feed.
+#[inline(always)]
+const fn is_version(word: u64) -> bool {
+    (word & !MINOR == VERSION && (word >> 56) & 0x0f <= 9)
+        || (word & !MINOR_AND_RETURN == VERSION_AND_RETURN && (word >> 48) & 0x0f <= 9)
+}

@@ -1,0 +1,194 @@
+//! What is spoken on a service port, and what is counted of it.
+
+use crate::{flow::Direction, words::words};
+
+words! {
+    /// What a `[[service]]` says is spoken on its ports.
+    Protocol {
+        Raw = 0, "raw", "packets and bytes alone are counted";
+        Http1 = 1, "http1", "HTTP/1.0 and HTTP/1.1 in the clear (RFC 9112)";
+    }
+}
+
+words! {
+    /// The method of an HTTP request (RFC 9110 section 9.3, RFC 5789); the label `method`.
+    Method {
+        Get = 0, "GET", "asks for a representation";
+        Head = 1, "HEAD", "asks for the headers of one";
+        Post = 2, "POST", "hands something over";
+        Put = 3, "PUT", "puts a representation in place";
+        Delete = 4, "DELETE", "removes one";
+        Connect = 5, "CONNECT", "asks for a tunnel";
+        Options = 6, "OPTIONS", "asks what can be asked";
+        Trace = 7, "TRACE", "asks for an echo";
+        Patch = 8, "PATCH", "changes a part";
+        Other = 9, "_OTHER", "any other method";
+    }
+}
+
+words! {
+    /// Why bytes of a service were not followed; the label `reason`.
+    Loss {
+        Preexisting = 0, "preexisting", "the connection is older than the filter, or forgotten";
+        Gap = 1, "gap", "bytes are missing inside of a header";
+        Unseen = 2, "unseen", "the server has accepted bytes that never came by";
+        SynData = 3, "syn_data", "data came with the first segment of the connection (TCP Fast Open)";
+        NotHttp = 4, "not_http", "no message of HTTP/1.x begins where one has to";
+        Status = 5, "status", "a response without a status code";
+        Header = 6, "header", "a header that servers read in different ways";
+        Folded = 7, "folded", "a header that is folded over lines";
+        ContentLength = 8, "content_length", "a Content-Length that is no number, or one of several";
+        TransferEncoding = 9, "transfer_encoding", "a Transfer-Encoding other than chunked";
+        TwoLengths = 10, "two_lengths", "both Content-Length and Transfer-Encoding";
+        Chunk = 11, "chunk", "a chunk without a size, or of another size than it says";
+        Pipeline = 12, "pipeline", "too many requests wait for a response to tell which have a body";
+        Unpaired = 13, "unpaired", "a response whose request was lost";
+        Busy = 14, "busy", "another processor was at the same connection for too long";
+        Internal = 15, "internal", "bytes of a packet could not be read: a defect of foobar";
+    }
+}
+
+/// Classes of status codes, from 1xx to 5xx.
+pub const STATUS_CLASSES: usize = 5;
+
+/// The words for them in metrics and JSON.
+pub const STATUS_CLASS_LABELS: [&str; STATUS_CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// Upper bounds of the buckets of durations, in microseconds; one more bucket is for all that is longer.
+pub const DURATION_BOUNDS_US: [u64; DURATION_BUCKETS - 1] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 5_000_000, 10_000_000, 30_000_000, 60_000_000,
+];
+/// How many buckets of durations there are.
+pub const DURATION_BUCKETS: usize = 20;
+
+/// A point in time or a span, in units of 1,024 ns; wraps after 73 minutes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Ticks(pub u32);
+
+impl Ticks {
+    /// Nanoseconds of one.
+    pub const NANOSECONDS: u64 = 1 << SHIFT;
+
+    /// From nanoseconds of a clock.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "it wraps")]
+    pub const fn from_nanoseconds(nanoseconds: u64) -> Self {
+        Self((nanoseconds >> SHIFT) as u32)
+    }
+
+    /// The time from `start` to this one.
+    #[inline(always)]
+    #[must_use]
+    pub const fn since(self, start: Self) -> Self {
+        Self(self.0.wrapping_sub(start.0))
+    }
+}
+
+const SHIFT: u32 = 10;
+
+/// Durations by length.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Histogram {
+    /// How many fell between the bound before and the one of this number in [`DURATION_BOUNDS_US`].
+    pub buckets: [u64; DURATION_BUCKETS],
+    /// All of them together, in [`Ticks`].
+    pub sum: u64,
+}
+
+impl Histogram {
+    /// Adds one.
+    #[inline(always)]
+    pub fn observe(&mut self, duration: Ticks) {
+        let mut bucket = 0;
+        for bound in DURATION_BOUNDS_US {
+            if u64::from(duration.0).wrapping_mul(Ticks::NANOSECONDS) <= bound.wrapping_mul(1_000) {
+                break;
+            }
+            bucket = bucket_after(bucket);
+        }
+        if let Some(count) = self.buckets.get_mut(bucket) {
+            *count = count.wrapping_add(1);
+        }
+        self.sum = self.sum.wrapping_add(u64::from(duration.0));
+    }
+}
+
+#[inline(always)]
+const fn bucket_after(bucket: usize) -> usize {
+    bucket.wrapping_add(1)
+}
+
+/// What went over a service port, in bytes of whole frames as [`crate::counters::Counter`] has them; both together are
+/// all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct ServiceBytes {
+    /// Nothing in them went uncounted.
+    pub framed: u64,
+    /// Payload that was not followed.
+    pub lost: u64,
+}
+
+/// What is counted of a service port that speaks HTTP/1.x.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct HttpCounters {
+    /// Connections whose handshake was seen and whose client has sent something.
+    pub connections: u64,
+    /// Requests by [`Method`].
+    pub requests: [u64; Method::COUNT as usize],
+    /// Responses by class of their status, interim ones included.
+    pub responses: [u64; STATUS_CLASSES],
+    /// Responses whose request came while more than [`crate::connection::TIMED`] others waited, so that nothing is
+    /// known of how long it took.
+    pub untimed: u64,
+    /// How often following a connection was given up in each [`Direction`], by [`Loss`]; segments for
+    /// [`Loss::SynData`] and [`Loss::Busy`].
+    pub lost: [[u64; Loss::COUNT as usize]; 2],
+    /// From the first byte of a request to the first one of its response.
+    pub first_byte: Histogram,
+    /// From the first byte of a request to the last one of its response.
+    pub last_byte: Histogram,
+}
+
+impl HttpCounters {
+    /// Adds another processor's, or another port's.
+    pub fn add(&mut self, other: &Self) {
+        let Self { connections, requests, responses, untimed, lost, first_byte, last_byte } = other;
+        add(&mut self.connections, *connections);
+        add_all(&mut self.requests, requests);
+        add_all(&mut self.responses, responses);
+        add(&mut self.untimed, *untimed);
+        for (sum, lost) in self.lost.iter_mut().zip(lost) {
+            add_all(sum, lost);
+        }
+        for (sum, Histogram { buckets, sum: total }) in
+            [(&mut self.first_byte, first_byte), (&mut self.last_byte, last_byte)]
+        {
+            add_all(&mut sum.buckets, buckets);
+            add(&mut sum.sum, *total);
+        }
+    }
+
+    /// Following one direction of a connection was given up.
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "there is one for each direction and reason")]
+    pub fn lose(&mut self, direction: Direction, loss: Loss) {
+        let count = &mut self.lost[direction as usize][loss as usize];
+        *count = count.wrapping_add(1);
+    }
+}
+
+/// Counters wrap after centuries.
+fn add(sum: &mut u64, more: u64) {
+    *sum = sum.wrapping_add(more);
+}
+
+fn add_all(sums: &mut [u64], more: &[u64]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        add(sum, *more);
+    }
+}
