@@ -13,6 +13,7 @@ use std::{
 use foobar_common::{
     flow::{Direction, protocol},
     maps,
+    service::Protocol,
     verdict::Verdict,
 };
 use foobar_daemon::{
@@ -21,7 +22,7 @@ use foobar_daemon::{
         compile::compile,
         model::{
             AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy,
-            IcmpCondition, PortProtocol, Rule, Ruleset, ServicePort,
+            IcmpCondition, PortProtocol, Rule, Ruleset, Service, ServicePort,
         },
     },
     slots::Slots,
@@ -35,8 +36,17 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 5] =
-    [maps::RULE_COUNTERS, maps::MORE_RULE_COUNTERS, maps::VERDICT_COUNTERS, maps::PORT_COUNTERS, "HEADERS"];
+const PER_CPU: [&str; 9] = [
+    maps::RULE_COUNTERS,
+    maps::MORE_RULE_COUNTERS,
+    maps::VERDICT_COUNTERS,
+    maps::PORT_COUNTERS,
+    maps::HTTP_COUNTERS,
+    maps::SERVICE_BYTES,
+    "HEADERS",
+    "PASSAGES",
+    "HTTP1_READINGS",
+];
 
 /// Of the rulesets that are generated.
 const SEED: u64 = 7;
@@ -46,6 +56,8 @@ const SEED: u64 = 7;
 struct Cost {
     verified_instructions_in: u64,
     verified_instructions_out: u64,
+    /// Of the program for a service that has most.
+    verified_instructions_service: u64,
     map_bytes: u64,
     per_cpu_map_bytes: u64,
 }
@@ -56,6 +68,7 @@ fn the_program_costs_what_is_recorded() {
         ("nothing-used", cost(&Ruleset::default())),
         ("everything-used", cost(&everything())),
         ("most-rules", cost(&most_rules())),
+        ("services", cost(&services())),
         // Every field, sets on both sides and both directions, in the tiers beyond.
         ("tier-of-words", cost(&mixed::ruleset(2_000, SEED))),
         ("tier-of-blocks", cost(&mixed::ruleset(17_000, SEED))),
@@ -85,6 +98,11 @@ fn the_program_costs_what_is_recorded() {
                 cost.verified_instructions_out,
                 instructions("verified_instructions_out"),
             ),
+            (
+                "verified instructions of a service",
+                cost.verified_instructions_service,
+                instructions("verified_instructions_service"),
+            ),
             ("bytes of maps", cost.map_bytes, limit("map_bytes")),
             ("bytes of per-CPU maps", cost.per_cpu_map_bytes, per_cpu),
         ] {
@@ -108,6 +126,9 @@ fn cost(ruleset: &Ruleset) -> Cost {
         let program = programs.iter().find(|program| program.program == name).unwrap();
         program.verified_instructions.unwrap().into()
     };
+    let of_services =
+        programs.iter().filter(|program| ![maps::INGRESS, maps::EGRESS].contains(&program.program.as_str()));
+    let of_services = of_services.map(|program| program.verified_instructions.unwrap());
     let memory = runs.map_memory().unwrap();
     let (per_cpu, shared): (Vec<_>, Vec<_>) =
         memory.into_iter().partition(|(name, _)| PER_CPU.contains(&name.as_str()));
@@ -115,9 +136,19 @@ fn cost(ruleset: &Ruleset) -> Cost {
     Cost {
         verified_instructions_in: verified(maps::INGRESS),
         verified_instructions_out: verified(maps::EGRESS),
+        verified_instructions_service: of_services.max().unwrap_or(0).into(),
         map_bytes: sum(shared),
         per_cpu_map_bytes: sum(per_cpu),
     }
+}
+
+/// A service of each protocol.
+fn services() -> Ruleset {
+    let services = Protocol::ALL.iter().zip(80..).map(|(protocol, port)| {
+        let ports = vec![ServicePort { protocol: PortProtocol::Tcp, port }];
+        Service { protocol: *protocol, ..Service::raw(protocol.label(), ports) }
+    });
+    Ruleset { services: services.collect(), ..Ruleset::default() }
 }
 
 /// Asks for every field, so that no part of the program is left out.
@@ -183,11 +214,18 @@ fn written(found: &BTreeMap<&str, Cost>) -> String {
     );
     writeln!(text, "kernel = \"{}\"\nprocessors = {}", kernel(), processors()).unwrap();
     for (name, cost) in found {
-        let Cost { verified_instructions_in, verified_instructions_out, map_bytes, per_cpu_map_bytes } = cost;
+        let Cost {
+            verified_instructions_in,
+            verified_instructions_out,
+            verified_instructions_service,
+            map_bytes,
+            per_cpu_map_bytes,
+        } = cost;
         writeln!(
             text,
             "\n[{name}]\nverified_instructions_in = {verified_instructions_in}\n\
-             verified_instructions_out = {verified_instructions_out}\nmap_bytes = {map_bytes}\n\
+             verified_instructions_out = {verified_instructions_out}\n\
+             verified_instructions_service = {verified_instructions_service}\nmap_bytes = {map_bytes}\n\
              per_cpu_map_bytes = {per_cpu_map_bytes}"
         )
         .unwrap();

@@ -6,24 +6,30 @@ use std::{fmt::Write as _, mem::offset_of};
 use foobar_common::{
     LAYOUT_VERSION,
     classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, Tier, UNITS, WordRules},
+    connection::{CONNECTIONS_MAX, Connection, ConnectionKey, Cursor, Inbound, Outbound, PAIRED, TIMED},
     counters::{
         Counter, INTERFACE_SLOTS, MORE_RULE_SLOTS, OTHER_INTERFACE, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS,
         SERVICE_SLOTS, Transport, VERDICT_ENTRIES, port_slot, verdict_slot,
     },
     fields::{AddressField, Root, Stride, Table, TableField},
     flow::Direction,
+    http1::State,
     maps,
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
+    service::{DURATION_BOUNDS_US, HttpCounters, Loss, Method, Protocol, ServiceBytes, Ticks},
     sets::Line,
     verdict::{Reason, Verdict},
 };
 
-/// Everything that outlives a ruleset, as version 3 has it.
-const VERSION_3: &str = "\
+/// Everything that outlives a ruleset, as version 4 has it.
+const VERSION_4: &str = "\
 map RULE_COUNTERS
 map MORE_RULE_COUNTERS
 map VERDICT_COUNTERS
 map PORT_COUNTERS
+map HTTP_COUNTERS
+map SERVICE_BYTES
+map CONNECTIONS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
 entries: 1428 verdicts, 2380 ports
@@ -58,6 +64,40 @@ port 66 sctp
 port 67 icmp
 port 68 icmpv6
 port 69 other
+protocol 0 raw
+protocol 1 http1
+method 0 GET
+method 1 HEAD
+method 2 POST
+method 3 PUT
+method 4 DELETE
+method 5 CONNECT
+method 6 OPTIONS
+method 7 TRACE
+method 8 PATCH
+method 9 _OTHER
+loss 0 preexisting
+loss 1 gap
+loss 2 unseen
+loss 3 syn_data
+loss 4 not_http
+loss 5 status
+loss 6 header
+loss 7 folded
+loss 8 content_length
+loss 9 transfer_encoding
+loss 10 two_lengths
+loss 11 chunk
+loss 12 pipeline
+loss 13 unpaired
+loss 14 busy
+loss 15 internal
+durations up to [50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000, 60000000] us, in units of 1024 ns
+HTTP counters 728 bytes: connections at 0, requests at 8, responses at 88, untimed at 128, lost at 136, first byte at 392, last byte at 560
+bytes of a service 16: framed at 0, lost at 8
+connection key 40 bytes: local at 0, remote at 16, ports at 32 and 34, family at 36
+65536 connections of 184 bytes, 64 requests paired, 16 timed: inbound at 8, its asked at 24, bodiless at 32, started at 48, rounds at 112; outbound at 136, its answered at 24, unseen at 44
+cursor 16 bytes: next at 0, state at 4, index at 5, flags at 6, number at 8; state 19 is lost
 interface 2, out, drop, malformed ip_length: entry 245
 interface 2, out, port 5: entry 355
 ";
@@ -65,9 +105,9 @@ interface 2, out, port 5: entry 355
 #[test]
 fn what_outlives_a_ruleset_changes_only_with_the_layout_version() {
     let found = surviving();
-    assert_eq!(LAYOUT_VERSION, 3, "write down what version {LAYOUT_VERSION} has:\n{found}");
+    assert_eq!(LAYOUT_VERSION, 4, "write down what version {LAYOUT_VERSION} has:\n{found}");
     assert_eq!(
-        found, VERSION_3,
+        found, VERSION_4,
         "daemons of either layout would read the other's counters wrongly: raise LAYOUT_VERSION and write the new \
          layout down here"
     );
@@ -98,6 +138,66 @@ fn surviving() -> String {
     for transport in Transport::ALL {
         line(format!("port {} {}", transport.other_port(), transport.label()));
     }
+    for protocol in Protocol::ALL {
+        line(format!("protocol {} {}", protocol.number(), protocol.label()));
+    }
+    for method in Method::ALL {
+        line(format!("method {} {}", method.number(), method.label()));
+    }
+    for loss in Loss::ALL {
+        line(format!("loss {} {}", loss.number(), loss.label()));
+    }
+    line(format!("durations up to {DURATION_BOUNDS_US:?} us, in units of {} ns", Ticks::NANOSECONDS));
+    line(format!(
+        "HTTP counters {} bytes: connections at {}, requests at {}, responses at {}, untimed at {}, lost at {}, first \
+         byte at {}, last byte at {}",
+        size_of::<HttpCounters>(),
+        offset_of!(HttpCounters, connections),
+        offset_of!(HttpCounters, requests),
+        offset_of!(HttpCounters, responses),
+        offset_of!(HttpCounters, untimed),
+        offset_of!(HttpCounters, lost),
+        offset_of!(HttpCounters, first_byte),
+        offset_of!(HttpCounters, last_byte),
+    ));
+    line(format!(
+        "bytes of a service {}: framed at {}, lost at {}",
+        size_of::<ServiceBytes>(),
+        offset_of!(ServiceBytes, framed),
+        offset_of!(ServiceBytes, lost)
+    ));
+    line(format!(
+        "connection key {} bytes: local at {}, remote at {}, ports at {} and {}, family at {}",
+        size_of::<ConnectionKey>(),
+        offset_of!(ConnectionKey, local),
+        offset_of!(ConnectionKey, remote),
+        offset_of!(ConnectionKey, local_port),
+        offset_of!(ConnectionKey, remote_port),
+        offset_of!(ConnectionKey, family),
+    ));
+    line(format!(
+        "{CONNECTIONS_MAX} connections of {} bytes, {PAIRED} requests paired, {TIMED} timed: inbound at {}, its asked at {}, \
+         bodiless at {}, started at {}, rounds at {}; outbound at {}, its answered at {}, unseen at {}",
+        size_of::<Connection>(),
+        offset_of!(Connection, inbound),
+        offset_of!(Inbound, asked),
+        offset_of!(Inbound, bodiless),
+        offset_of!(Inbound, started),
+        offset_of!(Inbound, rounds),
+        offset_of!(Connection, outbound),
+        offset_of!(Outbound, answered),
+        offset_of!(Outbound, unseen),
+    ));
+    line(format!(
+        "cursor {} bytes: next at {}, state at {}, index at {}, flags at {}, number at {}; state {} is lost",
+        size_of::<Cursor>(),
+        offset_of!(Cursor, next),
+        offset_of!(Cursor, state),
+        offset_of!(Cursor, index),
+        offset_of!(Cursor, flags),
+        offset_of!(Cursor, number),
+        State::Lost as u8
+    ));
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
     line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
     line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
@@ -108,7 +208,7 @@ fn surviving() -> String {
 #[test]
 fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Counter>(), align_of::<Counter>()), (8 + 8, 8));
-    assert_eq!((size_of::<ClassHead>(), align_of::<ClassHead>()), (32 + 4 + 3 + 25, 64));
+    assert_eq!((size_of::<ClassHead>(), align_of::<ClassHead>()), (32 + 4 + 3 + 3 + 22, 64));
     assert_eq!((size_of::<ClassWords>(), align_of::<ClassWords>()), (64 + UNITS * 8, 64));
     assert_eq!((size_of::<ClassBlocks>(), align_of::<ClassBlocks>()), (64 + UNITS * 4, 64));
     assert_eq!((size_of::<Block>(), align_of::<Block>()), (64, 64));
@@ -122,6 +222,14 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * 16, 4));
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
     assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (19 * 4, 4));
+    // All words of 64 bits.
+    assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (1 + 10 + 5 + 1 + 32 + 42), 8));
+    assert_eq!((size_of::<ServiceBytes>(), align_of::<ServiceBytes>()), (8 + 8, 8));
+    assert_eq!((size_of::<ConnectionKey>(), align_of::<ConnectionKey>()), (16 + 16 + 4 + 4, 8));
+    assert_eq!((size_of::<Cursor>(), align_of::<Cursor>()), (4 + 4 + 8, 8));
+    assert_eq!((size_of::<Inbound>(), align_of::<Inbound>()), (8 + 16 + 8 + 16 + 64 + 16, 8));
+    assert_eq!((size_of::<Outbound>(), align_of::<Outbound>()), (8 + 16 + 6 * 4, 8));
+    assert_eq!((size_of::<Connection>(), align_of::<Connection>()), (8 + 128 + 48, 8));
     assert_eq!((size_of::<DecisionRecord>(), align_of::<DecisionRecord>()), (4 * 4, 4));
 }
 
@@ -130,6 +238,7 @@ fn fields_are_where_the_programs_look_for_them() {
     assert_eq!(offset_of!(ClassHead, units), 0);
     assert_eq!(offset_of!(ClassHead, failsafe), 32);
     assert_eq!(offset_of!(ClassHead, service), 36);
+    assert_eq!(offset_of!(ClassHead, protocol), 39);
     assert_eq!(offset_of!(InterfaceRecord, index), 0);
     assert_eq!(offset_of!(InterfaceRecord, slot), 4);
     assert_eq!(offset_of!(InterfaceRecord, classes), 8);

@@ -1,11 +1,12 @@
 //! From the fields of a packet to the rule that it meets.
 
 use foobar_common::{
-    classes::{ClassHead, FAILSAFE_PEER, NO_PORTS_CLASS, NO_SERVICE},
+    classes::{FAILSAFE_PEER, NO_PORTS_CLASS, NO_SERVICE},
     counters::Transport,
     fields::{AddressField, TableField},
     flow::{Direction, Flow},
     rule::{RankedRule, uses},
+    service::Protocol,
 };
 
 use crate::{
@@ -150,30 +151,51 @@ impl Ports {
         Some(Self { destination: Class::of(number)?, source })
     }
 
-    /// What there is to know of this server's port.
+    /// The class of this server's port.
     #[inline(always)]
-    fn local(&self) -> &'static ClassHead {
-        self.source.unwrap_or(self.destination).head()
+    fn local(&self) -> Class {
+        self.source.unwrap_or(self.destination)
     }
 
     /// Whether this server's port is a failsafe port of the packet's protocol.
     #[inline(always)]
     pub(crate) fn is_failsafe(&self, flow: &Flow) -> bool {
-        flow.has_ports() && self.local().failsafe & (1u32 << Transport::of(flow) as u32) != 0
+        flow.has_ports() && self.local().head().failsafe & (1u32 << Transport::of(flow) as u32) != 0
     }
 
-    /// Where the packet is counted: at its service's port or at "other" of its protocol.
+    /// The service that this server's port belongs to.
     #[inline(always)]
-    pub(crate) fn service_slot(&self, flow: &Flow) -> u32 {
+    pub(crate) fn service(&self, flow: &Flow) -> Service {
         let transport = Transport::of(flow);
-        let [tcp, udp, sctp] = self.local().service;
-        let service = match transport {
-            Transport::Tcp => tcp,
-            Transport::Udp => udp,
-            Transport::Sctp => sctp,
-            Transport::Icmp | Transport::Icmpv6 | Transport::Other => NO_SERVICE,
+        let head = self.local().head();
+        let ([tcp, udp, sctp], [of_tcp, of_udp, of_sctp]) = (head.service, head.protocol);
+        let (service, protocol) = match transport {
+            Transport::Tcp => (tcp, of_tcp),
+            Transport::Udp => (udp, of_udp),
+            Transport::Sctp => (sctp, of_sctp),
+            Transport::Icmp | Transport::Icmpv6 | Transport::Other => return Service::none(transport),
         };
-        if service == NO_SERVICE { transport.other_port() } else { u32::from(service) }
+        if service == NO_SERVICE {
+            Service::none(transport)
+        } else {
+            Service { port: u32::from(service), protocol: u32::from(protocol) }
+        }
+    }
+}
+
+/// The service of a packet.
+pub(crate) struct Service {
+    /// Where the packet is counted: at its service's port or at "other" of its protocol.
+    pub(crate) port: u32,
+    /// What is spoken there: [`Protocol`] as a number.
+    pub(crate) protocol: u32,
+}
+
+impl Service {
+    /// Of a packet that belongs to none.
+    #[inline(always)]
+    pub(crate) const fn none(transport: Transport) -> Self {
+        Self { port: transport.other_port(), protocol: Protocol::Raw.number() }
     }
 }
 

@@ -6,10 +6,12 @@ use aya_ebpf::{
 };
 use foobar_common::{
     counters::{
-        Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, VERDICT_ENTRIES, port_slot, verdict_slot,
+        Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, SERVICE_SLOTS, VERDICT_ENTRIES, port_slot,
+        verdict_slot,
     },
     flow::Direction,
-    rule::DecisionRecord,
+    rule::{DecisionRecord, uses},
+    service::{Protocol, ServiceBytes},
     verdict::Verdict,
 };
 
@@ -24,17 +26,21 @@ static VERDICT_COUNTERS: PerCpuArray<Counter, { VERDICT_ENTRIES as usize }> = Pe
 #[btf_map]
 static PORT_COUNTERS: PerCpuArray<Counter, { PORT_ENTRIES as usize }> = PerCpuArray::new();
 #[btf_map]
+static SERVICE_BYTES: PerCpuArray<ServiceBytes, { SERVICE_SLOTS as usize }> = PerCpuArray::new();
+#[btf_map]
 static DECISION: Array<DecisionRecord, 1> = Array::new();
 
-/// Records rule, reason, port and interface of a packet, and gives back its verdict.
+/// Records rule, reason, port and interface of a packet, and gives back its verdict. `lost` bytes of its payload were
+/// for the program of its service, which did not follow them.
 #[inline(always)]
 pub(crate) fn decision(
     decision: &Decision,
     interface: &Interface,
     direction: Direction,
     size: Size,
+    lost: u64,
 ) -> Verdict {
-    let Decision { verdict, reason, rule, port } = *decision;
+    let Decision { verdict, reason, rule, port, protocol } = *decision;
     // `NO_RULE` lies beyond the end of both maps, so it counts nothing.
     add(RULE_COUNTERS.get_ptr_mut(rule), size);
     if settings::more_rule_slots() {
@@ -42,6 +48,15 @@ pub(crate) fn decision(
     }
     add(VERDICT_COUNTERS.get_ptr_mut(verdict_slot(interface.slot, direction, verdict, reason)), size);
     add(PORT_COUNTERS.get_ptr_mut(port_slot(interface.slot, direction, port)), size);
+    if settings::uses(uses::SERVICES)
+        && protocol != Protocol::Raw.number()
+        && let Some(bytes) = SERVICE_BYTES.get_ptr_mut(port)
+    {
+        // SAFETY: as in `add`.
+        let bytes = unsafe { &mut *bytes };
+        bytes.framed = bytes.framed.wrapping_add(size.bytes.wrapping_sub(lost));
+        bytes.lost = bytes.lost.wrapping_add(lost);
+    }
     if settings::trace()
         && let Some(place) = DECISION.get_ptr_mut(0)
     {

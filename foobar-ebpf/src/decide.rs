@@ -8,7 +8,7 @@ use foobar_common::{
 };
 
 use crate::{
-    classify::{self, Peer, Ports},
+    classify::{self, Peer, Ports, Service},
     infrastructure,
     interface::Interface,
     settings,
@@ -16,6 +16,7 @@ use crate::{
 
 /// What becomes of a packet, why, and where it is counted.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Decision {
     pub(crate) verdict: Verdict,
     pub(crate) reason: Reason,
@@ -23,6 +24,8 @@ pub(crate) struct Decision {
     pub(crate) rule: u32,
     /// Counter slot of the port.
     pub(crate) port: u32,
+    /// [`foobar_common::service::Protocol`] of its service, as a number.
+    pub(crate) protocol: u32,
 }
 
 impl Decision {
@@ -32,8 +35,8 @@ impl Decision {
         let Some(ports) = Ports::of(flow, direction) else {
             return Self::without_flow(Reason::Internal, direction);
         };
-        let port = ports.service_slot(flow);
-        let decided = |verdict, reason| Self { verdict, reason, rule: NO_RULE, port };
+        let Service { port, protocol } = ports.service(flow);
+        let decided = |verdict, reason| Self { verdict, reason, rule: NO_RULE, port, protocol };
 
         if settings::infrastructure() && infrastructure::accepts(flow, direction) {
             return decided(Verdict::Accept, Reason::Infrastructure);
@@ -56,6 +59,7 @@ impl Decision {
                 reason: Reason::Rule,
                 rule: rule.slot(),
                 port,
+                protocol,
             },
             Err(classify::Unreadable) => decided(settings::malformed(), Reason::Internal),
         }
@@ -71,6 +75,7 @@ impl Decision {
         } else {
             (settings::policy(direction), reason)
         };
-        Self { verdict, reason, rule: NO_RULE, port: Transport::Other.other_port() }
+        let Service { port, protocol } = Service::none(Transport::Other);
+        Self { verdict, reason, rule: NO_RULE, port, protocol }
     }
 }

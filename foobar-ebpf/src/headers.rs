@@ -1,11 +1,6 @@
 //! The headers of the present packet.
 
-use foobar_common::{
-    flow::{Direction, Flow},
-    frame::Frame,
-    parse,
-    verdict::Reason,
-};
+use foobar_common::{flow::Direction, frame::Frame, parse, verdict::Reason};
 
 use crate::scratch;
 
@@ -14,11 +9,12 @@ pub(crate) struct Headers {
     /// What it counts for.
     pub(crate) size: Size,
     /// Its headers, or why they cannot be read.
-    pub(crate) flow: Result<&'static Flow, Reason>,
+    pub(crate) parsed: Result<&'static parse::Headers, Reason>,
 }
 
 /// What a packet counts for, on the wire.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Size {
     /// Packets.
     pub(crate) packets: u64,
@@ -30,11 +26,11 @@ impl Headers {
     /// From what [`read`] said.
     #[inline(always)]
     pub(crate) fn new(direction: Direction, size: Size, read: u32) -> Self {
-        let flow = match Reason::from_number(read) {
+        let parsed = match Reason::from_number(read) {
             Some(reason) => Err(reason),
-            None => scratch::headers(direction).map(|headers| &headers.flow).ok_or(Reason::Internal),
+            None => scratch::headers(direction).map(|headers| &*headers).ok_or(Reason::Internal),
         };
-        Self { size, flow }
+        Self { size, parsed }
     }
 }
 

@@ -12,6 +12,7 @@ static INTERFACES: Array<Interfaces, 1> = Array::new();
 
 /// What is known of an interface.
 #[derive(Clone, Copy)]
+#[repr(C)]
 pub(crate) struct Interface {
     /// Where its packets are counted.
     pub(crate) slot: u32,

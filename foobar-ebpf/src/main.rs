@@ -17,6 +17,7 @@ mod maps;
 mod received;
 mod scratch;
 mod sent;
+mod services;
 mod sets;
 mod settings;
 mod tables;
@@ -31,7 +32,7 @@ use aya_ebpf::{
 };
 use foobar_common::{flow::Direction, verdict::Verdict};
 
-use crate::{decide::Decision, headers::Headers, interface::Interface};
+use crate::{decide::Decision, headers::Headers, interface::Interface, services::Passage};
 
 /// Judges every packet that arrives on a network card, before the kernel spends anything on it.
 #[xdp(frags)]
@@ -39,10 +40,10 @@ use crate::{decide::Decision, headers::Headers, interface::Interface};
 #[expect(clippy::cast_possible_truncation, reason = "the kernel has the index as 32 bits")]
 fn ingress(context: XdpContext) -> u32 {
     let interface = interface::of(context.ingress_ifindex() as u32);
-    match judge(&received::headers(&context), &interface, Direction::In) {
-        Verdict::Accept => XDP_PASS,
-        Verdict::Drop => XDP_DROP,
-    }
+    let headers = received::headers(&context);
+    let decision = judge(&headers, &interface, Direction::In);
+    let lost = services::enter_in(&context, &headers, &decision, &interface);
+    xdp_action(count::decision(&decision, &interface, Direction::In, headers.size, lost))
 }
 
 /// Judges every packet that the kernel is about to give to a network card.
@@ -51,20 +52,51 @@ fn ingress(context: XdpContext) -> u32 {
 fn egress(context: TcContext) -> i32 {
     // SAFETY: the context is the one that the kernel gave.
     let interface = interface::of(unsafe { (*context.skb.skb).ifindex });
-    match judge(&sent::headers(&context), &interface, Direction::Out) {
-        // Other programs and filters follow.
-        Verdict::Accept => TC_ACT_UNSPEC,
-        Verdict::Drop => TC_ACT_SHOT,
+    let headers = sent::headers(&context);
+    let decision = judge(&headers, &interface, Direction::Out);
+    let lost = services::enter_out(&context, &headers, &decision, &interface);
+    tc_action(count::decision(&decision, &interface, Direction::Out, headers.size, lost))
+}
+
+/// Goes on with a packet that is accepted by `ingress` and may have requests of HTTP/1.x in it.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn http1_requests(context: XdpContext) -> u32 {
+    services::http1_requests(&context);
+    xdp_action(Passage::end(Direction::In))
+}
+
+/// Goes on with a packet that is accepted by `egress` and may have responses of HTTP/1.x in it.
+#[classifier]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn http1_responses(context: TcContext) -> i32 {
+    services::http1_responses(&context);
+    tc_action(Passage::end(Direction::Out))
+}
+
+#[inline(always)]
+fn judge(headers: &Headers, interface: &Interface, direction: Direction) -> Decision {
+    match headers.parsed {
+        Ok(parsed) => Decision::of(&parsed.flow, interface, direction),
+        Err(reason) => Decision::without_flow(reason, direction),
     }
 }
 
 #[inline(always)]
-fn judge(headers: &Headers, interface: &Interface, direction: Direction) -> Verdict {
-    let decision = match headers.flow {
-        Ok(flow) => Decision::of(flow, interface, direction),
-        Err(reason) => Decision::without_flow(reason, direction),
-    };
-    count::decision(&decision, interface, direction, headers.size)
+fn xdp_action(verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Accept => XDP_PASS,
+        Verdict::Drop => XDP_DROP,
+    }
+}
+
+#[inline(always)]
+fn tc_action(verdict: Verdict) -> i32 {
+    match verdict {
+        // Other programs and filters follow.
+        Verdict::Accept => TC_ACT_UNSPEC,
+        Verdict::Drop => TC_ACT_SHOT,
+    }
 }
 
 #[panic_handler]

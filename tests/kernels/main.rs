@@ -10,6 +10,7 @@ mod machine;
 mod many;
 mod report;
 mod rulesets;
+mod services;
 mod test_runs;
 
 use anyhow::Result;
@@ -40,6 +41,7 @@ fn run(report: &mut Report) -> Result<()> {
     for ruleset in rulesets::ALL {
         test_runs::run(report, ruleset);
     }
+    services::run(report);
     attached::run(report, "native", Mode::Native);
     attached::run(report, "generic", Mode::Generic);
     Ok(())

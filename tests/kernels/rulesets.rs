@@ -114,6 +114,20 @@ pub(crate) const THOUSANDS: Ruleset = Ruleset {
     judged_out: OUT,
 };
 
+/// A service of HTTP/1.x.
+pub(crate) const SERVICES: Ruleset = Ruleset {
+    name: "services",
+    text: r#"schema = 1
+[[service]]
+name = "www"
+port = ["tcp/80", "tcp/8080"]
+protocol = "http1"
+"#,
+    many: 0,
+    judged: &[],
+    judged_out: &[],
+};
+
 const EVERY_CONDITION: &str = r#"schema = 1
 [policy]
 in = "drop"

@@ -24,6 +24,7 @@ pub mod packets;
 pub mod random;
 pub mod refusal;
 pub mod rulesets;
+pub mod segments;
 pub mod sender;
 pub mod shapes;
 pub mod tap;

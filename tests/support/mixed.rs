@@ -60,7 +60,7 @@ pub fn ruleset(clauses: usize, seed: u64) -> Ruleset {
     ruleset.failsafe.ports = vec![ServicePort { protocol: PortProtocol::Tcp, port: 22 }];
     ruleset.failsafe.peers = vec![generator.prefix(&[30], &[126])];
     let port = ServicePort { protocol: PortProtocol::Udp, port: 53 };
-    ruleset.services = vec![Service { name: "names".to_owned(), ports: vec![port] }];
+    ruleset.services = vec![Service::raw("names", vec![port])];
     ruleset
 }
 

@@ -157,7 +157,7 @@ fn failsafe() -> impl Strategy<Value = Failsafe> {
 
 fn services() -> impl Strategy<Value = Vec<Service>> {
     btree_set(service_port(), 0..6).prop_map(|ports| {
-        let named = |(number, port)| Service { name: format!("s{number}"), ports: vec![port] };
+        let named = |(number, port)| Service::raw(&format!("s{number}"), vec![port]);
         ports.into_iter().enumerate().map(named).collect()
     })
 }

@@ -4,14 +4,17 @@ use std::{
     fs,
     net::{IpAddr, SocketAddr, TcpStream},
     process::{Child, Output, Stdio},
+    sync::atomic::{AtomicU64, Ordering},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 
-use crate::{namespace::Namespace, wait};
+use crate::{http, namespace::Namespace, wait};
 
+/// Where the web server tells of itself.
+pub const STATUS: u16 = 8099;
 /// What the web server answers.
 pub const PAGE: &str = "served\n";
 
@@ -19,12 +22,21 @@ pub const PAGE: &str = "served\n";
 #[derive(Debug)]
 pub struct WebServer {
     child: Child,
-    _folder: TempDir,
+    /// How often [`WebServer::requests`] was called.
+    asked: AtomicU64,
+    folder: TempDir,
 }
 
 impl WebServer {
     /// Starts one that answers [`PAGE`] to everything on these ports, IPv4 and IPv6.
     pub fn start(namespace: &Namespace, ports: &[u16]) -> Result<Self> {
+        let page = PAGE.escape_default();
+        Self::serving(namespace, ports, &format!("location / {{ return 200 \"{page}\"; }}"))
+    }
+
+    /// Starts one that does what these lines of `server` say on these ports. On port [`STATUS`] it tells how much it
+    /// has done.
+    pub fn serving(namespace: &Namespace, ports: &[u16], lines: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         let root = folder.path().display();
         let listen = ports.iter().fold(String::new(), |lines, port| {
@@ -36,13 +48,13 @@ impl WebServer {
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {root}/{name};\n"))
             .concat();
-        let page = PAGE.escape_default();
         // One process, so that it is gone with the one that is killed.
         let configuration = format!(
             "daemon off; master_process off; pid {root}/pid; error_log stderr;\n\
-             events {{ }}\n\
+             events {{ worker_connections 4096; }}\n\
              http {{ access_log off; {temporary}\n\
-             server {{ {listen} location / {{ return 200 \"{page}\"; }} }} }}\n"
+             server {{ {listen} root {root}; keepalive_requests 1000000; {lines} }}\n\
+             server {{ listen 127.0.0.1:{STATUS}; location / {{ stub_status; }} }} }}\n"
         );
         let path = folder.path().join("nginx.conf");
         fs::write(&path, configuration)?;
@@ -56,7 +68,7 @@ impl WebServer {
             .stderr(fs::File::create(&log)?)
             .spawn()
             .context("start nginx")?;
-        let mut server = Self { child, _folder: folder };
+        let mut server = Self { child, asked: AtomicU64::new(0), folder };
         wait::until("nginx listens", Duration::from_secs(10), || {
             if let Some(status) = server.child.try_wait()? {
                 bail!("nginx ended with {status}: {}", fs::read_to_string(&log)?);
@@ -72,6 +84,20 @@ impl WebServer {
             })
         })?;
         Ok(server)
+    }
+
+    /// Puts a file of this many bytes where it is served from.
+    pub fn put_file(&self, name: &str, bytes: usize) -> Result<()> {
+        fs::write(self.folder.path().join(name), "x".repeat(bytes)).with_context(|| format!("write {name}"))
+    }
+
+    /// How many requests it has answered or refused, but for those that asked this.
+    pub fn requests(&self, namespace: &Namespace) -> Result<u64> {
+        let answer = http::get(namespace, SocketAddr::from(([127, 0, 0, 1], STATUS)), "/")?;
+        let line = answer.body.lines().nth(2).context("three lines of stub_status")?;
+        let requests: u64 = line.split_whitespace().nth(2).context("the third number")?.parse()?;
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(requests - asked)
     }
 }
 

@@ -14,7 +14,7 @@ use foobar_common::{
 
 use super::handle::Handle;
 use crate::{
-    dataplane::counters::{Counters, Port},
+    dataplane::counters::{Counters, Port, ServiceCounters},
     env::Env,
     rates::per_second,
     rules::model::{Ruleset, ServicePort},
@@ -88,6 +88,8 @@ struct Passed {
     traffic: BTreeMap<Direction, Traffic>,
     verdicts: BTreeMap<Verdict, BTreeMap<Reason, f64>>,
     services: BTreeMap<ServicePort, f64>,
+    /// Of services that have requests.
+    requests: BTreeMap<ServicePort, f64>,
     rules: BTreeMap<String, f64>,
 }
 
@@ -112,6 +114,10 @@ impl Passed {
                 *passed.services.entry(*port).or_default() += grown(before.ports.get(key), counter).0;
             }
         }
+        for (port, service) in &after.services {
+            let before = before.services.get(port).map_or(0, ServiceCounters::requests);
+            passed.requests.insert(*port, per_second(before, service.requests(), seconds));
+        }
         for (id, counter) in &after.rules {
             let (packets, _) = grown(before.rules.get(id), counter);
             if packets > 0.0 {
@@ -128,7 +134,7 @@ impl Passed {
         // A line for the log names only what is in use.
         parts.extend(names.iter().filter_map(|(port, name)| {
             let packets = self.services.get(port).copied().unwrap_or_default();
-            (packets > 0.0).then(|| format!("{name} {port} {packets:.0}/s"))
+            (packets > 0.0).then(|| format!("{name} {port} {packets:.0}/s{}", self.request_words(*port)))
         }));
         parts.join("; ")
     }
@@ -141,7 +147,8 @@ impl Passed {
         }
         for (port, name) in names {
             let packets = self.services.get(port).copied().unwrap_or_default();
-            lines.push(format!("service  {name} {port}: {packets:.0} packets/s"));
+            let requests = self.request_words(*port);
+            lines.push(format!("service  {name} {port}: {packets:.0} packets/s{requests}"));
         }
         let mut rules: Vec<(&String, &f64)> = self.rules.iter().collect();
         rules.sort_by(|one, other| other.1.total_cmp(one.1));
@@ -149,6 +156,11 @@ impl Passed {
             lines.push(format!("rule     {id}: {packets:.0} packets/s"));
         }
         lines
+    }
+
+    /// Nothing for a service that has none.
+    fn request_words(&self, port: ServicePort) -> String {
+        self.requests.get(&port).map_or(String::new(), |requests| format!(", {requests:.0} requests/s"))
     }
 
     /// For each direction: how much.
@@ -188,8 +200,10 @@ pub fn bits(per_second: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use foobar_common::service::{HttpCounters, ServiceBytes};
+
     use super::*;
-    use crate::rules::model::PortProtocol;
+    use crate::{dataplane::counters::ProtocolCounters, rules::model::PortProtocol};
 
     const WEB: ServicePort = ServicePort { protocol: PortProtocol::Tcp, port: 443 };
 
@@ -202,6 +216,9 @@ mod tests {
             .insert(("eth0".to_owned(), Direction::In, Verdict::Drop, Reason::Policy), Counter::default());
         counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Service(WEB)), counter);
         counters.rules.insert("web".to_owned(), counter);
+        let http = HttpCounters { requests: [packets / 10; 10], ..HttpCounters::default() };
+        let of_protocol = ProtocolCounters::Http1(http);
+        counters.services.insert(WEB, ServiceCounters { bytes: ServiceBytes::default(), of_protocol });
         counters
     }
 
@@ -211,7 +228,7 @@ mod tests {
         let names = BTreeMap::from([(WEB, "www".to_owned())]);
         assert_eq!(
             passed.line(&names),
-            "in 100 packets/s, 800.0 kbit/s; out 0 packets/s, 0 bit/s; accept 100/s (rule 100); drop 0/s; www tcp/443 100/s"
+            "in 100 packets/s, 800.0 kbit/s; out 0 packets/s, 0 bit/s; accept 100/s (rule 100); drop 0/s; www tcp/443 100/s, 100 requests/s"
         );
         assert_eq!(
             passed.block(&names),
@@ -220,7 +237,7 @@ mod tests {
                 "out      0 packets/s, 0 bit/s",
                 "accept   100/s (rule 100)",
                 "drop     0/s",
-                "service  www tcp/443: 100 packets/s",
+                "service  www tcp/443: 100 packets/s, 100 requests/s",
                 "rule     web: 100 packets/s",
             ]
         );

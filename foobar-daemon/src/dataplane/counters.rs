@@ -13,6 +13,7 @@ use foobar_common::{
     counters::{Counter, OTHER_INTERFACE, PORT_SLOTS, RULE_SLOTS, Transport, port_slot, verdict_slot},
     flow::Direction,
     maps,
+    service::{HttpCounters, Protocol, ServiceBytes},
     verdict::{Reason, Verdict},
 };
 
@@ -34,6 +35,40 @@ pub struct Counters {
     pub verdicts: BTreeMap<(String, Direction, Verdict, Reason), Counter>,
     /// By interface, direction and port.
     pub ports: BTreeMap<(String, Direction, Port), Counter>,
+    /// By port of a service of which more is counted than this; these are there even if zero.
+    pub services: BTreeMap<ServicePort, ServiceCounters>,
+}
+
+/// What is counted of a service beyond packets and bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServiceCounters {
+    /// How much of it could be followed.
+    pub bytes: ServiceBytes,
+    /// What its protocol has.
+    pub of_protocol: ProtocolCounters,
+}
+
+/// What is counted of a protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolCounters {
+    /// HTTP/1.x.
+    Http1(HttpCounters),
+}
+
+impl ServiceCounters {
+    /// What is spoken there.
+    pub const fn protocol(&self) -> Protocol {
+        match self.of_protocol {
+            ProtocolCounters::Http1(_) => Protocol::Http1,
+        }
+    }
+
+    /// How many requests there were.
+    pub fn requests(&self) -> u64 {
+        match &self.of_protocol {
+            ProtocolCounters::Http1(counters) => counters.requests.iter().sum(),
+        }
+    }
 }
 
 /// What a packet is counted under.
@@ -48,38 +83,46 @@ pub enum Port {
 /// Reads the counters of a filter; independent of its thread and of swaps.
 #[derive(Clone)]
 pub struct CounterReader {
-    shared: Arc<Shared>,
+    in_force: Arc<RwLock<Arc<InForce>>>,
 }
 
-struct Shared {
+/// The counters of one ruleset.
+struct InForce {
+    /// Most are those of all rulesets; some are there only since one needed them.
     maps: CounterMaps,
-    /// Whose the slots are. A swap keeps the maps and changes only this.
-    slots: RwLock<Assigned>,
+    slots: Assigned,
+    protocols: BTreeMap<ServicePort, Protocol>,
 }
 
 impl CounterReader {
     pub(super) fn new(loaded: &LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
-        let maps = CounterMaps::of(loaded)?;
-        Ok(Self { shared: Arc::new(Shared { maps, slots: RwLock::new(compiled.slots.clone()) }) })
+        let in_force = InForce::of(loaded, compiled)?;
+        Ok(Self { in_force: Arc::new(RwLock::new(Arc::new(in_force))) })
     }
 
-    /// Names the owners of the slots after a swap.
-    pub(super) fn set_slots(&self, slots: &Assigned) {
-        *self.shared.slots.write().unwrap_or_else(PoisonError::into_inner) = slots.clone();
+    /// Reads those of another ruleset from here on.
+    pub(super) fn follow(&self, loaded: &LoadedRuleset, compiled: &CompiledRuleset) -> Result<()> {
+        let in_force = InForce::of(loaded, compiled)?;
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+        Ok(())
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads all of them.
     pub fn read(&self) -> Result<Counters> {
-        let Shared { maps, slots } = &*self.shared;
-        let slots = slots.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let in_force = self.in_force();
+        let InForce { maps, slots, protocols } = &*in_force;
         let mut counters = Counters::default();
         for (id, owned) in &slots.rules {
             let live = maps.rules(owned.slot)?;
             counters.rules.insert(id.clone(), sum([live, owned.carried]));
         }
         let others = (OTHER.to_owned(), OTHER_INTERFACE);
-        let ports = ports(&slots);
-        for (name, interface) in slots.interfaces.into_iter().chain([others]) {
+        let ports = ports(slots);
+        for (name, interface) in slots.interfaces.clone().into_iter().chain([others]) {
             for direction in Direction::ALL {
                 for (verdict, reason) in pairs() {
                     let counter = maps.verdicts(verdict_slot(interface, direction, verdict, reason))?;
@@ -95,12 +138,28 @@ impl CounterReader {
                 }
             }
         }
+        for (port, protocol) in protocols {
+            let Some(slot) = slots.services.get(port) else { continue };
+            let of_protocol = match protocol {
+                Protocol::Raw => continue,
+                Protocol::Http1 => ProtocolCounters::Http1(maps.http(*slot)?),
+            };
+            let bytes = maps.service_bytes(*slot)?;
+            counters.services.insert(*port, ServiceCounters { bytes, of_protocol });
+        }
         Ok(counters)
     }
 
     /// What a rule slot holds, whoever owns it.
     pub fn rule_slot(&self, slot: u32) -> Result<Counter> {
-        self.shared.maps.rules(slot)
+        self.in_force().maps.rules(slot)
+    }
+}
+
+impl InForce {
+    fn of(loaded: &LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
+        let CompiledRuleset { slots, protocols, .. } = compiled;
+        Ok(Self { maps: CounterMaps::of(loaded)?, slots: slots.clone(), protocols: protocols.clone() })
     }
 }
 
@@ -130,22 +189,22 @@ pub(super) struct CounterMaps {
     more_rules: PerCpuArray<MapData, Counter>,
     verdicts: PerCpuArray<MapData, Counter>,
     ports: PerCpuArray<MapData, Counter>,
+    /// With room for one slot where no ruleset has needed more.
+    http: PerCpuArray<MapData, HttpCounters>,
+    /// The same.
+    service_bytes: PerCpuArray<MapData, ServiceBytes>,
 }
 
 impl CounterMaps {
     /// Opens the maps that a loaded program counts in.
     pub(super) fn of(loaded: &LoadedRuleset) -> Result<Self> {
-        let open = |name: &str| -> Result<_> {
-            // By a second handle: opening a map by its id takes CAP_SYS_ADMIN.
-            let handle = features::map_data(loaded.map(name)?)?.fd().as_fd().try_clone_to_owned()?;
-            PerCpuArray::try_from(Map::from_map_data(MapData::from_fd(handle)?)?)
-                .with_context(|| format!("open map {name}"))
-        };
         Ok(Self {
-            rules: open(maps::RULE_COUNTERS)?,
-            more_rules: open(maps::MORE_RULE_COUNTERS)?,
-            verdicts: open(maps::VERDICT_COUNTERS)?,
-            ports: open(maps::PORT_COUNTERS)?,
+            rules: open(loaded, maps::RULE_COUNTERS)?,
+            more_rules: open(loaded, maps::MORE_RULE_COUNTERS)?,
+            verdicts: open(loaded, maps::VERDICT_COUNTERS)?,
+            ports: open(loaded, maps::PORT_COUNTERS)?,
+            http: open(loaded, maps::HTTP_COUNTERS)?,
+            service_bytes: open(loaded, maps::SERVICE_BYTES)?,
         })
     }
 
@@ -164,6 +223,21 @@ impl CounterMaps {
         read(&self.ports, slot)
     }
 
+    fn http(&self, slot: u32) -> Result<HttpCounters> {
+        let values = self.http.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
+        let mut total = HttpCounters::default();
+        values.iter().for_each(|counters| total.add(counters));
+        Ok(total)
+    }
+
+    fn service_bytes(&self, slot: u32) -> Result<ServiceBytes> {
+        let values = self.service_bytes.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
+        Ok(values.iter().fold(ServiceBytes::default(), |total, ServiceBytes { framed, lost }| ServiceBytes {
+            framed: total.framed.wrapping_add(*framed),
+            lost: total.lost.wrapping_add(*lost),
+        }))
+    }
+
     /// Sets slots that have a new owner to zero; no program in force counts in them.
     pub(super) fn clear(&mut self, fresh: &FreshSlots) -> Result<()> {
         let FreshSlots { rules, services, interfaces } = fresh;
@@ -174,6 +248,10 @@ impl CounterMaps {
             }
         }
         for port in services {
+            if *port < self.http.len() {
+                zero(&mut self.http, *port)?;
+                zero(&mut self.service_bytes, *port)?;
+            }
             for interface in 0..=OTHER_INTERFACE {
                 for direction in Direction::ALL {
                     zero(&mut self.ports, port_slot(interface, direction, *port))?;
@@ -199,9 +277,16 @@ fn read(map: &PerCpuArray<MapData, Counter>, slot: u32) -> Result<Counter> {
     Ok(sum(values.iter().copied()))
 }
 
-fn zero(map: &mut PerCpuArray<MapData, Counter>, slot: u32) -> Result<()> {
-    let zeros =
-        PerCpuValues::try_from(vec![Counter::default(); aya::util::nr_cpus().map_err(|(_, error)| error)?])?;
+/// A map of counters of a ruleset, by a second handle: opening a map by its id takes `CAP_SYS_ADMIN`.
+fn open<C: aya::Pod>(loaded: &LoadedRuleset, name: &str) -> Result<PerCpuArray<MapData, C>> {
+    let handle = features::map_data(loaded.map(name)?)?.fd().as_fd().try_clone_to_owned()?;
+    PerCpuArray::try_from(Map::from_map_data(MapData::from_fd(handle)?)?)
+        .with_context(|| format!("open map {name}"))
+}
+
+fn zero<C: aya::Pod + Default>(map: &mut PerCpuArray<MapData, C>, slot: u32) -> Result<()> {
+    let processors = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+    let zeros = PerCpuValues::try_from(vec![C::default(); processors])?;
     map.set(slot, zeros, 0).with_context(|| format!("clear counter {slot}"))
 }
 

@@ -65,6 +65,8 @@ fn missing_features() -> Vec<&'static str> {
     let maps = [
         (MapType::Array, "arrays (BPF_MAP_TYPE_ARRAY, Linux 3.19)"),
         (MapType::PerCpuArray, "per-CPU maps (BPF_MAP_TYPE_PERCPU_ARRAY, Linux 4.6)"),
+        (MapType::LruHash, "maps that forget (BPF_MAP_TYPE_LRU_HASH, Linux 4.10)"),
+        (MapType::ProgramArray, "tail calls (BPF_MAP_TYPE_PROG_ARRAY, Linux 4.2)"),
     ];
     let programs = [
         (ProgramType::Xdp, "XDP (BPF_PROG_TYPE_XDP, Linux 4.8, CONFIG_BPF_SYSCALL)"),
@@ -145,7 +147,7 @@ fn fdinfo(object: &impl AsFd, key: &str) -> Result<Option<u64>> {
 
 /// The map behind any of the types that foobar uses.
 pub(super) fn map_data(map: &Map) -> Result<&MapData> {
-    if let Map::Array(data) | Map::PerCpuArray(data) = map {
+    if let Map::Array(data) | Map::PerCpuArray(data) | Map::LruHashMap(data) | Map::ProgramArray(data) = map {
         return Ok(data);
     }
     bail!("a map of a type that foobar does not use: {map:?}")

@@ -23,7 +23,8 @@ use super::{
     egress::{self, EgressLink},
     features, interfaces,
     load::LoadedRuleset,
-    pins::PinFolder,
+    pins::{self, PinFolder},
+    services,
 };
 use crate::rules::{
     compile::CompiledRuleset,
@@ -135,6 +136,9 @@ impl Filter {
         for (name, interface) in &found {
             loaded.name_interface(name, interface.index)?;
         }
+        if !ephemeral {
+            loaded.pin_services(&pins)?;
+        }
         // New links first: if one of them is refused, the adopted ones have not been touched.
         let mut lines = Vec::new();
         let mut adopted = Adopted::new();
@@ -178,6 +182,7 @@ impl Filter {
         let reader = CounterReader::new(&loaded, compiled)?;
         let filter = Self { mode, pins, ephemeral, loaded, fill: fill(compiled), lines, reader };
         filter.forget_other_interfaces()?;
+        filter.forget_other_services()?;
         filter.unpin_if_ephemeral()?;
         Ok(filter)
     }
@@ -201,6 +206,9 @@ impl Filter {
                 next.name_interface(&line.name, index)?;
             }
         }
+        if !self.ephemeral {
+            next.pin_services(&self.pins)?;
+        }
         let mut updated: Vec<(usize, Direction)> = Vec::new();
         for (number, direction) in self.attached() {
             match update(&mut next, &mut self.lines[number], direction, &self.pins) {
@@ -220,8 +228,8 @@ impl Filter {
         }
         self.loaded = next;
         self.fill = fill(compiled);
-        self.reader.set_slots(&compiled.slots);
-        Ok(())
+        self.reader.follow(&self.loaded, compiled)?;
+        self.forget_other_services()
     }
 
     /// The programs on interfaces: the number of the line, and the direction.
@@ -401,6 +409,12 @@ impl Filter {
         Ok(())
     }
 
+    /// Lets go of the programs for services of rulesets that are no longer in force.
+    fn forget_other_services(&self) -> Result<()> {
+        services::forget_others(&self.pins, self.loaded.program_id()?);
+        Ok(())
+    }
+
     /// An ephemeral filter is pinned only while maps and links are handed over.
     fn pin_if_ephemeral(&mut self) -> Result<()> {
         if !self.ephemeral {
@@ -408,8 +422,13 @@ impl Filter {
         }
         self.pins.prepare()?;
         for name in maps::SURVIVING {
-            let path = self.pins.map(name);
-            self.loaded.map(name)?.pin(&path).with_context(|| format!("pin {}", path.display()))?;
+            let map = self.loaded.map(name)?;
+            let (_, _, _, entries) = pins::shape(name);
+            // What is not in use is not of its true size, and is made anew once it is.
+            if features::map_data(map)?.info()?.max_entries() == entries {
+                let path = self.pins.map(name);
+                map.pin(&path).with_context(|| format!("pin {}", path.display()))?;
+            }
         }
         for line in &mut self.lines {
             if let Some(Link { handle, mode, fallback }) = line.link.take() {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, thread};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, ensure};
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, Map},
@@ -10,13 +10,14 @@ use aya::{
 };
 use foobar_common::{
     classes::{ClassBlocks, ClassWords, OTHER_INTERFACE_CLASSES, Tier},
-    counters::{MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS},
+    connection::CONNECTIONS_MAX,
+    counters::{MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS, SERVICE_SLOTS},
     maps,
     rule::{InterfaceRecord, Interfaces, Settings},
 };
 
 use super::{
-    features, filter::ProgramFacts, mapped::MappedArray, object, pins::PinFolder, sets::LoadedSets,
+    features, filter::ProgramFacts, mapped::MappedArray, object, pins::PinFolder, services, sets::LoadedSets,
     test_runs::TestRuns, timed_runs::TimedRuns,
 };
 use crate::rules::{compile::CompiledRuleset, sets::SetTable};
@@ -76,7 +77,8 @@ impl LoadedRuleset {
             present.map(|present| (&present.object, &present.sets)),
         )?;
         let mut loaded = Self { object, interfaces: InterfaceRecords::new(compiled), sets };
-        load_programs(&mut loaded.object)?;
+        load_programs(&mut loaded.object, services::programs(&settings))?;
+        services::connect(&mut loaded.object, &settings)?;
         Ok(loaded)
     }
 
@@ -146,26 +148,42 @@ impl LoadedRuleset {
     /// What the kernel says of the loaded programs.
     pub fn facts(&self) -> Result<Vec<ProgramFacts>> {
         let (ingress, egress) = (self.ingress()?, self.egress()?);
-        Ok(vec![
+        let mut facts = vec![
             ProgramFacts::of(maps::INGRESS, &ingress.info()?, ingress.fd()?)?,
             ProgramFacts::of(maps::EGRESS, &egress.info()?, egress.fd()?)?,
-        ])
+        ];
+        for (name, program) in self.object.programs() {
+            if ![maps::INGRESS, maps::EGRESS].contains(&name)
+                && let Ok(info) = program.info()
+            {
+                facts.push(ProgramFacts::of(name, &info, program.fd()?)?);
+            }
+        }
+        Ok(facts)
+    }
+
+    /// Keeps the programs of services in force for as long as `pins` holds this ruleset's; see [`services`].
+    pub(super) fn pin_services(&self, pins: &PinFolder) -> Result<()> {
+        services::pin(&self.object, pins, self.program_id()?)
     }
 }
 
-/// Gives the programs to the kernel, both at a time: most of it is the verifier's work.
-fn load_programs(object: &mut Ebpf) -> Result<()> {
+/// Gives the programs to the kernel that every ruleset needs and `more` of them, all at a time: most of it is the
+/// verifier's work.
+fn load_programs(object: &mut Ebpf, more: &[&str]) -> Result<()> {
     let load = |name: &str, program: &mut Program| -> Result<()> {
-        let loaded = match name {
-            maps::INGRESS => <&mut Xdp>::try_from(program)?.load(),
-            maps::EGRESS => <&mut SchedClassifier>::try_from(program)?.load(),
-            _ => bail!("the object has a program '{name}' that nobody knows"),
+        let loaded = if let Program::Xdp(program) = program {
+            program.load()
+        } else {
+            <&mut SchedClassifier>::try_from(program)?.load()
         };
         loaded.map_err(|error| features::explain_load(name, &error))
     };
+    let is_wanted = |name: &str| [maps::INGRESS, maps::EGRESS].contains(&name) || more.contains(&name);
     thread::scope(|scope| {
+        let programs = object.programs_mut().filter(|(name, _)| is_wanted(name));
         let loads: Vec<_> =
-            object.programs_mut().map(|(name, program)| scope.spawn(move || load(name, program))).collect();
+            programs.map(|(name, program)| scope.spawn(move || load(name, program))).collect();
         loads.into_iter().try_for_each(|load| {
             load.join().map_err(|_payload| anyhow!("the thread that loads a program panicked"))?
         })
@@ -185,6 +203,8 @@ fn create_maps(
     let in_tier = |tier: Tier, entries: usize| if compiled.tier == tier { entries } else { 1 };
     let more_rule_slots =
         pins.is_some_and(|pins| pins.map(maps::MORE_RULE_COUNTERS).exists()) || settings.more_rule_slots != 0;
+    let has_services =
+        pins.is_some_and(|pins| pins.map(maps::CONNECTIONS).exists()) || services::are_used(settings);
     // Without pins nobody else's slots have to find room.
     let rule_slots = slots.rules.values().map(|owned| owned.slot + 1).max().unwrap_or(1).min(RULE_SLOTS);
     for (name, entries) in [
@@ -197,13 +217,21 @@ fn create_maps(
         (maps::SETS, set_lines),
         (maps::RULE_COUNTERS, if pins.is_some() { RULE_SLOTS as usize } else { rule_slots as usize }),
         (maps::MORE_RULE_COUNTERS, if more_rule_slots { MORE_RULE_SLOTS as usize } else { 1 }),
+        (maps::HTTP_COUNTERS, if has_services { SERVICE_SLOTS as usize } else { 1 }),
+        (maps::SERVICE_BYTES, if has_services { SERVICE_SLOTS as usize } else { 1 }),
+        (maps::CONNECTIONS, if has_services { CONNECTIONS_MAX as usize } else { 1 }),
     ] {
         let entries = u32::try_from(entries.max(1)).with_context(|| format!("no room for map {name}"))?;
         loader.map_max_entries(name, entries);
     }
     if let Some(pins) = pins {
         for name in maps::SURVIVING {
-            if name != maps::MORE_RULE_COUNTERS || more_rule_slots {
+            let is_used = match name {
+                maps::MORE_RULE_COUNTERS => more_rule_slots,
+                maps::HTTP_COUNTERS | maps::SERVICE_BYTES | maps::CONNECTIONS => has_services,
+                _ => true,
+            };
+            if is_used {
                 loader.map_pin_path(name, pins.map(name));
             }
         }
@@ -224,6 +252,7 @@ fn fill(object: &Ebpf, compiled: &CompiledRuleset) -> Result<()> {
         word_rules,
         interface_classes: _,
         sets: _,
+        protocols: _,
         slots: _,
     } = compiled;
     write(object, maps::ROOTS, &addresses.roots)?;

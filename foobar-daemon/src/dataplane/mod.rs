@@ -14,6 +14,7 @@ pub mod load;
 mod mapped;
 pub mod object;
 pub mod pins;
+mod services;
 mod sets;
 pub mod test_runs;
 pub mod timed_runs;

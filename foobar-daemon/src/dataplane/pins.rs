@@ -15,20 +15,21 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::maps::{MapInfo, MapType};
 use foobar_common::{
     LAYOUT_VERSION,
-    counters::{Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, VERDICT_ENTRIES},
+    connection::{CONNECTIONS_MAX, Connection, ConnectionKey},
+    counters::{Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, SERVICE_SLOTS, VERDICT_ENTRIES},
     flow::Direction,
     maps,
+    service::{HttpCounters, ServiceBytes},
 };
 use nix::{
     mount::{MsFlags, mount},
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
-/// Bytes of one value of a surviving map.
-#[expect(clippy::cast_possible_truncation, reason = "a record of 16 bytes")]
-const VALUE_SIZE: u32 = size_of::<Counter>() as u32;
 /// What is below the folder.
-const FOLDERS: [&str; 3] = [links(Direction::In), links(Direction::Out), "maps"];
+const FOLDERS: [&str; 4] = [links(Direction::In), links(Direction::Out), "maps", SERVICES];
+/// Where the arrays of programs are.
+const SERVICES: &str = "services";
 /// Where links were up to layout 2.
 const OLD_LINKS: &str = "links";
 /// Where a bpffs is mounted by custom.
@@ -66,6 +67,16 @@ impl PinFolder {
     /// The path of a pinned map.
     pub fn map(&self, name: &str) -> PathBuf {
         self.root.join("maps").join(name)
+    }
+
+    /// The folder of the arrays of programs that read services.
+    pub fn services_folder(&self) -> PathBuf {
+        self.root.join(SERVICES)
+    }
+
+    /// The path of such an array, by its name and the id of the ruleset's program.
+    pub fn services(&self, name: &str, program: u32) -> PathBuf {
+        self.services_folder().join(format!("{name}-{program}"))
     }
 
     /// Names of the interfaces with a pinned link, in order.
@@ -158,7 +169,7 @@ impl PinFolder {
             }
             let info = MapInfo::from_pin(&path).with_context(|| format!("open {}", path.display()))?;
             let found = (info.map_type()?, info.key_size(), info.value_size(), info.max_entries());
-            let expected = (MapType::PerCpuArray, 4, VALUE_SIZE, capacity(name));
+            let expected = shape(name);
             ensure!(
                 found == expected,
                 "{} is not the map that this version of foobar makes (found {found:?}, expected {expected:?}); \
@@ -197,13 +208,21 @@ impl PinFolder {
     }
 }
 
-/// How many entries a surviving map has.
-fn capacity(name: &str) -> u32 {
+/// Type of a surviving map, bytes of its keys and values, and how many entries it has where it is used.
+#[expect(clippy::cast_possible_truncation, reason = "small records")]
+pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
+    let counters = |entries| (MapType::PerCpuArray, 4, size_of::<Counter>() as u32, entries);
     match name {
-        maps::RULE_COUNTERS => RULE_SLOTS,
-        maps::MORE_RULE_COUNTERS => MORE_RULE_SLOTS,
-        maps::VERDICT_COUNTERS => VERDICT_ENTRIES,
-        maps::PORT_COUNTERS => PORT_ENTRIES,
-        _ => 0,
+        maps::RULE_COUNTERS => counters(RULE_SLOTS),
+        maps::MORE_RULE_COUNTERS => counters(MORE_RULE_SLOTS),
+        maps::VERDICT_COUNTERS => counters(VERDICT_ENTRIES),
+        maps::PORT_COUNTERS => counters(PORT_ENTRIES),
+        maps::HTTP_COUNTERS => (MapType::PerCpuArray, 4, size_of::<HttpCounters>() as u32, SERVICE_SLOTS),
+        maps::SERVICE_BYTES => (MapType::PerCpuArray, 4, size_of::<ServiceBytes>() as u32, SERVICE_SLOTS),
+        maps::CONNECTIONS => {
+            let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<Connection>() as u32);
+            (MapType::LruHash, key, value, CONNECTIONS_MAX)
+        }
+        _ => counters(0),
     }
 }

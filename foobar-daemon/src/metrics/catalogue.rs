@@ -1,6 +1,9 @@
 //! The one list of metrics: what is not here cannot be exported, because a [`Family`] is made of a [`Metric`] and
 //! those are made here alone. METRICS.md is [`markdown`].
 
+use std::time::Duration;
+
+use foobar_common::service::{DURATION_BOUNDS_US, Histogram as Durations, Loss, Ticks};
 use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
 
 /// What a metric is.
@@ -10,6 +13,8 @@ pub enum Kind {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// How many values were at most as large as each of some bounds, and their sum.
+    Histogram,
 }
 
 /// What a metric is measured in.
@@ -80,6 +85,20 @@ catalogue! {
         "Bytes by what became of their packets, and why.";
     RULE_HITS = "foobar_firewall_rule_hits_total", Counter, Packets, ["rule"],
         "Packets that a rule decided, by the id of the rule.";
+    HTTP_REQUESTS = "foobar_http_requests_total", Counter, Number, ["port", "proto", "method"],
+        "HTTP requests to a service, by method.";
+    HTTP_RESPONSES = "foobar_http_responses_total", Counter, Number, ["port", "class"],
+        "HTTP responses of a service, by class of their status; interim ones (1xx) besides the final one.";
+    HTTP_DURATION = "foobar_http_request_duration_seconds", Histogram, Seconds, ["port", "proto"],
+        "From the first byte of a request to the last one of its response, as they pass the interface.";
+    HTTP_FIRST_BYTE = "foobar_http_time_to_first_byte_seconds", Histogram, Seconds, ["port", "proto"],
+        "From the first byte of a request to the first one of its response, as they pass the interface.";
+    HTTP_UNTIMED = "foobar_http_untimed_responses_total", Counter, Number, ["port", "proto"],
+        "Responses that no duration is known of: over 16 requests waited on the connection, or nobody had asked.";
+    FRAMING_LOST = "foobar_l7_framing_lost_total", Counter, Number, ["port", "proto", "reason"],
+        "How often one direction of a connection could not be followed to its end, so that what came after is not counted.";
+    L7_BYTES = "foobar_l7_bytes_total", Counter, Bytes, ["port", "proto", "state"],
+        "Bytes on the port of a service, by whether they could be followed; together they are all that passed.";
     MAP_ENTRIES = "foobar_map_entries", Gauge, Number, ["map"],
         "Entries in use in a BPF map.";
     MAP_MAX_ENTRIES = "foobar_map_max_entries", Gauge, Number, ["map"],
@@ -157,6 +176,44 @@ impl Entry {
 impl<const N: usize> Family<N> {
     /// Adds a series.
     pub fn add(&mut self, labels: [&str; N], value: f64) {
+        let mut series = self.labelled(labels);
+        match self.metric.entry.kind {
+            Kind::Counter => {
+                let mut counter = proto::Counter::default();
+                counter.set_value(value);
+                series.set_counter(counter);
+            }
+            Kind::Gauge | Kind::Histogram => {
+                let mut gauge = proto::Gauge::default();
+                gauge.set_value(value);
+                series.set_gauge(gauge);
+            }
+        }
+        self.series.push(series);
+    }
+
+    /// Adds a series of a histogram of durations.
+    pub fn add_histogram(&mut self, labels: [&str; N], durations: &Durations) {
+        let Durations { buckets, sum } = durations;
+        let mut histogram = proto::Histogram::default();
+        let mut total = 0;
+        let mut cumulative = Vec::new();
+        for (bound, count) in DURATION_BOUNDS_US.iter().zip(buckets) {
+            total += count;
+            let mut bucket = proto::Bucket::default();
+            bucket.set_upper_bound(Duration::from_micros(*bound).as_secs_f64());
+            bucket.set_cumulative_count(total);
+            cumulative.push(bucket);
+        }
+        histogram.set_bucket(cumulative);
+        histogram.set_sample_count(buckets.iter().sum());
+        histogram.set_sample_sum(Duration::from_nanos(sum.saturating_mul(Ticks::NANOSECONDS)).as_secs_f64());
+        let mut series = self.labelled(labels);
+        series.set_histogram(histogram);
+        self.series.push(series);
+    }
+
+    fn labelled(&self, labels: [&str; N]) -> proto::Metric {
         let mut series = proto::Metric::default();
         let pairs = self.metric.labels.iter().zip(labels).map(|(name, value)| {
             let mut pair = LabelPair::default();
@@ -165,19 +222,7 @@ impl<const N: usize> Family<N> {
             pair
         });
         series.set_label(pairs.collect());
-        match self.metric.entry.kind {
-            Kind::Counter => {
-                let mut counter = proto::Counter::default();
-                counter.set_value(value);
-                series.set_counter(counter);
-            }
-            Kind::Gauge => {
-                let mut gauge = proto::Gauge::default();
-                gauge.set_value(value);
-                series.set_gauge(gauge);
-            }
-        }
-        self.series.push(series);
+        series
     }
 
     /// Adds a series whose value is an integer. Prometheus keeps values as 64-bit floats, so above 2^53 the last
@@ -200,6 +245,7 @@ impl<const N: usize> Family<N> {
         family.set_field_type(match self.metric.entry.kind {
             Kind::Counter => MetricType::COUNTER,
             Kind::Gauge => MetricType::GAUGE,
+            Kind::Histogram => MetricType::HISTOGRAM,
         });
         family.set_metric(self.series);
         family
@@ -211,6 +257,7 @@ impl Kind {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
         }
     }
 }
@@ -232,6 +279,7 @@ impl Unit {
 /// What each label can be; the same wherever it stands.
 const LABELS: &[(&str, &str)] = &[
     ("action", "what became of the packet: `accept` or `drop`"),
+    ("class", "`1xx`, `2xx`, `3xx`, `4xx` or `5xx`"),
     ("collector", "`counters` (read from the BPF maps) or `daemon` (asked of the daemon's writer)"),
     ("direction", "`in`: from the network to the server; `out`: from the server"),
     ("family", "name of a metric"),
@@ -239,15 +287,18 @@ const LABELS: &[(&str, &str)] = &[
     ("iface", "name of an interface of `--interface`, or `other`: there are at most eight and `other`"),
     ("l4", "`tcp`, `udp`, `sctp`, `icmp`, `icmpv6` or `other`"),
     ("map", "name of a BPF map"),
+    ("method", "`GET`, `HEAD`, `POST`, `PUT`, `DELETE`, `CONNECT`, `OPTIONS`, `TRACE`, `PATCH` or `_OTHER`"),
     ("mode", "`native` or `generic`"),
     ("object", "where the BPF object of this foobar comes from"),
     ("port", "port number of a configured service, or `other`: there are at most 32 and `other`"),
     ("program", "name of a BPF program"),
+    ("proto", "what is spoken on the port: `http1`"),
     (
         "reason",
-        "of a packet: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`",
+        "of a packet and of what could not be followed: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`",
     ),
     ("rule", "`id` of a rule in force: there are at most 131,072"),
+    ("state", "`framed` or `lost`"),
     ("version", "version of foobar"),
 ];
 
@@ -279,6 +330,13 @@ pub fn markdown() -> String {
     );
     for reason in foobar_common::verdict::Reason::ALL {
         line(&mut text, format_args!("| `{}` | {} |", reason.label(), reason.describe()));
+    }
+    text.push_str(
+        "\n## What could not be followed\n\nNothing is guessed: where a connection cannot be read for certain, it is no \
+         longer counted, and `foobar_l7_framing_lost_total` says why.\n\n| reason | what came |\n| --- | --- |\n",
+    );
+    for loss in Loss::ALL {
+        line(&mut text, format_args!("| `{}` | {} |", loss.label(), loss.describe()));
     }
     text
 }

@@ -14,7 +14,7 @@ use foobar_common::{
 use super::local::{Local, destination_service, source_service};
 use crate::{
     dataplane::{
-        counters::Port,
+        counters::{Port, ProtocolCounters},
         load::LoadedRuleset,
         test_runs::{Judgement, TestRuns},
     },
@@ -72,6 +72,8 @@ pub struct Totals {
     pub rules: BTreeMap<String, Counter>,
     /// By service port; those without a packet are left out.
     pub services: BTreeMap<ServicePort, Counter>,
+    /// By port of a service of which more is counted.
+    pub protocols: BTreeMap<ServicePort, ProtocolCounters>,
 }
 
 impl<'r> Judge<'r> {
@@ -180,7 +182,9 @@ impl<'r> Judge<'r> {
             "the program counted {counted:?} and said {:?}: a defect of foobar, please report it",
             self.kernel
         );
-        let mut totals = Totals { rules: counters.rules, services: BTreeMap::new() };
+        let protocols =
+            counters.services.iter().map(|(port, service)| (*port, service.of_protocol)).collect();
+        let mut totals = Totals { rules: counters.rules, services: BTreeMap::new(), protocols };
         for ((_, _, port), counter) in counters.ports {
             if let Port::Service(port) = port {
                 sum(totals.services.entry(port).or_default(), counter);

@@ -7,12 +7,13 @@ use std::{
 
 use foobar_common::{
     counters::Counter,
+    service::{HttpCounters, Loss, Method, STATUS_CLASS_LABELS},
     verdict::{Reason, Verdict},
 };
 use serde::{Serialize, Serializer};
 
 use super::judge::{Judged, Totals, sum};
-use crate::rules::model::Ruleset;
+use crate::{dataplane::counters::ProtocolCounters, rules::model::Ruleset};
 
 /// Writes the lines of a replay.
 pub struct Report<'o> {
@@ -79,10 +80,17 @@ impl<'o> Report<'o> {
             .map(|rule| (rule.id.clone(), totals.rules.get(&rule.id).copied().unwrap_or_default()));
         let services = ruleset.services.iter().map(|service| {
             let mut counter = Counter::default();
+            let mut http = None;
             for port in &service.ports {
                 sum(&mut counter, totals.services.get(port).copied().unwrap_or_default());
+                if let Some(ProtocolCounters::Http1(counters)) = totals.protocols.get(port) {
+                    http.get_or_insert_with(HttpCounters::default).add(counters);
+                }
             }
-            (service.name.clone(), counter)
+            (
+                service.name.clone(),
+                ServiceSummary { traffic: counter.into(), http: http.as_ref().map(Http::of) },
+            )
         });
         let summary = Summary {
             frames: self.frames,
@@ -97,7 +105,7 @@ impl<'o> Report<'o> {
                 self.reasons.iter().map(|(reason, frames)| (reason.label().to_owned(), *frames)).collect(),
             ),
             rules: Ordered(rules.map(|(id, counter)| (id, counter.into())).collect()),
-            services: Ordered(services.map(|(name, counter)| (name, counter.into())).collect()),
+            services: Ordered(services.collect()),
         };
         match self.form {
             Form::JsonLines => {
@@ -130,7 +138,78 @@ struct Summary {
     verdicts: Ordered<u64>,
     reasons: Ordered<u64>,
     rules: Ordered<Counted>,
-    services: Ordered<Counted>,
+    services: Ordered<ServiceSummary>,
+}
+
+#[derive(Serialize)]
+struct ServiceSummary {
+    #[serde(flatten)]
+    traffic: Counted,
+    #[serde(flatten)]
+    http: Option<Http>,
+}
+
+/// What was counted of HTTP.
+#[derive(Serialize)]
+struct Http {
+    connections: u64,
+    requests: u64,
+    methods: Ordered<u64>,
+    responses: u64,
+    status: Ordered<u64>,
+    /// How often one direction of a connection could not be followed to its end.
+    framing_lost: u64,
+    /// The same by reason.
+    lost: Ordered<u64>,
+}
+
+impl Http {
+    fn of(counters: &HttpCounters) -> Self {
+        let HttpCounters {
+            connections,
+            requests,
+            responses,
+            lost: [lost_in, lost_out],
+            untimed: _,
+            first_byte: _,
+            last_byte: _,
+        } = counters;
+        let lost = Loss::ALL.iter().zip(lost_in.iter().zip(lost_out));
+        let lost = some(lost.map(|(loss, (way_in, way_out))| (loss.label(), way_in + way_out)));
+        Self {
+            connections: *connections,
+            requests: requests.iter().sum(),
+            methods: some(Method::ALL.iter().map(|method| method.label()).zip(requests.iter().copied())),
+            responses: responses.iter().sum(),
+            status: some(STATUS_CLASS_LABELS.into_iter().zip(responses.iter().copied())),
+            framing_lost: lost.0.iter().map(|(_, count)| count).sum(),
+            lost,
+        }
+    }
+
+    /// Lines for people, without the name of the service.
+    fn lines(&self) -> Vec<String> {
+        let list = |counts: &Ordered<u64>| {
+            let words: Vec<String> =
+                counts.0.iter().map(|(label, count)| format!("{label} {count}")).collect();
+            if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+        };
+        let Self { connections, requests, methods, responses, status, framing_lost, lost } = self;
+        let mut lines = vec![format!(
+            "{requests} requests{} on {connections} connections, {responses} responses{}",
+            list(methods),
+            list(status)
+        )];
+        if *framing_lost > 0 {
+            lines.push(format!("could not be followed {framing_lost} times{}", list(lost)));
+        }
+        lines
+    }
+}
+
+/// Those that are not zero.
+fn some(counts: impl Iterator<Item = (&'static str, u64)>) -> Ordered<u64> {
+    Ordered(counts.filter(|(_, count)| *count > 0).map(|(label, count)| (label.to_owned(), count)).collect())
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -172,7 +251,9 @@ impl Summary {
                 writeln!(out, "{label:<width$}  {frames:>10}")?;
             }
         }
-        for (heading, lines) in [("rule", &self.rules.0), ("service", &self.services.0)] {
+        let services = self.services.0.iter();
+        let services: Vec<_> = services.map(|(name, service)| (name.clone(), service.traffic)).collect();
+        for (heading, lines) in [("rule", &self.rules.0), ("service", &services)] {
             if lines.is_empty() {
                 continue;
             }
@@ -180,6 +261,11 @@ impl Summary {
             writeln!(out, "\n{heading:<width$}  {:>10}  {:>14}", "packets", "bytes")?;
             for (name, Counted { packets, bytes }) in lines {
                 writeln!(out, "{name:<width$}  {packets:>10}  {bytes:>14}")?;
+            }
+        }
+        for (name, service) in &self.services.0 {
+            for line in service.http.iter().flat_map(Http::lines) {
+                writeln!(out, "\n{name}: {line}")?;
             }
         }
         Ok(())

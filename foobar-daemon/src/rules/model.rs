@@ -8,6 +8,7 @@ use std::{
 
 use foobar_common::{
     flow::{Direction, protocol},
+    service::Protocol,
     verdict::Verdict,
 };
 use ipnet::IpNet;
@@ -51,6 +52,14 @@ impl Default for Policy {
             fragments: FragmentPolicy::Rules,
             infrastructure: true,
         }
+    }
+}
+
+impl Ruleset {
+    /// What is spoken on each port of a service.
+    pub fn protocols(&self) -> BTreeMap<ServicePort, Protocol> {
+        let ports = self.services.iter();
+        ports.flat_map(|service| service.ports.iter().map(|port| (*port, service.protocol))).collect()
     }
 }
 
@@ -102,6 +111,15 @@ pub struct Service {
     pub name: String,
     /// The ports it listens on.
     pub ports: Vec<ServicePort>,
+    /// What is spoken there.
+    pub protocol: Protocol,
+}
+
+impl Service {
+    /// One of which packets and bytes are counted.
+    pub fn raw(name: &str, ports: Vec<ServicePort>) -> Self {
+        Self { name: name.to_owned(), ports, protocol: Protocol::Raw }
+    }
 }
 
 /// A port with its protocol, as `tcp/443`.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use foobar_common::flow::Direction;
+use foobar_common::{flow::Direction, service::Protocol};
 use serde::Serialize;
 
 use crate::rules::{
@@ -106,9 +106,13 @@ pub(super) fn settings_of_failsafe(failsafe: &Failsafe) -> Vec<Setting> {
     ]
 }
 
-/// The ports of each service, by its name.
+/// The ports of each service and what is spoken there, by its name.
 pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
-    services.iter().map(|Service { name, ports, .. }| (name.as_str(), list(ports))).collect()
+    let words = |Service { name: _, ports, protocol }: &Service| match protocol {
+        Protocol::Raw => list(ports),
+        Protocol::Http1 => format!("{} {}", list(ports), protocol.label()),
+    };
+    services.iter().map(|service| (service.name.as_str(), words(service))).collect()
 }
 
 /// Words with commas between them.

@@ -1,5 +1,7 @@
 //! A scrape: the counters and the daemon's facts as metric families.
 
+mod services;
+
 use std::{
     collections::BTreeMap,
     fmt,
@@ -15,7 +17,7 @@ use foobar_common::{
 };
 use prometheus::{
     core::{Collector, Desc},
-    proto::MetricFamily,
+    proto::{self, MetricFamily, MetricType},
 };
 
 use super::catalogue::{self, Family, Metric};
@@ -143,10 +145,20 @@ impl Collector for ScrapeCollector {
 fn series_family(families: &[MetricFamily]) -> MetricFamily {
     let mut series = catalogue::SERIES.family();
     for family in families {
-        series.add_integer([family.name()], family.get_metric().len() as u64);
+        series.add_integer([family.name()], lines(family));
     }
     series.add_integer([catalogue::SERIES.name()], families.len() as u64 + 1);
     series.into_proto()
+}
+
+/// How many lines the family has.
+fn lines(family: &MetricFamily) -> u64 {
+    let of_one = |metric: &proto::Metric| match family.get_field_type() {
+        // One for all buckets, the sum and the count besides.
+        MetricType::HISTOGRAM => metric.get_histogram().get_bucket().len() + 3,
+        MetricType::COUNTER | MetricType::GAUGE | MetricType::SUMMARY | MetricType::UNTYPED => 1,
+    };
+    family.get_metric().iter().map(of_one).sum::<usize>() as u64
 }
 
 fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut Vec<MetricFamily>) {
@@ -202,6 +214,7 @@ fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut V
         hits.add_integer([id], counter.packets);
     }
     families.push(hits.into_proto());
+    services::families(&counters.services, families);
 }
 
 /// Each interface with each direction.

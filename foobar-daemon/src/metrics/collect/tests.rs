@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use foobar_common::service::{Histogram, HttpCounters, ServiceBytes, Ticks};
 use prometheus::{Registry, TextEncoder};
 
 use super::*;
@@ -7,6 +8,7 @@ use crate::{
     control::protocol::{PendingFacts, Reload, RulesetFacts},
     dataplane::{
         attach::{AttachedMode, Mode, Obstacle},
+        counters::{ProtocolCounters, ServiceCounters},
         egress::EgressHook,
         filter::{MapFill, ProgramFacts},
     },
@@ -35,6 +37,19 @@ impl Source for Fixed {
             .insert(("other".to_owned(), Direction::Out, Verdict::Drop, Reason::Policy), counter);
         counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Service(WEB)), counter);
         counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Other(Transport::Icmp)), counter);
+        let http = HttpCounters {
+            requests: [5, 0, 2, 0, 0, 0, 0, 0, 0, 1],
+            responses: [0, 6, 0, 1, 0],
+            lost: [[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], [0; 16]],
+            last_byte: Histogram {
+                buckets: [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3],
+                sum: 200_000_000_000 / Ticks::NANOSECONDS,
+            },
+            ..HttpCounters::default()
+        };
+        let bytes = ServiceBytes { framed: 150, lost: 30 };
+        let service = ServiceCounters { bytes, of_protocol: ProtocolCounters::Http1(http) };
+        counters.services.insert(WEB, service);
         Ok(counters)
     }
 
@@ -130,6 +145,22 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_firewall_packets_total{iface="eth0",direction="in",action="drop",reason="tiny_fragment"} 0"#,
         r#"foobar_firewall_rule_hits_total{rule="web"} 3"#,
         r#"foobar_firewall_rule_hits_total{rule="never"} 0"#,
+        r#"foobar_http_requests_total{port="443",proto="http1",method="GET"} 5"#,
+        r#"foobar_http_requests_total{port="443",proto="http1",method="PUT"} 0"#,
+        r#"foobar_http_requests_total{port="443",proto="http1",method="_OTHER"} 1"#,
+        r#"foobar_http_responses_total{port="443",class="4xx"} 1"#,
+        r#"foobar_http_request_duration_seconds_bucket{port="443",proto="http1",le="0.00005"} 1"#,
+        r#"foobar_http_request_duration_seconds_bucket{port="443",proto="http1",le="0.0001"} 3"#,
+        r#"foobar_http_request_duration_seconds_bucket{port="443",proto="http1",le="60"} 3"#,
+        r#"foobar_http_request_duration_seconds_bucket{port="443",proto="http1",le="+Inf"} 6"#,
+        r#"foobar_http_request_duration_seconds_sum{port="443",proto="http1"} 200"#,
+        r#"foobar_http_request_duration_seconds_count{port="443",proto="http1"} 6"#,
+        r#"foobar_http_time_to_first_byte_seconds_count{port="443",proto="http1"} 0"#,
+        r#"foobar_http_untimed_responses_total{port="443",proto="http1"} 0"#,
+        r#"foobar_l7_framing_lost_total{port="443",proto="http1",reason="gap"} 1"#,
+        r#"foobar_l7_framing_lost_total{port="443",proto="http1",reason="chunk"} 0"#,
+        r#"foobar_l7_bytes_total{port="443",proto="http1",state="framed"} 150"#,
+        r#"foobar_l7_bytes_total{port="443",proto="http1",state="lost"} 30"#,
         r#"foobar_map_entries{map="WORD_RULES"} 2"#,
         r#"foobar_map_max_entries{map="WORD_RULES"} 256"#,
         r#"foobar_map_memory_bytes{map="WORD_RULES"} 4096"#,

@@ -15,12 +15,14 @@ pub(super) struct Class {
     pub(super) failsafe: u32,
     /// As in [`foobar_common::classes::ClassHead`].
     pub(super) service: [u8; 3],
+    /// As in [`foobar_common::classes::ClassHead`].
+    pub(super) protocol: [u8; 3],
 }
 
 impl Class {
     /// A class that says nothing but which clauses accept it.
     pub(super) fn of(clauses: Vector) -> Self {
-        Self { clauses: Rc::new(clauses), failsafe: 0, service: [NO_SERVICE; 3] }
+        Self { clauses: Rc::new(clauses), failsafe: 0, service: [NO_SERVICE; 3], protocol: [0; 3] }
     }
 }
 

@@ -8,6 +8,7 @@ use foobar_common::{
     counters::Transport,
     fields::{TableField, icmp_value, transport_value},
     flow::{UNTAGGED, protocol},
+    service::Protocol,
 };
 
 use super::{
@@ -29,6 +30,8 @@ pub(super) struct PortFacts<'a> {
     pub(super) failsafe: &'a [ServicePort],
     /// The slots of services.
     pub(super) slots: &'a Assigned,
+    /// What is spoken there.
+    pub(super) protocols: &'a BTreeMap<ServicePort, Protocol>,
 }
 
 /// Compiles the table of one field: the class of each value, counted from the field's first one.
@@ -194,6 +197,10 @@ impl PortFacts<'_> {
             service: PortProtocol::ALL.map(|protocol| {
                 let slot = self.slots.services.get(&ServicePort { protocol, port });
                 slot.and_then(|slot| u8::try_from(*slot).ok()).unwrap_or(NO_SERVICE)
+            }),
+            protocol: PortProtocol::ALL.map(|protocol| {
+                let spoken = self.protocols.get(&ServicePort { protocol, port });
+                spoken.map_or(0, |spoken| u8::try_from(spoken.number()).unwrap_or(0))
             }),
             ..class
         }

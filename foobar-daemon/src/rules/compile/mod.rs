@@ -23,6 +23,7 @@ use foobar_common::{
     fields::{AddressField, TableField},
     flow::Direction,
     rule::{FRAGMENTS_BY_RULES, RULES_MAX, RankedRule, Settings, uses},
+    service::Protocol,
 };
 
 pub use self::addresses::AddressTables;
@@ -34,7 +35,7 @@ use self::{
     vectors::Blocks,
 };
 use super::{
-    model::{FragmentPolicy, Policy, Ruleset},
+    model::{FragmentPolicy, Policy, Ruleset, ServicePort},
     sets::{SetFacts, SetTable},
 };
 use crate::slots::Assigned;
@@ -65,6 +66,8 @@ pub struct CompiledRuleset {
     pub interface_classes: BTreeMap<String, [u32; 2]>,
     /// The sets that rules name.
     pub sets: Sets,
+    /// What is spoken on each port of a service.
+    pub protocols: BTreeMap<ServicePort, Protocol>,
     /// Whose the counters are.
     pub slots: Assigned,
 }
@@ -154,6 +157,7 @@ pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Res
         word_rules: word_rules(&clauses, &ranked),
         interface_classes: interfaces,
         sets,
+        protocols: ruleset.protocols(),
         slots: slots.clone(),
     })
 }
@@ -192,7 +196,8 @@ impl Tables {
             ensure!(given == number, "class {number} is {given}");
         }
 
-        let facts = PortFacts { failsafe: &ruleset.failsafe.ports, slots };
+        let protocols = ruleset.protocols();
+        let facts = PortFacts { failsafe: &ruleset.failsafe.ports, slots, protocols: &protocols };
         let mut first_classes = [0; TableField::COUNT as usize];
         let mut fields = Vec::new();
         for field in TableField::ALL {
@@ -270,6 +275,7 @@ fn settings(
         uses: used(uses::RULES_IN, rules.iter().any(|rule| rule.direction == Direction::In))
             | used(uses::RULES_OUT, rules.iter().any(|rule| rule.direction == Direction::Out))
             | used(uses::PEERS, !ruleset.failsafe.peers.is_empty())
+            | used(uses::SERVICES, ruleset.services.iter().any(|service| service.protocol != Protocol::Raw))
             | used(uses::SOURCE, rules.iter().any(|rule| asks_prefix(rule.source.as_ref())))
             | used(uses::DESTINATION, rules.iter().any(|rule| asks_prefix(rule.destination.as_ref())))
             | used(uses::SOURCE_SET, sets::are_used(clauses, Side::Source))
@@ -307,8 +313,9 @@ fn heads(classes: &Classes, blocks: &Blocks, tier: Tier) -> Vec<ClassHead> {
         })
         .collect();
     let head = |class: &Class| {
-        let Class { clauses, failsafe, service } = class;
-        let mut head = ClassHead { failsafe: *failsafe, service: *service, ..ClassHead::default() };
+        let Class { clauses, failsafe, service, protocol } = class;
+        let mut head =
+            ClassHead { failsafe: *failsafe, service: *service, protocol: *protocol, ..ClassHead::default() };
         match tier {
             // All clauses are in the first block.
             Tier::Single => {

@@ -1,6 +1,6 @@
 //! `[[service]]`.
 
-use foobar_common::counters::SERVICE_PORTS_MAX;
+use foobar_common::{counters::SERVICE_PORTS_MAX, service::Protocol};
 
 use super::{
     Reading,
@@ -8,7 +8,7 @@ use super::{
     name, port,
     value::{Section, Value},
 };
-use crate::rules::model::{Service, ServicePort};
+use crate::rules::model::{PortProtocol, Service, ServicePort};
 
 const SERVICE_KEYS: [&str; 9] = [
     "name",
@@ -32,9 +32,10 @@ pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Error
         section.check_keys(&SERVICE_KEYS, errors);
         refuse_unenforced(&section, errors);
         let name = service_name(&section, reading, errors);
-        let ports = ports(&section, reading, errors);
-        if let (Some(name), Some(ports)) = (name, ports) {
-            reading.ruleset.services.push(Service { name, ports });
+        let protocol = protocol(&section, errors);
+        let ports = ports(&section, protocol.unwrap_or(Protocol::Raw), reading, errors);
+        if let (Some(name), Some(ports), Some(protocol)) = (name, ports, protocol) {
+            reading.ruleset.services.push(Service { name, ports, protocol });
         }
     }
 }
@@ -55,15 +56,55 @@ fn service_name(section: &Section<'_>, reading: &mut Reading, errors: &mut Error
     Some(name.to_owned())
 }
 
-fn ports(section: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -> Option<Vec<ServicePort>> {
+/// What is spoken there; packets and bytes of anything, if nothing is said.
+fn protocol(section: &Section<'_>, errors: &mut Errors<'_>) -> Option<Protocol> {
+    let Some(value) = section.get("protocol") else { return Some(Protocol::Raw) };
+    let words = [
+        ("raw", Some(Protocol::Raw)),
+        ("http1", Some(Protocol::Http1)),
+        ("h2c", None),
+        ("tls", None),
+        ("mysql", None),
+        ("dns", None),
+    ];
+    let protocol = value.word("protocol", &words, errors)?;
+    if protocol.is_none() {
+        errors.add(
+            &value.place,
+            "counting this protocol of a [[service]] is not yet possible".to_owned(),
+            "write protocol = \"raw\" (packets and bytes), or leave it out",
+        );
+    }
+    protocol
+}
+
+fn ports(
+    section: &Section<'_>,
+    protocol: Protocol,
+    reading: &mut Reading,
+    errors: &mut Errors<'_>,
+) -> Option<Vec<ServicePort>> {
     let value = section.require("port", SERVICE_HELP, errors)?;
     let elements = value.list("port", errors)?;
-    let ports: Vec<_> = elements.iter().map(|element| one_port(element, reading, errors)).collect();
+    let ports: Vec<_> = elements.iter().map(|element| one_port(element, protocol, reading, errors)).collect();
     ports.into_iter().collect()
 }
 
-fn one_port(value: &Value<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -> Option<ServicePort> {
+fn one_port(
+    value: &Value<'_>,
+    protocol: Protocol,
+    reading: &mut Reading,
+    errors: &mut Errors<'_>,
+) -> Option<ServicePort> {
     let port = port::service_port(value, "port", errors)?;
+    if protocol == Protocol::Http1 && port.protocol != PortProtocol::Tcp {
+        errors.add(
+            &value.place,
+            format!("{port} cannot speak http1, which goes over TCP"),
+            format!("write \"tcp/{}\", or give this port a service of its own", port.port),
+        );
+        return None;
+    }
     let seen = &mut reading.places.service_ports;
     if let Some(first) = seen.get(&port) {
         let first = errors.position(first);
@@ -85,18 +126,6 @@ fn one_port(value: &Value<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -
 
 /// Keys of the language that nothing acts on.
 fn refuse_unenforced(section: &Section<'_>, errors: &mut Errors<'_>) {
-    if let Some(value) = section.get("protocol") {
-        let words = ["raw", "http1", "h2c", "tls", "mysql", "dns"].map(|word| (word, word));
-        if let Some(protocol) = value.word("protocol", &words, errors)
-            && protocol != "raw"
-        {
-            errors.add(
-                &value.place,
-                format!("counting {protocol} of a [[service]] is not yet possible"),
-                "write protocol = \"raw\" (packets and bytes), or leave it out",
-            );
-        }
-    }
     if let Some(value) = section.get("syn_cookies") {
         let words = [("off", false), ("auto", true), ("always", true)];
         if value.word("syn_cookies", &words, errors) == Some(true) {

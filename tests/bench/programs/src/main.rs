@@ -37,8 +37,8 @@ fn bare(_context: XdpContext) -> u32 {
 #[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn parse_only(context: XdpContext) -> u32 {
-    let Headers { size, flow } = received::headers(&context);
-    if flow.is_ok() && size.packets > 0 && size.bytes > 0 { XDP_DROP } else { XDP_ABORTED }
+    let Headers { size, parsed } = received::headers(&context);
+    if parsed.is_ok() && size.packets > 0 && size.bytes > 0 { XDP_DROP } else { XDP_ABORTED }
 }
 
 /// Another frame, then the target that the cursor names.

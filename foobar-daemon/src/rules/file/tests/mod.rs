@@ -104,10 +104,7 @@ fn the_whole_language_is_read() {
     );
     assert_eq!(
         ruleset.services,
-        [
-            Service { name: "www".to_owned(), ports: vec![tcp(80), tcp(443)] },
-            Service { name: "vpn".to_owned(), ports: vec![vpn] },
-        ]
+        [Service::raw("www", vec![tcp(80), tcp(443)]), Service::raw("vpn", vec![vpn]),]
     );
     assert_eq!(
         ruleset.sets["spamhaus"],
@@ -364,7 +361,7 @@ fn what_is_not_enforced_is_refused_by_name() {
     }
     for lines in [
         r#"protocol = "tls""#,
-        r#"protocol = "http1""#,
+        r#"protocol = "h2c""#,
         "require_tls = true",
         r#"min_tls = "1.2""#,
         r#"syn_cookies = "auto""#,

@@ -1,0 +1,60 @@
+//! What is counted of services beyond packets and bytes.
+
+use std::collections::BTreeMap;
+
+use foobar_common::service::{HttpCounters, Loss, Method, STATUS_CLASS_LABELS, ServiceBytes};
+use prometheus::proto::MetricFamily;
+
+use super::catalogue;
+use crate::{
+    dataplane::counters::{ProtocolCounters, ServiceCounters},
+    rules::model::ServicePort,
+};
+
+/// Adds the families of all services; each has its zeros, too.
+pub(super) fn families(services: &BTreeMap<ServicePort, ServiceCounters>, families: &mut Vec<MetricFamily>) {
+    let mut requests = catalogue::HTTP_REQUESTS.family();
+    let mut responses = catalogue::HTTP_RESPONSES.family();
+    let mut durations = catalogue::HTTP_DURATION.family();
+    let mut first_bytes = catalogue::HTTP_FIRST_BYTE.family();
+    let mut without_duration = catalogue::HTTP_UNTIMED.family();
+    let mut losses = catalogue::FRAMING_LOST.family();
+    let mut bytes = catalogue::L7_BYTES.family();
+    for (port, service) in services {
+        let (port, protocol) = (port.port.to_string(), service.protocol().label());
+        let ServiceBytes { framed, lost } = service.bytes;
+        bytes.add_integer([&port, protocol, "framed"], framed);
+        bytes.add_integer([&port, protocol, "lost"], lost);
+        let ProtocolCounters::Http1(counters) = &service.of_protocol;
+        let HttpCounters {
+            connections: _,
+            requests: asked,
+            responses: answered,
+            untimed,
+            lost: [lost_in, lost_out],
+            first_byte,
+            last_byte,
+        } = counters;
+        for (method, count) in Method::ALL.iter().zip(asked) {
+            requests.add_integer([&port, protocol, method.label()], *count);
+        }
+        for (class, count) in STATUS_CLASS_LABELS.into_iter().zip(answered) {
+            responses.add_integer([&port, class], *count);
+        }
+        durations.add_histogram([&port, protocol], last_byte);
+        first_bytes.add_histogram([&port, protocol], first_byte);
+        without_duration.add_integer([&port, protocol], *untimed);
+        for (loss, (way_in, way_out)) in Loss::ALL.iter().zip(lost_in.iter().zip(lost_out)) {
+            losses.add_integer([&port, protocol, loss.label()], way_in.wrapping_add(*way_out));
+        }
+    }
+    families.extend([
+        requests.into_proto(),
+        responses.into_proto(),
+        durations.into_proto(),
+        first_bytes.into_proto(),
+        without_duration.into_proto(),
+        losses.into_proto(),
+        bytes.into_proto(),
+    ]);
+}

@@ -1,0 +1,139 @@
+//! HTTP/1.x: requests that come in, responses that go out.
+
+mod reading;
+mod way;
+
+use aya_ebpf::{
+    btf_maps::PerCpuArray,
+    macros::btf_map,
+    programs::{TcContext, XdpContext},
+};
+use foobar_common::{
+    connection::Connection,
+    counters::SERVICE_SLOTS,
+    flow::Direction,
+    http1::State,
+    service::{HttpCounters, Loss, Protocol},
+};
+
+use self::{
+    reading::read,
+    way::{Inbound, Outbound, Way},
+};
+use super::{
+    connections, lock,
+    passage::Passage,
+    segment::{Packet as _, Place, Segment, WINDOW_MAX},
+};
+
+#[btf_map]
+static HTTP_COUNTERS: PerCpuArray<HttpCounters, { SERVICE_SLOTS as usize }> = PerCpuArray::new();
+
+const PROTOCOL: u32 = Protocol::Http1.number();
+
+/// Reads the requests in a segment that comes in.
+#[inline(always)]
+pub(crate) fn requests(context: &XdpContext) -> Option<()> {
+    let segment = Segment::of(context, Direction::In)?;
+    let counters = counters(Direction::In)?;
+    if segment.is_reset() || segment.length == 0 {
+        return Some(());
+    }
+    if segment.is_first() {
+        counters.lose(Direction::In, Loss::SynData);
+        Passage::lose(Direction::In, segment.length);
+        return Some(());
+    }
+    let Some(connection) = connections::find(&segment.key, PROTOCOL) else {
+        Passage::lose(Direction::In, segment.length);
+        return Some(());
+    };
+    with_lock::<Inbound>(connection, &segment, counters, |counters| {
+        let Connection { protocol: _, first, inbound, outbound } = connection;
+        if outbound.unseen.get() != 0 {
+            inbound.cursor.state.set(State::Lost);
+        }
+        let is_at_first = inbound.cursor.next.get() == first.get();
+        if is_at_first && matches!(segment.place(first.get()), Place::Next(read) if read < segment.length) {
+            counters.connections = counters.connections.wrapping_add(1);
+        }
+        read::<Inbound>(&segment, connection, counters, context.context())
+    })
+}
+
+/// Reads the responses in a segment that goes out.
+#[inline(always)]
+pub(crate) fn responses(context: &TcContext) -> Option<()> {
+    let segment = Segment::of(context, Direction::Out)?;
+    let counters = counters(Direction::Out)?;
+    if segment.is_reset() {
+        return Some(());
+    }
+    let found = connections::find(&segment.key, PROTOCOL);
+    if segment.is_answer_to_first() {
+        // It may be sent again; the client's first number is the same then.
+        if found.is_none_or(|connection| connection.first.get() != segment.acknowledged()) {
+            let connection = Connection::opened(PROTOCOL, segment.sequence(), segment.acknowledged());
+            connections::keep(&segment.key, &connection);
+        }
+        return Some(());
+    }
+    let Some(connection) = found else {
+        if segment.length > 0 {
+            let connection = Connection::preexisting(PROTOCOL, segment.next(), segment.acknowledged());
+            connections::keep(&segment.key, &connection);
+            for direction in Direction::ALL {
+                counters.lose(direction, Loss::Preexisting);
+            }
+            Passage::lose(Direction::Out, segment.length);
+        }
+        return Some(());
+    };
+    note_accepted(connection, counters, segment.acknowledged());
+    with_lock::<Outbound>(connection, &segment, counters, |counters| {
+        read::<Outbound>(&segment, connection, counters, context.context())
+    })
+}
+
+/// Does something with the connection that no other processor does at the same time.
+#[inline(always)]
+fn with_lock<W: Way>(
+    connection: &Connection,
+    segment: &Segment,
+    counters: &'static mut HttpCounters,
+    body: impl FnOnce(&'static mut HttpCounters) -> Option<()>,
+) -> Option<()> {
+    if !lock::take(W::lock(connection)) {
+        counters.lose(W::DIRECTION, Loss::Busy);
+        Passage::lose(W::DIRECTION, segment.length);
+        return None;
+    }
+    let done = body(counters);
+    lock::give_back(W::lock(connection));
+    done
+}
+
+/// The counters of the packet's service.
+#[inline(always)]
+fn counters(direction: Direction) -> Option<&'static mut HttpCounters> {
+    let place = HTTP_COUNTERS.get_ptr_mut(Passage::service(direction)?)?;
+    // SAFETY: the map gave the pointer, and an entry of a per-CPU array is this processor's alone while the program
+    // runs, but for a program of the other direction that interrupts it and counts elsewhere in it.
+    Some(unsafe { &mut *place })
+}
+
+/// The server says what it has accepted. If that is more than came by, requests can have been missed.
+#[inline(always)]
+fn note_accepted(connection: &Connection, counters: &mut HttpCounters, acknowledged: u32) {
+    let Connection { protocol: _, first: _, inbound, outbound } = connection;
+    let missed = acknowledged.wrapping_sub(inbound.cursor.next.get());
+    // A FIN counts as one byte, which no cursor reads.
+    if missed > 1
+        && missed < WINDOW_MAX
+        && !matches!(inbound.cursor.state.get(), State::Lost)
+        && outbound.unseen.get() == 0
+    {
+        outbound.unseen.set(1);
+        counters.lose(Direction::In, Loss::Unseen);
+    }
+}

@@ -1,0 +1,160 @@
+//! From the bytes of a segment to what they say, in turns of one loop.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    btf_maps::PerCpuArray,
+    helpers::{bpf_ktime_get_ns, bpf_loop},
+    macros::btf_map,
+};
+use foobar_common::{
+    connection::Connection,
+    frame::within,
+    http1::{Block, Side, State, Stream},
+    service::{HttpCounters, Loss, Ticks},
+};
+
+use super::way::Way;
+use crate::services::{
+    passage::Passage,
+    segment::{Packet, Place, Segment, WINDOW_MAX},
+};
+
+#[btf_map]
+static HTTP1_READINGS: PerCpuArray<Reading, 2> = PerCpuArray::new();
+
+/// A segment has at most 64 KiB or, as BIG TCP, 512 KiB; each turn reads at least a byte.
+const TURNS: u32 = 1 << 20;
+
+/// Bytes of a segment, while they are read. In a map, since the verifier follows what changes on the stack turn by
+/// turn.
+#[repr(C)]
+struct Reading {
+    /// Where the next bytes lie in the packet.
+    offset: u64,
+    /// How many are left there.
+    left: u64,
+    /// How many are put into the block next, at most.
+    portion: u64,
+    /// When the segment came.
+    now: Ticks,
+    stream: Stream,
+}
+
+/// What a turn is given: pointers alone, which keep their types on the stack.
+#[repr(C)]
+struct Turn {
+    reading: &'static mut Reading,
+    connection: &'static Connection,
+    counters: &'static mut HttpCounters,
+    context: *mut c_void,
+}
+
+/// Reads what a segment has that was not read before, and moves the cursor on.
+#[inline(always)]
+pub(super) fn read<W: Way>(
+    segment: &Segment,
+    connection: &'static Connection,
+    counters: &'static mut HttpCounters,
+    context: *mut c_void,
+) -> Option<()> {
+    let cursor = W::cursor(connection);
+    let reading = HTTP1_READINGS.get_ptr_mut(W::DIRECTION as u32)?;
+    // SAFETY: the map gave the pointer, and programs of one direction do not interrupt each other on a processor.
+    let reading = unsafe { &mut *reading };
+    // SAFETY: a helper that only reads a clock (Linux 4.1).
+    reading.now = Ticks::from_nanoseconds(unsafe { bpf_ktime_get_ns() });
+    reading.stream.take_up(cursor);
+    let mut turn = Turn { reading, connection, counters, context };
+    let read_before = match segment.place(cursor.next.get()) {
+        Place::Next(read) => read,
+        // It has been read, or would have been if that had not been given up before.
+        Place::Old => {
+            if matches!(cursor.state.get(), State::Lost) {
+                Passage::lose(W::DIRECTION, segment.length);
+            }
+            return Some(());
+        }
+        // It is none of this connection.
+        Place::Ahead(missing) if missing > u64::from(WINDOW_MAX) => return Some(()),
+        Place::Ahead(missing) => {
+            turn.pass_over::<W>(missing);
+            0
+        }
+    };
+    turn.reading.offset = segment.offset.wrapping_add(read_before);
+    turn.reading.left = segment.length.wrapping_sub(read_before);
+    turn.reading.portion = W::FIRST_PORTION;
+    let callback: unsafe extern "C" fn(u32, *mut Turn) -> i64 = one_turn::<W>;
+    // SAFETY: the callback has the signature that the helper asks for (Linux 5.17), and its argument outlives the call.
+    unsafe { bpf_loop(TURNS, callback as *mut c_void, (&raw mut turn).cast(), 0) };
+    let Turn { reading, connection, counters, context: _ } = turn;
+    if segment.is_last() {
+        let now = reading.now;
+        reading.stream.close(&mut W::side(connection, counters, now));
+    }
+    reading.stream.put_down(cursor);
+    cursor.next.set(segment.next());
+    Passage::lose(W::DIRECTION, reading.stream.lost_bytes());
+    Some(())
+}
+
+/// A turn of the loop; 1 ends it.
+unsafe extern "C" fn one_turn<W: Way>(_number: u32, turn: *mut Turn) -> i64 {
+    // SAFETY: the argument that was given to the helper.
+    let Turn { reading, connection, counters, context } = unsafe { &mut *turn };
+    let mut side = W::side(connection, counters, reading.now);
+    i64::from(reading.turn::<W::Packet, _>(*context, &mut side))
+}
+
+impl Turn {
+    /// So many bytes did not come by, or have not yet.
+    #[inline(always)]
+    fn pass_over<W: Way>(&mut self, missing: u64) {
+        let Self { reading, connection, counters, context: _ } = self;
+        let mut side = W::side(connection, counters, reading.now);
+        if !reading.stream.skip(missing, &mut side) {
+            reading.stream.lose(Loss::Gap, &mut side);
+        }
+    }
+}
+
+impl Reading {
+    /// Reads on; true at the end.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
+    fn turn<P: Packet, S: Side>(&mut self, context: *mut c_void, side: &mut S) -> bool {
+        if !self.stream.is_used_up() {
+            self.stream.step(side);
+            return false;
+        }
+        if self.left == 0 {
+            return true;
+        }
+        let passed = self.stream.pass(self.left, side);
+        if passed > 0 {
+            self.advance(passed);
+            return false;
+        }
+        let portion = self.portion;
+        self.portion = u64::from(Block::LENGTH);
+        let wanted = if self.left < portion { self.left } else { portion };
+        // Verifiers up to at least Linux 6.1 learn nothing from a comparison with zero.
+        let length = within::<{ Block::LENGTH - 1 }>(wanted.wrapping_sub(1) as u32).wrapping_add(1);
+        let place = self.stream.block().as_mut_ptr();
+        // SAFETY: the context is the packet's, and the block has room for so many bytes.
+        if unsafe { P::load(context, self.offset as u32, place.cast(), length) } != 0 {
+            self.stream.lose(Loss::Internal, side);
+            return false;
+        }
+        self.advance(u64::from(length));
+        self.stream.filled(u64::from(length));
+        false
+    }
+
+    #[inline(always)]
+    fn advance(&mut self, bytes: u64) {
+        self.offset = self.offset.wrapping_add(bytes);
+        self.left = self.left.wrapping_sub(bytes);
+    }
+}

@@ -1,0 +1,83 @@
+//! The two ways of a connection, and what is different about them.
+
+use core::cell::Cell;
+
+use aya_ebpf::programs::{TcContext, XdpContext};
+use foobar_common::{
+    connection::{Connection, Cursor},
+    flow::Direction,
+    http1::{Requests, Responses, Side},
+    service::{HttpCounters, Ticks},
+};
+
+use crate::services::segment::Packet;
+
+/// What is read of a connection.
+pub(super) trait Way {
+    /// As what the kernel gives it.
+    type Packet: Packet;
+    /// What becomes of it.
+    type Side<'a>: Side;
+
+    const DIRECTION: Direction;
+    /// How many bytes are read at first: the headers are there mostly.
+    const FIRST_PORTION: u64;
+
+    fn cursor(connection: &Connection) -> &Cursor;
+    fn lock(connection: &Connection) -> &Cell<u64>;
+    fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, now: Ticks) -> Self::Side<'a>;
+}
+
+/// Requests.
+pub(super) struct Inbound;
+
+impl Way for Inbound {
+    type Packet = XdpContext;
+    type Side<'a> = Requests<'a>;
+
+    const DIRECTION: Direction = Direction::In;
+    const FIRST_PORTION: u64 = 2048;
+
+    #[inline(always)]
+    fn cursor(connection: &Connection) -> &Cursor {
+        &connection.inbound.cursor
+    }
+
+    #[inline(always)]
+    fn lock(connection: &Connection) -> &Cell<u64> {
+        &connection.inbound.lock
+    }
+
+    #[inline(always)]
+    fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, now: Ticks) -> Requests<'a> {
+        let Connection { protocol: _, first: _, inbound, outbound } = connection;
+        Requests { inbound, outbound, counters, now }
+    }
+}
+
+/// Responses.
+pub(super) struct Outbound;
+
+impl Way for Outbound {
+    type Packet = TcContext;
+    type Side<'a> = Responses<'a>;
+
+    const DIRECTION: Direction = Direction::Out;
+    const FIRST_PORTION: u64 = 512;
+
+    #[inline(always)]
+    fn cursor(connection: &Connection) -> &Cursor {
+        &connection.outbound.cursor
+    }
+
+    #[inline(always)]
+    fn lock(connection: &Connection) -> &Cell<u64> {
+        &connection.outbound.lock
+    }
+
+    #[inline(always)]
+    fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, now: Ticks) -> Responses<'a> {
+        let Connection { protocol: _, first: _, inbound, outbound } = connection;
+        Responses { inbound, outbound, counters, now }
+    }
+}

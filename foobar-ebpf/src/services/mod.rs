@@ -1,0 +1,107 @@
+//! What is counted of services beyond packets and bytes.
+//!
+//! Each protocol has a program of its own for each direction, which takes over by a tail call from the one that has
+//! judged a packet, and ends at the same exit. So other packets do not pay for it, each program has a verifier's
+//! million instructions to itself, and only those are loaded that the rules ask for.
+
+mod connections;
+mod http1;
+mod lock;
+mod passage;
+mod segment;
+
+use aya_ebpf::{
+    btf_maps::ProgramArray,
+    macros::btf_map,
+    programs::{TcContext, XdpContext},
+};
+use foobar_common::{
+    flow::{Direction, Fragment, protocol},
+    rule::uses,
+    service::Protocol,
+    verdict::Verdict,
+};
+
+pub(crate) use self::{
+    http1::{requests as http1_requests, responses as http1_responses},
+    passage::Passage,
+};
+use crate::{decide::Decision, headers::Headers, interface::Interface, settings};
+
+#[btf_map]
+static SERVICES_IN: ProgramArray<{ Protocol::COUNT as usize }> = ProgramArray::new();
+#[btf_map]
+static SERVICES_OUT: ProgramArray<{ Protocol::COUNT as usize }> = ProgramArray::new();
+
+/// FIN and SYN (RFC 9293 section 3.1).
+const FIN_OR_SYN: u8 = 0b11;
+
+/// Goes on in the program of the packet's service, which counts it and gives its verdict. Comes back if there is none,
+/// or nothing in the packet is for it, and says how many bytes went by that were.
+#[inline(always)]
+pub(crate) fn enter_in(
+    context: &XdpContext,
+    headers: &Headers,
+    decision: &Decision,
+    interface: &Interface,
+) -> u64 {
+    let (protocol, payload) = wanted(headers, decision, interface, Direction::In);
+    match protocol {
+        Protocol::Raw => {}
+        Protocol::Http1 => {
+            // SAFETY: nothing here waits to be dropped.
+            unsafe { SERVICES_IN.tail_call(context, Protocol::Http1.number()) }
+        }
+    }
+    payload
+}
+
+/// The same for what goes out.
+#[inline(always)]
+pub(crate) fn enter_out(
+    context: &TcContext,
+    headers: &Headers,
+    decision: &Decision,
+    interface: &Interface,
+) -> u64 {
+    let (protocol, payload) = wanted(headers, decision, interface, Direction::Out);
+    match protocol {
+        Protocol::Raw => {}
+        Protocol::Http1 => {
+            // SAFETY: nothing here waits to be dropped.
+            unsafe { SERVICES_OUT.tail_call(context, Protocol::Http1.number()) }
+        }
+    }
+    payload
+}
+
+/// Which protocol a packet is to be read as, and how many bytes of it: [`Protocol::Raw`] if nothing in it moves a
+/// connection on.
+#[inline(always)]
+fn wanted(
+    headers: &Headers,
+    decision: &Decision,
+    interface: &Interface,
+    direction: Direction,
+) -> (Protocol, u64) {
+    const NOTHING: (Protocol, u64) = (Protocol::Raw, 0);
+    if !settings::uses(uses::SERVICES) {
+        return NOTHING;
+    }
+    let Ok(parsed) = headers.parsed else { return NOTHING };
+    let flow = &parsed.flow;
+    let payload = parsed.payload_length();
+    if decision.protocol == Protocol::Raw.number()
+        || flow.protocol != protocol::TCP
+        || !matches!(flow.fragment, Fragment::Whole)
+        || !matches!(decision.verdict, Verdict::Accept)
+        || (payload == 0 && flow.tcp_flags & FIN_OR_SYN == 0)
+    {
+        return NOTHING;
+    }
+    let passage = Passage { decision: *decision, interface: *interface, size: headers.size, lost: 0 };
+    if passage.keep(direction).is_none() {
+        return NOTHING;
+    }
+    (Protocol::from_number(decision.protocol).unwrap_or(Protocol::Raw), u64::from(payload))
+}

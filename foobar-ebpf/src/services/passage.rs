@@ -1,0 +1,57 @@
+//! What is known of the present packet when it goes on to another program.
+
+use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
+use foobar_common::{flow::Direction, verdict::Verdict};
+
+use crate::{count, decide::Decision, headers::Size, interface::Interface};
+
+#[btf_map]
+static PASSAGES: PerCpuArray<Passage, 2> = PerCpuArray::new();
+
+/// A packet that has been judged and not yet been counted.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(crate) struct Passage {
+    pub(crate) size: Size,
+    pub(crate) decision: Decision,
+    pub(crate) interface: Interface,
+    /// Bytes of its payload that were not followed.
+    pub(crate) lost: u64,
+}
+
+impl Passage {
+    /// Keeps it for the program that follows. There is an entry for each direction, so this never is `None`.
+    #[inline(always)]
+    pub(super) fn keep(self, direction: Direction) -> Option<()> {
+        let place = PASSAGES.get_ptr_mut(direction as u32)?;
+        // SAFETY: the map gave the pointer, and programs of one direction do not interrupt each other on a processor.
+        unsafe { place.write(self) };
+        Some(())
+    }
+
+    /// Counts the packet that was kept, and gives its verdict.
+    #[inline(always)]
+    pub(crate) fn end(direction: Direction) -> Verdict {
+        let Some(place) = PASSAGES.get_ptr_mut(direction as u32) else { return Verdict::Drop };
+        // SAFETY: as above, and the program before this one has written it.
+        let Self { decision, interface, size, lost } = unsafe { &*place };
+        count::decision(decision, interface, direction, *size, *lost)
+    }
+
+    /// Says how many bytes of the payload were not followed.
+    #[inline(always)]
+    pub(super) fn lose(direction: Direction, bytes: u64) {
+        if let Some(place) = PASSAGES.get_ptr_mut(direction as u32) {
+            // SAFETY: as above.
+            unsafe { (*place).lost = bytes };
+        }
+    }
+
+    /// The slot of the service.
+    #[inline(always)]
+    pub(super) fn service(direction: Direction) -> Option<u32> {
+        let place = PASSAGES.get_ptr_mut(direction as u32)?;
+        // SAFETY: as above.
+        Some(unsafe { (*place).decision.port })
+    }
+}

@@ -1,0 +1,169 @@
+//! A TCP segment to or from a service.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes},
+    programs::{TcContext, XdpContext},
+};
+use foobar_common::{connection::ConnectionKey, flow::Direction, frame::without_history};
+
+use crate::scratch;
+
+/// Where sequence and acknowledgment numbers lie in a TCP header (RFC 9293 section 3.1).
+const NUMBERS_AT: u32 = 4;
+const FIN: u64 = 1;
+const SYN: u64 = 1 << 1;
+const RST: u64 = 1 << 2;
+const ACK: u64 = 1 << 4;
+
+/// What a program is given: bytes of the packet can be read from it, wherever they lie.
+pub(crate) trait Packet {
+    /// As helpers of the kernel take it.
+    fn context(&self) -> *mut c_void;
+
+    /// Copies bytes of a packet to `place`, which has room for `length` of them; zero if it went well.
+    ///
+    /// # Safety
+    /// `context` must be [`Packet::context`], and `place` must be valid for writes of so many bytes.
+    unsafe fn load(context: *mut c_void, offset: u32, place: *mut c_void, length: u32) -> i64;
+}
+
+impl Packet for XdpContext {
+    #[inline(always)]
+    fn context(&self) -> *mut c_void {
+        self.ctx.cast()
+    }
+
+    #[inline(always)]
+    unsafe fn load(context: *mut c_void, offset: u32, place: *mut c_void, length: u32) -> i64 {
+        // SAFETY: promised by the caller.
+        unsafe { bpf_xdp_load_bytes(context.cast(), offset, place, length) }
+    }
+}
+
+impl Packet for TcContext {
+    #[inline(always)]
+    fn context(&self) -> *mut c_void {
+        self.skb.skb.cast()
+    }
+
+    #[inline(always)]
+    unsafe fn load(context: *mut c_void, offset: u32, place: *mut c_void, length: u32) -> i64 {
+        // SAFETY: promised by the caller.
+        unsafe { bpf_skb_load_bytes(context.cast(), offset, place, length) }
+    }
+}
+
+/// What a segment says of itself.
+///
+/// Numbers of 32 bits would be put on the stack two at a time, and not always on a multiple of eight, which the verifier
+/// asks for.
+pub(crate) struct Segment {
+    pub(crate) key: ConnectionKey,
+    /// Sequence number of its first byte, or of the SYN before that.
+    sequence: u64,
+    acknowledged: u64,
+    /// Where its payload begins in the packet.
+    pub(crate) offset: u64,
+    /// Bytes of payload.
+    pub(crate) length: u64,
+    flags: u64,
+}
+
+impl Segment {
+    /// The present packet.
+    #[inline(always)]
+    pub(crate) fn of<P: Packet>(packet: &P, direction: Direction) -> Option<Self> {
+        let headers = scratch::headers(direction)?;
+        let at = without_history::<0xffff>(headers.transport).wrapping_add(NUMBERS_AT);
+        let mut numbers = 0_u64;
+        // SAFETY: the context is the packet's, and the place has eight bytes.
+        if unsafe { P::load(packet.context(), at, (&raw mut numbers).cast(), 8) } != 0 {
+            return None;
+        }
+        let numbers = u64::from_be(numbers);
+        Some(Self {
+            key: ConnectionKey::of(&headers.flow, direction),
+            sequence: numbers >> 32,
+            acknowledged: numbers & 0xffff_ffff,
+            offset: u64::from(headers.payload),
+            length: u64::from(headers.payload_length()),
+            flags: u64::from(headers.flow.tcp_flags),
+        })
+    }
+
+    /// Sequence number of its first byte, or of the SYN before that.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a number of 32 bits")]
+    pub(crate) fn sequence(&self) -> u32 {
+        self.sequence as u32
+    }
+
+    /// Sequence number of the other side's byte that its sender waits for.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a number of 32 bits")]
+    pub(crate) fn acknowledged(&self) -> u32 {
+        self.acknowledged as u32
+    }
+
+    /// Sequence number of the first byte behind it.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "sequence numbers wrap")]
+    pub(crate) fn next(&self) -> u32 {
+        self.sequence.wrapping_add(self.length) as u32
+    }
+
+    /// How it lies to a cursor whose next byte has this sequence number.
+    #[inline(always)]
+    pub(crate) fn place(&self, next: u32) -> Place {
+        let read = next.wrapping_sub(self.sequence());
+        if read > HALF {
+            Place::Ahead(u64::from(self.sequence().wrapping_sub(next)))
+        } else if u64::from(read) > self.length {
+            Place::Old
+        } else {
+            Place::Next(u64::from(read))
+        }
+    }
+
+    /// Whether the sender sends nothing after this.
+    #[inline(always)]
+    pub(crate) fn is_last(&self) -> bool {
+        self.flags & FIN != 0
+    }
+
+    /// Whether it is the first one of its side.
+    #[inline(always)]
+    pub(crate) fn is_first(&self) -> bool {
+        self.flags & SYN != 0
+    }
+
+    /// Whether it answers the first one of the other side.
+    #[inline(always)]
+    pub(crate) fn is_answer_to_first(&self) -> bool {
+        self.flags & (SYN | ACK) == SYN | ACK
+    }
+
+    /// Whether it ends the connection at once; what is in it then is for people.
+    #[inline(always)]
+    pub(crate) fn is_reset(&self) -> bool {
+        self.flags & RST != 0
+    }
+}
+
+/// How a segment lies to a cursor.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    /// All of it has been read.
+    Old,
+    /// So many of its bytes have been read; the next one has not.
+    Next(u64),
+    /// So many bytes before it did not come by.
+    Ahead(u64),
+}
+
+/// Of two sequence numbers, one is before the other if it is less than half of all numbers away (RFC 9293 section 3.4).
+const HALF: u32 = u32::MAX / 2;
+/// No window is larger (RFC 7323 section 2.3), so what is further ahead is none of the connection.
+pub(crate) const WINDOW_MAX: u32 = 1 << 30;
