@@ -8,7 +8,7 @@ use aya::{
     maps::{Array, MapData, ProgramArray},
     programs::{ProgramFd, Xdp, XdpMode},
 };
-use foobar_bench_programs::{Cursor, FRAME_WORDS, FRAMES_MAX, Frame, Target, maps, programs};
+use foobar_bench_programs::{Cursor, FRAME_WORDS, FRAMES_MAX, Frame, Stream, Target, maps, programs};
 use foobar_tests::{namespace::Namespace, network::SERVER};
 use nix::{
     net::if_::if_nametoindex,
@@ -28,6 +28,7 @@ pub(crate) struct Driver {
     object: Ebpf,
     frames: Array<MapData, Frame>,
     cursor: Array<MapData, CursorRecord>,
+    stream: Array<MapData, StreamRecord>,
     targets: ProgramArray<MapData>,
     /// One less than how many frames take turns.
     mask: u32,
@@ -44,11 +45,18 @@ struct CursorRecord(Cursor);
 // SAFETY: four integers without padding.
 unsafe impl Pod for CursorRecord {}
 
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+struct StreamRecord(Stream);
+
+// SAFETY: as above.
+unsafe impl Pod for StreamRecord {}
+
 impl Driver {
     /// Builds and loads them.
     pub(crate) fn load() -> Result<Self> {
         let mut object = EbpfLoader::new().load(&object::build()?).context("load the benchmark's object")?;
-        for name in [programs::BARE, programs::PARSE_ONLY, programs::VARY, programs::SEND] {
+        for name in [programs::BARE, programs::PARSE_ONLY, programs::VARY, programs::CONTINUE, programs::SEND] {
             let program: &mut Xdp = object.program_mut(name).context("a program is missing")?.try_into()?;
             program.load().with_context(|| format!("load the benchmark's program '{name}'"))?;
         }
@@ -62,8 +70,9 @@ impl Driver {
         let mut take = |name: &str| object.take_map(name).with_context(|| format!("no map {name}"));
         let frames = take(maps::FRAMES)?.try_into()?;
         let cursor = take(maps::CURSOR)?.try_into()?;
+        let stream = take(maps::STREAM)?.try_into()?;
         let targets = take(maps::TARGETS)?.try_into()?;
-        let mut driver = Self { object, frames, cursor, targets, mask: 0, _attached: attached };
+        let mut driver = Self { object, frames, cursor, stream, targets, mask: 0, _attached: attached };
         for (target, name) in [(Target::Bare, programs::BARE), (Target::ParseOnly, programs::PARSE_ONLY)] {
             let program = driver.program(name)?.fd()?.try_clone()?;
             driver.targets.set(target as u32, &program, 0).context("enter a program")?;
@@ -100,6 +109,27 @@ impl Driver {
     /// What the subject returns for a frame.
     pub(crate) fn action(&mut self, number: u32) -> Result<u32> {
         self.run(Target::Subject, number, 0, 1).map(|(action, _)| action)
+    }
+
+    /// Nanoseconds that each of so many segments took that follow this one on its connection, of which it has so many
+    /// bytes.
+    pub(crate) fn time_segments(&mut self, target: Target, frame: &[u8], length: u32, runs: u32) -> Result<f64> {
+        let before = self.stream.get(&0, 0).context("read the stream")?.0;
+        let stream = Stream { length, target: target as u32, ..before };
+        self.stream.set(0, StreamRecord(stream), 0).context("write the stream")?;
+        let options = TestRunOptions { data_in: Some(frame), repeat: runs, ..TestRunOptions::default() };
+        let result = self.program(programs::CONTINUE)?.test_run(options).context("send segments")?;
+        if !matches!(target, Target::Subject) {
+            self.stream.set(0, StreamRecord(before), 0).context("write the stream")?;
+        }
+        ensure!(result.return_value != 0, "segments did not reach their target {target:?} (XDP_ABORTED)");
+        Ok(nanoseconds(result.duration))
+    }
+
+    /// The next segment has this sequence number.
+    pub(crate) fn begin_stream(&mut self, next: u32) -> Result<()> {
+        let stream = Stream { next, ..Stream::default() };
+        self.stream.set(0, StreamRecord(stream), 0).context("write the stream")
     }
 
     /// Nanoseconds of a program that does nothing.

@@ -12,6 +12,7 @@ mod plan;
 mod report;
 mod rivals;
 mod rules;
+mod services;
 mod sets;
 mod swap;
 
@@ -43,6 +44,8 @@ enum Part {
     Rules,
     /// Cost of sets
     Sets,
+    /// Cost of requests
+    Services,
     /// Time until other rules are in force
     Swap,
     /// foobar, nftables and xdp-filter on a cable
@@ -66,6 +69,9 @@ fn main() -> Result<()> {
     }
     if chosen(Part::Sets) {
         sets::run(&mut driver, &mut report, plan)?;
+    }
+    if chosen(Part::Services) {
+        services::run(&mut driver, &mut report, plan)?;
     }
     if chosen(Part::Swap) {
         swap::run(&mut report, plan);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
-use aya::programs::ProgramFd;
+use anyhow::{Context as _, Result};
+use aya::{TestRun as _, TestRunOptions, programs::ProgramFd};
 
 use super::{
     counters::{CounterReader, Counters},
@@ -27,6 +27,13 @@ impl TimedRuns {
     /// The ingress program, for an array of programs.
     pub fn ingress_fd(&self) -> Result<&ProgramFd> {
         Ok(self.loaded.ingress()?.fd()?)
+    }
+
+    /// Sends a frame through the program for what goes out, once.
+    pub fn goes_out(&self, frame: &[u8]) -> Result<()> {
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
+        self.loaded.egress()?.test_run(options).context("run the program on a frame that goes out")?;
+        Ok(())
     }
 
     /// The counters that frames moved.

@@ -14,6 +14,8 @@ pub mod maps {
     pub const FRAMES: &str = "FRAMES";
     /// The one [`super::Cursor`].
     pub const CURSOR: &str = "CURSOR";
+    /// The one [`super::Stream`].
+    pub const STREAM: &str = "STREAM";
     /// Programs by [`super::Target`].
     pub const TARGETS: &str = "TARGETS";
 }
@@ -26,6 +28,8 @@ pub mod programs {
     pub const PARSE_ONLY: &str = "parse_only";
     /// Writes the next frame and calls the target.
     pub const VARY: &str = "vary";
+    /// Makes the frame the next segment of its connection and calls the target.
+    pub const CONTINUE: &str = "carry_on";
     /// Writes the next frame and sends it.
     pub const SEND: &str = "send";
 }
@@ -43,6 +47,23 @@ pub struct Cursor {
     /// A [`Target`], as a number.
     pub target: u32,
 }
+
+/// Segments of one connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stream {
+    /// Sequence number of the next one.
+    pub next: u32,
+    /// Bytes of payload of each.
+    pub length: u32,
+    /// A [`Target`], as a number.
+    pub target: u32,
+    /// Always zero.
+    pub padding: u32,
+}
+
+/// Where the sequence number lies in a frame of IPv4 without options and TCP.
+pub const SEQUENCE_AT: usize = 14 + 20 + 4;
 
 /// Places in the array of programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

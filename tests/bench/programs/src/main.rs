@@ -16,7 +16,7 @@ use aya_ebpf::{
     macros::{btf_map, xdp},
     programs::XdpContext,
 };
-use foobar_bench_programs::{Cursor, FRAMES_MAX, Frame, Target};
+use foobar_bench_programs::{Cursor, FRAMES_MAX, Frame, SEQUENCE_AT, Stream, Target};
 
 use crate::headers::Headers;
 
@@ -24,6 +24,8 @@ use crate::headers::Headers;
 static FRAMES: Array<Frame, { FRAMES_MAX as usize }> = Array::new();
 #[btf_map]
 static CURSOR: Array<Cursor, 1> = Array::new();
+#[btf_map]
+static STREAM: Array<Stream, 1> = Array::new();
 #[btf_map]
 static TARGETS: ProgramArray<{ Target::COUNT }> = ProgramArray::new();
 
@@ -52,6 +54,17 @@ fn vary(context: XdpContext) -> u32 {
     XDP_ABORTED
 }
 
+/// The next segment of a connection, with the same payload, then the target.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn carry_on(context: XdpContext) -> u32 {
+    if let Some(target) = write_sequence(&context) {
+        // SAFETY: as above.
+        unsafe { TARGETS.tail_call(&context, target) };
+    }
+    XDP_ABORTED
+}
+
 /// Another frame, on its way to the other end of the cable.
 #[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
@@ -75,6 +88,23 @@ fn write_next(context: &XdpContext) -> Option<u32> {
     // SAFETY: the packet is at least as long as a frame. It begins at the start of a cache line.
     unsafe { (place as *mut Frame).write(*frame) };
     Some(cursor.target)
+}
+
+/// Writes the next sequence number and gives the target; `None` if the frame is too short for one.
+#[inline(always)]
+fn write_sequence(context: &XdpContext) -> Option<u32> {
+    let stream = STREAM.get_ptr_mut(0)?;
+    // SAFETY: the map gave the pointer, and the benchmark runs on one processor.
+    let stream = unsafe { &mut *stream };
+    let sequence = stream.next.to_be();
+    stream.next = stream.next.wrapping_add(stream.length);
+    let place = context.data() + SEQUENCE_AT;
+    if place + size_of::<u32>() > context.data_end() {
+        return None;
+    }
+    // SAFETY: the packet goes on behind the number.
+    unsafe { (place as *mut u32).write_unaligned(sequence) };
+    Some(stream.target)
 }
 
 #[panic_handler]
