@@ -56,7 +56,8 @@ impl Driver {
     /// Builds and loads them.
     pub(crate) fn load() -> Result<Self> {
         let mut object = EbpfLoader::new().load(&object::build()?).context("load the benchmark's object")?;
-        for name in [programs::BARE, programs::PARSE_ONLY, programs::VARY, programs::CONTINUE, programs::SEND] {
+        for name in [programs::BARE, programs::PARSE_ONLY, programs::VARY, programs::CONTINUE, programs::SEND]
+        {
             let program: &mut Xdp = object.program_mut(name).context("a program is missing")?.try_into()?;
             program.load().with_context(|| format!("load the benchmark's program '{name}'"))?;
         }
@@ -113,7 +114,13 @@ impl Driver {
 
     /// Nanoseconds that each of so many segments took that follow this one on its connection, of which it has so many
     /// bytes.
-    pub(crate) fn time_segments(&mut self, target: Target, frame: &[u8], length: u32, runs: u32) -> Result<f64> {
+    pub(crate) fn time_segments(
+        &mut self,
+        target: Target,
+        frame: &[u8],
+        length: u32,
+        runs: u32,
+    ) -> Result<f64> {
         let before = self.stream.get(&0, 0).context("read the stream")?.0;
         let stream = Stream { length, target: target as u32, ..before };
         self.stream.set(0, StreamRecord(stream), 0).context("write the stream")?;

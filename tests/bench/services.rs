@@ -40,8 +40,7 @@ pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Resu
     for (number, (name, payload, requests)) in (0..).zip(cases) {
         report.say(&format!("services: {name}"));
         // One of its own, which begins where the numbers do.
-        let connection =
-            Connection { client_port: 10_000 + number, client_first: 0, ..Connection::to(80) };
+        let connection = Connection { client_port: 10_000 + number, client_first: 0, ..Connection::to(80) };
         runs.goes_out(&connection.syn_ack())?;
         driver.begin_stream(0)?;
         let frame = connection.from_client(flag::PSH | flag::ACK, 0, &payload);
@@ -86,8 +85,9 @@ fn request(method: &str, length: usize, header: &str, line: usize) -> Vec<u8> {
         if left <= around {
             break;
         }
-        let value = if left < line + around + 20 { left - around } else { line.saturating_sub(around).max(1) };
-        text.push_str(&format!("{name}: {}\r\n", "v".repeat(value)));
+        let value =
+            if left < line + around + 20 { left - around } else { line.saturating_sub(around).max(1) };
+        text = format!("{text}{name}: {}\r\n", "v".repeat(value));
     }
     text.push_str("\r\n");
     text.into_bytes()

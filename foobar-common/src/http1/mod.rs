@@ -131,19 +131,22 @@ pub trait Side {
 }
 
 /// One direction of a connection, while some of its bytes are read.
+///
+/// Fields that are set to zero together do not stand side by side: the compiler would call its runtime for them, which
+/// writes byte by byte, and whoever reads a word of eight bytes that were just written one by one has to wait for all.
 #[derive(Clone, Debug)]
 #[repr(C)]
 pub struct Stream {
     /// How much of the block has been read.
     position: u64,
-    /// How much is in it.
-    end: u64,
-    state: State,
     index: u64,
+    /// How much is in the block.
+    end: u64,
     flags: u64,
-    number: u64,
     /// Bytes since the cursor was taken up that were not read.
     lost: u64,
+    number: u64,
+    state: State,
     /// The bytes.
     block: Block,
 }
@@ -152,7 +155,7 @@ impl Stream {
     /// One that has read nothing.
     pub const fn new() -> Self {
         let block = Block::new();
-        Self { position: 0, end: 0, state: State::Start, index: 0, flags: 0, number: 0, lost: 0, block }
+        Self { position: 0, index: 0, end: 0, flags: 0, lost: 0, number: 0, state: State::Start, block }
     }
 
     /// Goes on where a cursor stands.

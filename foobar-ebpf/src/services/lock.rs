@@ -32,7 +32,14 @@ pub(super) fn take(lock: &Cell<u64>) -> bool {
 /// Gives a lock back.
 #[inline(always)]
 pub(super) fn give_back(lock: &Cell<u64>) {
-    swap(lock, 0);
+    if cfg!(bpf_target_arch = "x86_64") {
+        // What a processor of this kind writes, others see in the same order, so nothing that was done with the lock
+        // comes after this.
+        // SAFETY: writes a word of a map, which is there for as long as the program runs.
+        unsafe { lock.as_ptr().write_volatile(0) };
+    } else {
+        swap(lock, 0);
+    }
 }
 
 struct Waiting<'l> {

@@ -6,7 +6,12 @@ use aya_ebpf::{
     helpers::{bpf_skb_load_bytes, bpf_xdp_load_bytes},
     programs::{TcContext, XdpContext},
 };
-use foobar_common::{connection::ConnectionKey, flow::Direction, frame::without_history};
+use foobar_common::{
+    connection::ConnectionKey,
+    flow::Direction,
+    frame::{Frame, without_history},
+    verdict::Reason,
+};
 
 use crate::scratch;
 
@@ -22,6 +27,9 @@ pub(crate) trait Packet {
     /// As helpers of the kernel take it.
     fn context(&self) -> *mut c_void;
 
+    /// Where the headers lie.
+    fn first_buffer(&self) -> Frame<'_>;
+
     /// Copies bytes of a packet to `place`, which has room for `length` of them; zero if it went well.
     ///
     /// # Safety
@@ -36,6 +44,12 @@ impl Packet for XdpContext {
     }
 
     #[inline(always)]
+    fn first_buffer(&self) -> Frame<'_> {
+        // SAFETY: the verifier allows reads between `data` and `data_end` as long as the program runs.
+        unsafe { Frame::new(self.data() as *const u8, self.data_end() as *const u8, 0) }
+    }
+
+    #[inline(always)]
     unsafe fn load(context: *mut c_void, offset: u32, place: *mut c_void, length: u32) -> i64 {
         // SAFETY: promised by the caller.
         unsafe { bpf_xdp_load_bytes(context.cast(), offset, place, length) }
@@ -46,6 +60,12 @@ impl Packet for TcContext {
     #[inline(always)]
     fn context(&self) -> *mut c_void {
         self.skb.skb.cast()
+    }
+
+    #[inline(always)]
+    fn first_buffer(&self) -> Frame<'_> {
+        // SAFETY: the verifier allows reads between `data` and `data_end` until buffers are moved.
+        unsafe { Frame::new(self.data() as *const u8, self.data_end() as *const u8, 0) }
     }
 
     #[inline(always)]
@@ -76,12 +96,8 @@ impl Segment {
     #[inline(always)]
     pub(crate) fn of<P: Packet>(packet: &P, direction: Direction) -> Option<Self> {
         let headers = scratch::headers(direction)?;
-        let at = without_history::<0xffff>(headers.transport).wrapping_add(NUMBERS_AT);
-        let mut numbers = 0_u64;
-        // SAFETY: the context is the packet's, and the place has eight bytes.
-        if unsafe { P::load(packet.context(), at, (&raw mut numbers).cast(), 8) } != 0 {
-            return None;
-        }
+        let at = without_history::<0x7fff>(headers.transport).wrapping_add(NUMBERS_AT);
+        let [numbers] = packet.first_buffer().read::<[u64; 1]>(at as usize, Reason::Internal).ok()?;
         let numbers = u64::from_be(numbers);
         Some(Self {
             key: ConnectionKey::of(&headers.flow, direction),

@@ -26,6 +26,9 @@ static HTTP1_READINGS: PerCpuArray<Reading, 2> = PerCpuArray::new();
 /// A segment has at most 64 KiB or, as BIG TCP, 512 KiB; each turn reads at least a byte.
 const TURNS: u32 = 1 << 20;
 
+/// Steps of a turn: each turn costs a call.
+const STEPS: usize = 3;
+
 /// Bytes of a segment, while they are read. In a map, since the verifier follows what changes on the stack turn by
 /// turn.
 #[repr(C)]
@@ -122,12 +125,23 @@ impl Turn {
 impl Reading {
     /// Reads on; true at the end.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
     fn turn<P: Packet, S: Side>(&mut self, context: *mut c_void, side: &mut S) -> bool {
-        if !self.stream.is_used_up() {
-            self.stream.step(side);
-            return false;
+        if self.stream.is_used_up() && self.refill::<P, _>(context, side) {
+            return true;
         }
+        for _ in 0..STEPS {
+            if self.stream.is_used_up() {
+                break;
+            }
+            self.stream.step(side);
+        }
+        false
+    }
+
+    /// Passes over what needs no look, or puts the next bytes into the block; true if there are none.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
+    fn refill<P: Packet, S: Side>(&mut self, context: *mut c_void, side: &mut S) -> bool {
         if self.left == 0 {
             return true;
         }
