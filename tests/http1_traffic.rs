@@ -18,6 +18,7 @@ use foobar_tests::{
     random::Random,
     tap::settle,
     web_server::{PAGE, WebServer},
+    wire::{Disturbance, Wire},
 };
 
 const PORT: u16 = 8080;
@@ -117,6 +118,54 @@ const SCENARIOS: [Scenario; 6] = [
     },
 ];
 
+/// What goes over a bad cable.
+const DISTURBED: [Scenario; 3] = [
+    Scenario {
+        name: "one after the other",
+        connections: 24,
+        requests: 30,
+        pipelined: 1,
+        piece: usize::MAX,
+        kinds: ALL_KINDS,
+    },
+    Scenario {
+        name: "pipelined and cut",
+        connections: 24,
+        requests: 60,
+        pipelined: 6,
+        piece: 700,
+        kinds: ALL_KINDS,
+    },
+    Scenario {
+        name: "large answers",
+        connections: 1,
+        requests: 2,
+        pipelined: 1,
+        piece: usize::MAX,
+        kinds: &[Kind::Large],
+    },
+];
+
+impl Scenario {
+    /// How many requests it has in all.
+    fn sent(&self) -> u64 {
+        (self.connections * self.requests) as u64
+    }
+}
+
+/// Starts an nginx that has what the requests ask for.
+fn serve(network: &Network) -> Result<WebServer> {
+    let page = PAGE.escape_default();
+    let lines = format!(
+        "location = /medium {{ }} location = /large {{ }} location = /missing {{ }} \
+         location / {{ client_max_body_size 1m; return 200 \"{page}\"; }}"
+    );
+    let server = WebServer::serving(&network.server, &[PORT], &lines)?;
+    server.put_file("medium", MEDIUM)?;
+    server.put_file("large", LARGE)?;
+    Ok(server)
+}
+
 #[test]
 fn native_without_offload() -> Result<()> {
     counts_what_nginx_counts("native", "off", 1500)
@@ -149,18 +198,11 @@ fn counts_what_nginx_counts(mode: &str, offload: &str, mtu: u32) -> Result<()> {
         let words = ["-K", interface, "tx", offload, "tso", offload, "gso", offload, "gro", offload];
         succeed(namespace.command("ethtool").args(words))?;
     }
-    let page = PAGE.escape_default();
-    let lines = format!(
-        "location = /medium {{ }} location = /large {{ }} location = /missing {{ }} \
-         location / {{ client_max_body_size 1m; return 200 \"{page}\"; }}"
-    );
-    let server = WebServer::serving(&network.server, &[PORT], &lines)?;
-    server.put_file("medium", MEDIUM)?;
-    server.put_file("large", LARGE)?;
+    let server = serve(&network)?;
     let mut foobar = Foobar::new(&network.server, &[SERVER], RULES)?.with_options(&["--mode", mode]);
     foobar.start()?;
     for scenario in &SCENARIOS {
-        let Scenario { name, connections, requests, .. } = *scenario;
+        let name = scenario.name;
         let (before, served_before) = (foobar.scrape()?, server.requests(&network.server)?);
         network.client.enter(|| load(scenario))?;
         settle();
@@ -168,7 +210,7 @@ fn counts_what_nginx_counts(mode: &str, offload: &str, mtu: u32) -> Result<()> {
         let grown = |metric: &str, labels: &[(&str, &str)]| {
             after.count(metric, labels) - before.count(metric, labels)
         };
-        let sent = (connections * requests) as u64;
+        let sent = scenario.sent();
         let served = served_after - served_before;
         let counted = grown("foobar_http_requests_total", &[]);
         let responses = grown("foobar_http_responses_total", &[]);
@@ -188,6 +230,50 @@ fn counts_what_nginx_counts(mode: &str, offload: &str, mtu: u32) -> Result<()> {
     let carried = after.count("foobar_bytes_total", &[("port", "8080")]);
     ensure!(framed + lost == carried, "{framed} bytes framed and {lost} lost of {carried}");
     ensure!(lost == 0, "{lost} bytes lost");
+    Ok(())
+}
+
+/// Where bytes of a header go missing or come in another order, nothing is counted that was not sent, and what is
+/// missing was declared lost.
+#[test]
+fn what_a_bad_cable_hides_is_declared_lost() -> Result<()> {
+    for (seed, mode) in [(1, "native"), (2, "generic")] {
+        let network = Network::new()?;
+        let disturbance = Disturbance { lost: 2, doubled: 2, delayed: 2, cut: 5, repeated: 5 };
+        let wire = Wire::between(&network, disturbance, seed)?;
+        let server = serve(&network)?;
+        let mut foobar = Foobar::new(&network.server, &[SERVER], RULES)?.with_options(&["--mode", mode]);
+        foobar.start()?;
+        for scenario in &DISTURBED {
+            let sent = scenario.sent();
+            let (before, served_before) = (foobar.scrape()?, server.requests(&network.server)?);
+            network.client.enter(|| load(scenario))?;
+            settle();
+            let (after, served_after) = (foobar.scrape()?, server.requests(&network.server)?);
+            let grown = |metric: &str| after.count(metric, &[]) - before.count(metric, &[]);
+            let (requests, responses) =
+                (grown("foobar_http_requests_total"), grown("foobar_http_responses_total"));
+            let lost = grown("foobar_l7_framing_lost_total");
+            let text = format!(
+                "{mode}, {}: {sent} sent, {} served, {requests} requests and {responses} responses counted, {lost} times lost",
+                scenario.name,
+                served_after - served_before
+            );
+            say(&text);
+            ensure!(served_after - served_before == sent, "{text}");
+            ensure!(requests <= sent && responses <= sent, "more than there were: {text}");
+            ensure!(
+                (requests == sent && responses == sent) || lost > 0,
+                "undeclared: {text}: {:?}",
+                losses(&after)
+            );
+        }
+        let metrics = foobar.scrape()?;
+        let framed = metrics.count("foobar_l7_bytes_total", &[]);
+        let carried = metrics.count("foobar_bytes_total", &[("port", "8080")]);
+        ensure!(framed == carried, "{framed} bytes framed or lost of {carried}");
+        ensure!(wire.stop()? > 100, "the cable disturbed hardly anything");
+    }
     Ok(())
 }
 

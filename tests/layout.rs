@@ -96,7 +96,7 @@ durations up to [50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 10000
 HTTP counters 728 bytes: connections at 0, requests at 8, responses at 88, untimed at 128, lost at 136, first byte at 392, last byte at 560
 bytes of a service 16: framed at 0, lost at 8
 connection key 40 bytes: local at 0, remote at 16, ports at 32 and 34, family at 36
-65536 connections of 184 bytes, 64 requests paired, 16 timed: inbound at 8, its asked at 24, bodiless at 32, started at 48, rounds at 112; outbound at 136, its answered at 24, unseen at 44
+65536 connections of 192 bytes, 64 requests paired, 16 timed: inbound at 8, its asked at 24, bodiless at 40, started at 56, rounds at 120; outbound at 144, its answered at 24, unseen at 44
 cursor 16 bytes: next at 0, state at 4, index at 5, flags at 6, number at 8; state 19 is lost
 interface 2, out, drop, malformed ip_length: entry 245
 interface 2, out, port 5: entry 355
@@ -227,9 +227,9 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<ServiceBytes>(), align_of::<ServiceBytes>()), (8 + 8, 8));
     assert_eq!((size_of::<ConnectionKey>(), align_of::<ConnectionKey>()), (16 + 16 + 4 + 4, 8));
     assert_eq!((size_of::<Cursor>(), align_of::<Cursor>()), (4 + 4 + 8, 8));
-    assert_eq!((size_of::<Inbound>(), align_of::<Inbound>()), (8 + 16 + 8 + 16 + 64 + 16, 8));
+    assert_eq!((size_of::<Inbound>(), align_of::<Inbound>()), (8 + 16 + 16 + 16 + 64 + 16, 8));
     assert_eq!((size_of::<Outbound>(), align_of::<Outbound>()), (8 + 16 + 6 * 4, 8));
-    assert_eq!((size_of::<Connection>(), align_of::<Connection>()), (8 + 128 + 48, 8));
+    assert_eq!((size_of::<Connection>(), align_of::<Connection>()), (8 + 136 + 48, 8));
     assert_eq!((size_of::<DecisionRecord>(), align_of::<DecisionRecord>()), (4 * 4, 4));
 }
 

@@ -24,8 +24,10 @@ pub const SETS: &str = "SETS";
 pub const INTERFACES: &str = "INTERFACES";
 /// The one [`crate::rule::DecisionRecord`].
 pub const DECISION: &str = "DECISION";
+/// Segments that came before others, by [`crate::connection::ConnectionKey`]; of one entry unless a service needs it.
+pub const SEGMENTS_AHEAD: &str = "SEGMENTS_AHEAD";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 12] = [
+pub const OF_RULESET: [&str; 13] = [
     ROOTS,
     STRIDES,
     TABLES,
@@ -38,6 +40,7 @@ pub const OF_RULESET: [&str; 12] = [
     SETS,
     INTERFACES,
     DECISION,
+    SEGMENTS_AHEAD,
 ];
 
 /// Per-CPU [`crate::counters::Counter`]s by rule slot, the first [`crate::counters::RULE_SLOTS`] of them.

@@ -30,3 +30,4 @@ pub mod shapes;
 pub mod tap;
 pub mod wait;
 pub mod web_server;
+pub mod wire;

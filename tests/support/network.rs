@@ -72,6 +72,27 @@ impl Network {
             mac(CLIENT_MAC),
             self.client.path().display()
         ))?;
+        self.bring_up()
+    }
+
+    /// Makes them with another namespace between them, where the other ends of their cables have these names.
+    pub fn plug_into(&self, middle: &Namespace, [to_server, to_client]: [&str; 2]) -> Result<()> {
+        let mtu = self.mtu;
+        for (namespace, own, address, name) in
+            [(&self.server, SERVER, SERVER_MAC, to_server), (&self.client, CLIENT, CLIENT_MAC, to_client)]
+        {
+            namespace.ip(&format!(
+                "link add {own} mtu {mtu} address {} type veth peer name {name} mtu {mtu} netns {}\n",
+                mac(address),
+                middle.path().display()
+            ))?;
+            middle.ip(&format!("link set {name} up\n"))?;
+        }
+        self.bring_up()
+    }
+
+    /// Gives both interfaces their addresses.
+    fn bring_up(&self) -> Result<()> {
         self.server.ip(&format!(
             "addr add {SERVER_V4}/24 dev {SERVER}\naddr add {SERVER_V6}/64 dev {SERVER} nodad\n\
              link set {SERVER} up\n"

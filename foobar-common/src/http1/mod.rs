@@ -71,6 +71,14 @@ pub enum State {
 }
 
 impl State {
+    /// Whether so many bytes can be missed without losing what follows them, where this belongs to a cursor with that
+    /// number.
+    #[inline(always)]
+    pub const fn can_miss(self, number: u64, bytes: u64) -> bool {
+        let is_counted = matches!(self, Self::Body | Self::ChunkData);
+        self.is_opaque() && (!is_counted || number >= bytes)
+    }
+
     /// Whether bytes are just counted off, however many of them there are.
     #[inline(always)]
     const fn is_opaque(self) -> bool {
@@ -244,9 +252,7 @@ impl Stream {
     /// `bytes` did not come by. Whether the stream can go on behind them.
     #[inline(always)]
     pub fn skip<S: Side>(&mut self, bytes: u64, side: &mut S) -> bool {
-        let is_counted = matches!(self.state, State::Body | State::ChunkData);
-        // The last byte of what is counted must come by, to see what follows it.
-        let is_inside = self.state.is_opaque() && (!is_counted || self.number > bytes);
+        let is_inside = self.state.can_miss(self.number, bytes);
         if is_inside {
             let before = self.lost;
             self.count_off(bytes, side);

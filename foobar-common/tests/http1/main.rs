@@ -129,9 +129,9 @@ fn too_many_waiting_requests_lose_responses_only_if_it_matters() {
 fn bytes_that_did_not_come_by_matter_only_outside_of_bodies() {
     let mut exchange = Exchange::default();
     exchange.ask(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n12", &[100]);
-    assert!(!exchange.skip(8), "the last byte shows what follows");
-    assert!(exchange.skip(7));
-    exchange.ask(b"0GET / HTTP/1.1\r\n", &[100]);
+    assert!(!exchange.skip(9), "one of the next message");
+    assert!(exchange.skip(8));
+    exchange.ask(b"GET / HTTP/1.1\r\n", &[100]);
     assert_eq!(exchange.counters.requests.iter().sum::<u64>(), 2);
     assert!(!exchange.skip(1));
 }

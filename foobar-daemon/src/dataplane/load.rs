@@ -10,7 +10,7 @@ use aya::{
 };
 use foobar_common::{
     classes::{ClassBlocks, ClassWords, OTHER_INTERFACE_CLASSES, Tier},
-    connection::CONNECTIONS_MAX,
+    connection::{AHEAD_MAX, CONNECTIONS_MAX},
     counters::{MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS, SERVICE_SLOTS},
     maps,
     rule::{InterfaceRecord, Interfaces, Settings},
@@ -219,6 +219,7 @@ fn create_maps(
         (maps::MORE_RULE_COUNTERS, if more_rule_slots { MORE_RULE_SLOTS as usize } else { 1 }),
         (maps::HTTP_COUNTERS, if has_services { SERVICE_SLOTS as usize } else { 1 }),
         (maps::SERVICE_BYTES, if has_services { SERVICE_SLOTS as usize } else { 1 }),
+        (maps::SEGMENTS_AHEAD, if services::are_used(settings) { AHEAD_MAX as usize } else { 1 }),
         (maps::CONNECTIONS, if has_services { CONNECTIONS_MAX as usize } else { 1 }),
     ] {
         let entries = u32::try_from(entries.max(1)).with_context(|| format!("no room for map {name}"))?;

@@ -8,6 +8,7 @@ mod connections;
 mod http1;
 mod lock;
 mod passage;
+mod pieces;
 mod segment;
 
 use aya_ebpf::{

@@ -180,6 +180,6 @@ pub(crate) enum Place {
 }
 
 /// Of two sequence numbers, one is before the other if it is less than half of all numbers away (RFC 9293 section 3.4).
-const HALF: u32 = u32::MAX / 2;
+pub(crate) const HALF: u32 = u32::MAX / 2;
 /// No window is larger (RFC 7323 section 2.3), so what is further ahead is none of the connection.
 pub(crate) const WINDOW_MAX: u32 = 1 << 30;

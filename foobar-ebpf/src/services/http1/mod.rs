@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use foobar_common::{
-    connection::Connection,
+    connection::{Connection, Cursor},
     counters::SERVICE_SLOTS,
     flow::Direction,
     http1::State,
@@ -126,11 +126,12 @@ fn counters(direction: Direction) -> Option<&'static mut HttpCounters> {
 #[inline(always)]
 fn note_accepted(connection: &Connection, counters: &mut HttpCounters, acknowledged: u32) {
     let Connection { protocol: _, first: _, inbound, outbound } = connection;
-    let missed = acknowledged.wrapping_sub(inbound.cursor.next.get());
-    // A FIN counts as one byte, which no cursor reads.
+    let Cursor { next, state, number, .. } = &inbound.cursor;
+    let missed = acknowledged.wrapping_sub(next.get());
+    // A FIN counts as one byte, which no cursor reads. In a body, nothing that counts has been missed.
     if missed > 1
         && missed < WINDOW_MAX
-        && !matches!(inbound.cursor.state.get(), State::Lost)
+        && !state.get().can_miss(number.get(), u64::from(missed))
         && outbound.unseen.get() == 0
     {
         outbound.unseen.set(1);

@@ -1,6 +1,6 @@
 //! From the bytes of a segment to what they say, in turns of one loop.
 
-use core::ffi::c_void;
+use core::{cell::Cell, ffi::c_void};
 
 use aya_ebpf::{
     btf_maps::PerCpuArray,
@@ -8,7 +8,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use foobar_common::{
-    connection::Connection,
+    connection::{Connection, ConnectionKey},
     frame::within,
     http1::{Block, Side, State, Stream},
     service::{HttpCounters, Loss, Ticks},
@@ -17,6 +17,7 @@ use foobar_common::{
 use super::way::Way;
 use crate::services::{
     passage::Passage,
+    pieces::Pieces,
     segment::{Packet, Place, Segment, WINDOW_MAX},
 };
 
@@ -39,18 +40,21 @@ struct Reading {
     left: u64,
     /// How many are put into the block next, at most.
     portion: u64,
+    /// Sequence number of the byte behind all that has been read or is about to be.
+    next: u32,
     /// When the segment came.
     now: Ticks,
     stream: Stream,
 }
 
-/// What a turn is given: pointers alone, which keep their types on the stack.
+/// What a turn is given: pointers, which keep their types on the stack, and what never changes.
 #[repr(C)]
 struct Turn {
     reading: &'static mut Reading,
     connection: &'static Connection,
     counters: &'static mut HttpCounters,
     context: *mut c_void,
+    key: ConnectionKey,
 }
 
 /// Reads what a segment has that was not read before, and moves the cursor on.
@@ -68,7 +72,7 @@ pub(super) fn read<W: Way>(
     // SAFETY: a helper that only reads a clock (Linux 4.1).
     reading.now = Ticks::from_nanoseconds(unsafe { bpf_ktime_get_ns() });
     reading.stream.take_up(cursor);
-    let mut turn = Turn { reading, connection, counters, context };
+    let mut turn = Turn { reading, connection, counters, context, key: segment.key };
     let read_before = match segment.place(cursor.next.get()) {
         Place::Next(read) => read,
         // It has been read, or would have been if that had not been given up before.
@@ -81,23 +85,32 @@ pub(super) fn read<W: Way>(
         // It is none of this connection.
         Place::Ahead(missing) if missing > u64::from(WINDOW_MAX) => return Some(()),
         Place::Ahead(missing) => {
-            turn.pass_over::<W>(missing);
+            if !turn.pass_over::<W>(missing) {
+                if let Some(stored) = W::stored(connection) {
+                    // Without room for it, it is as if it had not come by: what the server then says that it has
+                    // accepted tells whether anything was missed.
+                    let _kept: Option<()> = turn.keep::<W>(segment, stored);
+                    return Some(());
+                }
+                turn.lose::<W>(Loss::Gap);
+            }
             0
         }
     };
     turn.reading.offset = segment.offset.wrapping_add(read_before);
     turn.reading.left = segment.length.wrapping_sub(read_before);
     turn.reading.portion = W::FIRST_PORTION;
+    turn.reading.next = segment.next();
     let callback: unsafe extern "C" fn(u32, *mut Turn) -> i64 = one_turn::<W>;
     // SAFETY: the callback has the signature that the helper asks for (Linux 5.17), and its argument outlives the call.
     unsafe { bpf_loop(TURNS, callback as *mut c_void, (&raw mut turn).cast(), 0) };
-    let Turn { reading, connection, counters, context: _ } = turn;
+    let Turn { reading, connection, counters, context: _, key: _ } = turn;
     if segment.is_last() {
         let now = reading.now;
         reading.stream.close(&mut W::side(connection, counters, now));
     }
     reading.stream.put_down(cursor);
-    cursor.next.set(segment.next());
+    cursor.next.set(reading.next);
     Passage::lose(W::DIRECTION, reading.stream.lost_bytes());
     Some(())
 }
@@ -105,50 +118,80 @@ pub(super) fn read<W: Way>(
 /// A turn of the loop; 1 ends it.
 unsafe extern "C" fn one_turn<W: Way>(_number: u32, turn: *mut Turn) -> i64 {
     // SAFETY: the argument that was given to the helper.
-    let Turn { reading, connection, counters, context } = unsafe { &mut *turn };
-    let mut side = W::side(connection, counters, reading.now);
-    i64::from(reading.turn::<W::Packet, _>(*context, &mut side))
+    i64::from(unsafe { &mut *turn }.run::<W>())
 }
 
 impl Turn {
-    /// So many bytes did not come by, or have not yet.
-    #[inline(always)]
-    fn pass_over<W: Way>(&mut self, missing: u64) {
-        let Self { reading, connection, counters, context: _ } = self;
-        let mut side = W::side(connection, counters, reading.now);
-        if !reading.stream.skip(missing, &mut side) {
-            reading.stream.lose(Loss::Gap, &mut side);
-        }
-    }
-}
-
-impl Reading {
     /// Reads on; true at the end.
     #[inline(always)]
-    fn turn<P: Packet, S: Side>(&mut self, context: *mut c_void, side: &mut S) -> bool {
-        if self.stream.is_used_up() && self.refill::<P, _>(context, side) {
-            return true;
+    fn run<W: Way>(&mut self) -> bool {
+        let Self { reading, connection, counters, context, key } = self;
+        let mut side = W::side(connection, counters, reading.now);
+        if reading.stream.is_used_up() {
+            if reading.left == 0 {
+                return !reading.take_piece(key, W::stored(connection));
+            }
+            reading.refill::<W::Packet, _>(*context, &mut side);
         }
         for _ in 0..STEPS {
-            if self.stream.is_used_up() {
+            if reading.stream.is_used_up() {
                 break;
             }
-            self.stream.step(side);
+            reading.stream.step(&mut side);
         }
         false
     }
 
-    /// Passes over what needs no look, or puts the next bytes into the block; true if there are none.
+    /// So many bytes did not come by, or have not yet; whether it can go on behind them.
+    #[inline(always)]
+    fn pass_over<W: Way>(&mut self, missing: u64) -> bool {
+        let Self { reading, connection, counters, .. } = self;
+        reading.stream.skip(missing, &mut W::side(connection, counters, reading.now))
+    }
+
+    /// Keeps a segment until those before it have come; `None` if there is no room for it.
+    #[inline(always)]
+    fn keep<W: Way>(&self, segment: &Segment, stored: &Cell<u32>) -> Option<()> {
+        let pieces = if stored.get() == 0 { Pieces::make(&self.key)? } else { Pieces::find(&self.key)? };
+        let more = pieces.keep::<W::Packet>(segment, self.context)?;
+        stored.set(stored.get().wrapping_add(more));
+        Some(())
+    }
+
+    #[inline(always)]
+    fn lose<W: Way>(&mut self, loss: Loss) {
+        let Self { reading, connection, counters, .. } = self;
+        reading.stream.lose(loss, &mut W::side(connection, counters, reading.now));
+    }
+}
+
+impl Reading {
+    /// Puts a segment into the block that came before what has just been read; false if there is none.
+    #[inline(always)]
+    fn take_piece(&mut self, key: &ConnectionKey, stored: Option<&Cell<u32>>) -> bool {
+        let Some(stored) = stored else { return false };
+        if stored.get() == 0 {
+            return false;
+        }
+        let Some(pieces) = Pieces::find(key) else {
+            stored.set(0);
+            return false;
+        };
+        let (length, freed) = pieces.take(self.next, self.stream.block().as_mut_ptr());
+        stored.set(stored.get().wrapping_sub(freed));
+        self.next = self.next.wrapping_add(length);
+        self.stream.filled(u64::from(length));
+        length > 0
+    }
+
+    /// Passes over what needs no look, or puts the next bytes into the block.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
-    fn refill<P: Packet, S: Side>(&mut self, context: *mut c_void, side: &mut S) -> bool {
-        if self.left == 0 {
-            return true;
-        }
+    fn refill<P: Packet, S: Side>(&mut self, context: *mut c_void, side: &mut S) {
         let passed = self.stream.pass(self.left, side);
         if passed > 0 {
             self.advance(passed);
-            return false;
+            return;
         }
         let portion = self.portion;
         self.portion = u64::from(Block::LENGTH);
@@ -159,11 +202,10 @@ impl Reading {
         // SAFETY: the context is the packet's, and the block has room for so many bytes.
         if unsafe { P::load(context, self.offset as u32, place.cast(), length) } != 0 {
             self.stream.lose(Loss::Internal, side);
-            return false;
+            return;
         }
         self.advance(u64::from(length));
         self.stream.filled(u64::from(length));
-        false
     }
 
     #[inline(always)]

@@ -23,6 +23,8 @@ pub(super) trait Way {
     /// How many bytes are read at first: the headers are there mostly.
     const FIRST_PORTION: u64;
 
+    /// How many pieces are kept of what came too early, where any can be.
+    fn stored(connection: &Connection) -> Option<&Cell<u32>>;
     fn cursor(connection: &Connection) -> &Cursor;
     fn lock(connection: &Connection) -> &Cell<u64>;
     fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, now: Ticks) -> Self::Side<'a>;
@@ -37,6 +39,11 @@ impl Way for Inbound {
 
     const DIRECTION: Direction = Direction::In;
     const FIRST_PORTION: u64 = 2048;
+
+    #[inline(always)]
+    fn stored(connection: &Connection) -> Option<&Cell<u32>> {
+        Some(&connection.inbound.stored)
+    }
 
     #[inline(always)]
     fn cursor(connection: &Connection) -> &Cursor {
@@ -64,6 +71,12 @@ impl Way for Outbound {
 
     const DIRECTION: Direction = Direction::Out;
     const FIRST_PORTION: u64 = 512;
+
+    /// The kernel sends in order.
+    #[inline(always)]
+    fn stored(_connection: &Connection) -> Option<&Cell<u32>> {
+        None
+    }
 
     #[inline(always)]
     fn cursor(connection: &Connection) -> &Cursor {
