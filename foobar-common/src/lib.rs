@@ -24,6 +24,7 @@ mod pod;
 pub mod rule;
 pub mod service;
 pub mod sets;
+pub mod tls;
 pub mod verdict;
 mod words;
 
