@@ -36,7 +36,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 9] = [
+const PER_CPU: [&str; 12] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -46,6 +46,9 @@ const PER_CPU: [&str; 9] = [
     "HEADERS",
     "PASSAGES",
     "HTTP1_READINGS",
+    maps::TLS_COUNTERS,
+    "TLS_READINGS",
+    "TLS_NEW",
 ];
 
 /// Of the rulesets that are generated.

@@ -6,7 +6,10 @@ use std::{fmt::Write as _, mem::offset_of};
 use foobar_common::{
     LAYOUT_VERSION,
     classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, Tier, UNITS, WordRules},
-    connection::{CONNECTIONS_MAX, Connection, ConnectionKey, Cursor, Inbound, Outbound, PAIRED, TIMED},
+    connection::{
+        CONNECTIONS_MAX, Connection, ConnectionKey, Cursor, Inbound, NAMES_MAX, NameKey, Outbound, PAIRED,
+        TIMED, TlsConnection, TlsSide,
+    },
     counters::{
         Counter, INTERFACE_SLOTS, MORE_RULE_SLOTS, OTHER_INTERFACE, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS,
         SERVICE_SLOTS, Transport, VERDICT_ENTRIES, port_slot, verdict_slot,
@@ -16,8 +19,12 @@ use foobar_common::{
     http1::State,
     maps,
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
-    service::{DURATION_BOUNDS_US, HttpCounters, Loss, Method, Protocol, ServiceBytes, Ticks},
+    service::{
+        DURATION_BOUNDS_US, FirstBytes, HttpCounters, Loss, Method, Protocol, ServiceBytes, Ticks,
+        TlsCounters, TlsSettings,
+    },
     sets::Line,
+    tls::{Alpn, Hello, TlsVersion},
     verdict::{Reason, Verdict},
 };
 
@@ -30,9 +37,12 @@ map PORT_COUNTERS
 map HTTP_COUNTERS
 map SERVICE_BYTES
 map CONNECTIONS
+map TLS_COUNTERS
+map TLS_NAMES
+map TLS_CONNECTIONS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
-entries: 1428 verdicts, 2380 ports
+entries: 1632 verdicts, 2380 ports
 verdict 0 accept
 verdict 1 drop
 reason 0 policy
@@ -56,6 +66,9 @@ reason 17 tiny_fragment
 reason 18 transport_length
 reason 19 nonlinear
 reason 20 internal
+reason 21 not_tls
+reason 22 old_tls
+reason 23 tls_order
 direction 0 in
 direction 1 out
 port 64 tcp
@@ -66,6 +79,7 @@ port 68 icmpv6
 port 69 other
 protocol 0 raw
 protocol 1 http1
+protocol 2 tls
 method 0 GET
 method 1 HEAD
 method 2 POST
@@ -98,7 +112,22 @@ bytes of a service 16: framed at 0, lost at 8
 connection key 40 bytes: local at 0, remote at 16, ports at 32 and 34, family at 36
 65536 connections of 192 bytes, 64 requests paired, 16 timed: inbound at 8, its asked at 24, bodiless at 40, started at 56, rounds at 120; outbound at 144, its answered at 24, unseen at 44
 cursor 16 bytes: next at 0, state at 4, index at 5, flags at 6, number at 8; state 19 is lost
-interface 2, out, drop, malformed ip_length: entry 245
+TLS version 0 ssl3
+TLS version 1 tls1.0
+TLS version 2 tls1.1
+TLS version 3 tls1.2
+TLS version 4 tls1.3
+ALPN 0 none
+ALPN 1 h2
+ALPN 2 http/1.1
+ALPN 3 other
+first bytes 0 tls
+first bytes 1 http1
+first bytes 2 other
+TLS counters 664 bytes: connections at 0, offered at 24, handshakes at 88, failures at 344, lost at 408
+TLS connection 200 bytes: inbound at 8, outbound at 72, name at 136; a side 64 bytes: next at 8, hello at 16 of 48
+1024 names of 72 bytes: name at 0, service at 64
+interface 2, out, drop, malformed ip_length: entry 278
 interface 2, out, port 5: entry 355
 ";
 
@@ -138,6 +167,18 @@ fn surviving() -> String {
     for transport in Transport::ALL {
         line(format!("port {} {}", transport.other_port(), transport.label()));
     }
+    text.push_str(&surviving_of_services());
+    let mut line = |words: String| writeln!(text, "{words}").unwrap();
+    let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
+    line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
+    line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
+    text
+}
+
+/// The part of it that services have.
+fn surviving_of_services() -> String {
+    let mut text = String::new();
+    let mut line = |words: String| writeln!(text, "{words}").unwrap();
     for protocol in Protocol::ALL {
         line(format!("protocol {} {}", protocol.number(), protocol.label()));
     }
@@ -198,9 +239,49 @@ fn surviving() -> String {
         offset_of!(Cursor, number),
         State::Lost as u8
     ));
-    let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
-    line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
-    line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
+    text.push_str(&surviving_of_tls());
+    text
+}
+
+/// The part of that which TLS has.
+fn surviving_of_tls() -> String {
+    let mut text = String::new();
+    let mut line = |words: String| writeln!(text, "{words}").unwrap();
+    for version in TlsVersion::ALL {
+        line(format!("TLS version {} {}", version.number(), version.label()));
+    }
+    for alpn in Alpn::ALL {
+        line(format!("ALPN {} {}", alpn.number(), alpn.label()));
+    }
+    for first in FirstBytes::ALL {
+        line(format!("first bytes {} {}", first.number(), first.label()));
+    }
+    line(format!(
+        "TLS counters {} bytes: connections at {}, offered at {}, handshakes at {}, failures at {}, lost at {}",
+        size_of::<TlsCounters>(),
+        offset_of!(TlsCounters, connections),
+        offset_of!(TlsCounters, offered),
+        offset_of!(TlsCounters, handshakes),
+        offset_of!(TlsCounters, failures),
+        offset_of!(TlsCounters, lost),
+    ));
+    line(format!(
+        "TLS connection {} bytes: inbound at {}, outbound at {}, name at {}; a side {} bytes: next at {}, hello at {} of {}",
+        size_of::<TlsConnection>(),
+        offset_of!(TlsConnection, inbound),
+        offset_of!(TlsConnection, outbound),
+        offset_of!(TlsConnection, name),
+        size_of::<TlsSide>(),
+        offset_of!(TlsSide, next),
+        offset_of!(TlsSide, hello),
+        size_of::<Hello>(),
+    ));
+    line(format!(
+        "{NAMES_MAX} names of {} bytes: name at {}, service at {}",
+        size_of::<NameKey>(),
+        offset_of!(NameKey, name),
+        offset_of!(NameKey, service)
+    ));
     text
 }
 
@@ -224,6 +305,11 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (19 * 4, 4));
     // All words of 64 bits.
     assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (1 + 10 + 5 + 1 + 32 + 42), 8));
+    assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (3 + 8 + 4 * 8 + 8 + 32), 8));
+    assert_eq!((size_of::<TlsSettings>(), align_of::<TlsSettings>()), (4 + 4, 4));
+    assert_eq!((size_of::<NameKey>(), align_of::<NameKey>()), (64 + 8, 8));
+    assert_eq!((size_of::<TlsSide>(), align_of::<TlsSide>()), (8 + 4 + 4 + 48, 8));
+    assert_eq!((size_of::<TlsConnection>(), align_of::<TlsConnection>()), (4 + 4 + 2 * 64 + 64, 8));
     assert_eq!((size_of::<ServiceBytes>(), align_of::<ServiceBytes>()), (8 + 8, 8));
     assert_eq!((size_of::<ConnectionKey>(), align_of::<ConnectionKey>()), (16 + 16 + 4 + 4, 8));
     assert_eq!((size_of::<Cursor>(), align_of::<Cursor>()), (4 + 4 + 8, 8));

@@ -11,6 +11,7 @@ use crate::{
     flow::{Direction, Family, Flow},
     http1::State,
     service::Ticks,
+    tls::{Hello, Name, Role},
 };
 
 /// How many connections are kept: those that were in use last.
@@ -164,3 +165,67 @@ pub struct Outbound {
     /// 1 once the server has accepted bytes of the client that never came by.
     pub unseen: Cell<u32>,
 }
+
+/// A connection to a service that speaks TLS, whose handshake was seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct TlsConnection {
+    /// As in [`Connection`].
+    pub first: u32,
+    /// The [`crate::verdict::Reason`] why all that the client sends is dropped, as a number; zero if it is not.
+    pub refused: u32,
+    /// Written by what comes in.
+    pub inbound: TlsSide,
+    /// Written by what goes out.
+    pub outbound: TlsSide,
+    /// The server that the client wants; written by what comes in.
+    pub name: Name,
+}
+
+/// One side of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct TlsSide {
+    /// Not zero while a processor is at it.
+    pub lock: Cell<u64>,
+    /// Sequence number of the next byte.
+    pub next: u32,
+    /// Bytes of the name that have come; only of the client's side.
+    pub name_length: u32,
+    /// What has been read.
+    pub hello: Hello,
+}
+
+impl TlsConnection {
+    /// A connection whose SYN-ACK has these numbers.
+    #[inline(always)]
+    pub const fn opened(sequence: u32, acknowledged: u32) -> Self {
+        Self {
+            first: acknowledged,
+            refused: 0,
+            inbound: TlsSide::new(acknowledged, Role::Client),
+            // The SYN counts as one byte.
+            outbound: TlsSide::new(sequence.wrapping_add(1), Role::Server),
+            name: Name::NONE,
+        }
+    }
+}
+
+impl TlsSide {
+    const fn new(next: u32, role: Role) -> Self {
+        Self { lock: Cell::new(0), next, name_length: 0, hello: Hello::of(role) }
+    }
+}
+
+/// A name of a server with the service that it was asked of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct NameKey {
+    /// The name.
+    pub name: Name,
+    /// Counter slot of the service.
+    pub service: u64,
+}
+
+/// How many names are counted; a name more is not.
+pub const NAMES_MAX: u32 = 1_024;

@@ -26,8 +26,10 @@ pub const INTERFACES: &str = "INTERFACES";
 pub const DECISION: &str = "DECISION";
 /// Segments that came before others, by [`crate::connection::ConnectionKey`]; of one entry unless a service needs it.
 pub const SEGMENTS_AHEAD: &str = "SEGMENTS_AHEAD";
+/// The [`crate::service::TlsSettings`] by service slot.
+pub const TLS_SETTINGS: &str = "TLS_SETTINGS";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 13] = [
+pub const OF_RULESET: [&str; 14] = [
     ROOTS,
     STRIDES,
     TABLES,
@@ -41,6 +43,7 @@ pub const OF_RULESET: [&str; 13] = [
     INTERFACES,
     DECISION,
     SEGMENTS_AHEAD,
+    TLS_SETTINGS,
 ];
 
 /// Per-CPU [`crate::counters::Counter`]s by rule slot, the first [`crate::counters::RULE_SLOTS`] of them.
@@ -53,13 +56,20 @@ pub const VERDICT_COUNTERS: &str = "VERDICT_COUNTERS";
 pub const PORT_COUNTERS: &str = "PORT_COUNTERS";
 /// Per-CPU [`crate::service::HttpCounters`] by service slot; there only since a ruleset needed them.
 pub const HTTP_COUNTERS: &str = "HTTP_COUNTERS";
+/// Per-CPU [`crate::service::TlsCounters`] by service slot; there only since a ruleset needed them.
+pub const TLS_COUNTERS: &str = "TLS_COUNTERS";
+/// How often servers were asked for by name, by [`crate::connection::NameKey`]; there only since a ruleset needed them.
+pub const TLS_NAMES: &str = "TLS_NAMES";
+/// The [`crate::connection::TlsConnection`]s by [`crate::connection::ConnectionKey`]; there only since a ruleset needed
+/// them.
+pub const TLS_CONNECTIONS: &str = "TLS_CONNECTIONS";
 /// Per-CPU [`crate::service::ServiceBytes`] by service slot; there only since a ruleset needed them.
 pub const SERVICE_BYTES: &str = "SERVICE_BYTES";
 /// The [`crate::connection::Connection`]s to services by [`crate::connection::ConnectionKey`]; there only since a
 /// ruleset needed them.
 pub const CONNECTIONS: &str = "CONNECTIONS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 7] = [
+pub const SURVIVING: [&str; 10] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -67,6 +77,9 @@ pub const SURVIVING: [&str; 7] = [
     HTTP_COUNTERS,
     SERVICE_BYTES,
     CONNECTIONS,
+    TLS_COUNTERS,
+    TLS_NAMES,
+    TLS_CONNECTIONS,
 ];
 
 /// The programs that read what comes in to services, by number of the [`crate::service::Protocol`].
@@ -80,6 +93,10 @@ pub const INGRESS: &str = "ingress";
 pub const EGRESS: &str = "egress";
 /// The XDP program that reads requests of HTTP/1.x.
 pub const HTTP1_REQUESTS: &str = "http1_requests";
+/// The XDP program that reads what clients of TLS offer.
+pub const TLS_OFFERS: &str = "tls_offers";
+/// The program that reads what servers of TLS choose.
+pub const TLS_CHOICES: &str = "tls_choices";
 /// The program that reads responses of HTTP/1.x.
 pub const HTTP1_RESPONSES: &str = "http1_responses";
 /// The read-only constant that holds [`crate::rule::Settings`].

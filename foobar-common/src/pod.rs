@@ -2,10 +2,11 @@
 
 use crate::{
     classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, WordRules},
+    connection::NameKey,
     counters::Counter,
     fields::{Root, Stride, Table},
     rule::{DecisionRecord, Interfaces, Settings},
-    service::{HttpCounters, ServiceBytes},
+    service::{HttpCounters, ServiceBytes, TlsCounters, TlsSettings},
     sets::Line,
 };
 
@@ -30,10 +31,13 @@ pod!(
     HttpCounters,
     Interfaces,
     Line,
+    NameKey,
     Root,
     ServiceBytes,
     Settings,
     Stride,
     Table,
+    TlsCounters,
+    TlsSettings,
     WordRules
 );

@@ -1,12 +1,17 @@
 //! What is spoken on a service port, and what is counted of it.
 
-use crate::{flow::Direction, words::words};
+use crate::{
+    flow::Direction,
+    tls::{Alpn, TlsVersion},
+    words::words,
+};
 
 words! {
     /// What a `[[service]]` says is spoken on its ports.
     Protocol {
         Raw = 0, "raw", "packets and bytes alone are counted";
         Http1 = 1, "http1", "HTTP/1.0 and HTTP/1.1 in the clear (RFC 9112)";
+        Tls = 2, "tls", "TLS (RFC 8446, RFC 5246)";
     }
 }
 
@@ -152,6 +157,68 @@ pub struct HttpCounters {
     pub first_byte: Histogram,
     /// From the first byte of a request to the last one of its response.
     pub last_byte: Histogram,
+}
+
+words! {
+    /// What the first bytes of a connection are; the label `app`.
+    FirstBytes {
+        Tls = 0, "tls", "a hello of TLS";
+        Http1 = 1, "http1", "what a request of HTTP/1.x begins with";
+        Other = 2, "other", "something else";
+    }
+}
+
+/// Places for versions of TLS: a power of two, since the verifier knows a number only by its mask.
+pub const VERSIONS_ROOM: u32 = TlsVersion::COUNT.next_power_of_two();
+
+/// What is counted of a service port that speaks TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TlsCounters {
+    /// Connections by their [`FirstBytes`].
+    pub connections: [u64; FirstBytes::COUNT as usize],
+    /// What clients offer, by the newest [`TlsVersion`].
+    pub offered: [u64; VERSIONS_ROOM as usize],
+    /// What servers choose, by [`TlsVersion`] and [`Alpn`].
+    pub handshakes: [[u64; Alpn::COUNT as usize]; VERSIONS_ROOM as usize],
+    /// Handshakes that ended before anything was secret, by what the client offers.
+    pub failures: [u64; VERSIONS_ROOM as usize],
+    /// As in [`HttpCounters`].
+    pub lost: [[u64; Loss::COUNT as usize]; 2],
+}
+
+impl TlsCounters {
+    /// Adds another processor's, or another port's.
+    pub fn add(&mut self, other: &Self) {
+        let Self { connections, offered, handshakes, failures, lost } = other;
+        add_all(&mut self.connections, connections);
+        add_all(&mut self.offered, offered);
+        for (sum, handshakes) in self.handshakes.iter_mut().zip(handshakes) {
+            add_all(sum, handshakes);
+        }
+        add_all(&mut self.failures, failures);
+        for (sum, lost) in self.lost.iter_mut().zip(lost) {
+            add_all(sum, lost);
+        }
+    }
+
+    /// As in [`HttpCounters`].
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "there is one for each direction and reason")]
+    pub fn lose(&mut self, direction: Direction, loss: Loss) {
+        let count = &mut self.lost[direction as usize][loss as usize];
+        *count = count.wrapping_add(1);
+    }
+}
+
+/// What a service of TLS asks for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct TlsSettings {
+    /// 1 if what is no TLS is dropped.
+    pub required: u32,
+    /// The oldest [`TlsVersion`] that a client may offer as its newest, as a number.
+    pub oldest: u32,
 }
 
 impl HttpCounters {

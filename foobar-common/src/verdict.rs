@@ -34,6 +34,9 @@ words! {
         TransportLength = 18, "transport_length", "a TCP or UDP length that contradicts the packet";
         NonLinear = 19, "nonlinear", "headers beyond the first buffer of a frame of several";
         Internal = 20, "internal", "a table of the ruleset could not be read: a defect of foobar";
+        NotTls = 21, "not_tls", "no TLS, to a service that asks for it";
+        OldTls = 22, "old_tls", "TLS of no version that the service takes";
+        TlsOrder = 23, "tls_order", "came before the hello that a service of TLS asks for; it is sent again";
     }
 }
 
@@ -41,6 +44,6 @@ impl Reason {
     /// Whether `policy.malformed` decides such packets: frames that could not be read to the end.
     #[inline(always)]
     pub const fn is_malformed(self) -> bool {
-        self.number() >= Self::VlanDepth.number()
+        self.number() >= Self::VlanDepth.number() && self.number() <= Self::Internal.number()
     }
 }

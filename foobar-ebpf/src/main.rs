@@ -74,6 +74,22 @@ fn http1_responses(context: TcContext) -> i32 {
     tc_action(Passage::end(Direction::Out))
 }
 
+/// Goes on with a packet that is accepted by `ingress` and may have a `ClientHello` of TLS in it.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn tls_offers(context: XdpContext) -> u32 {
+    services::tls_offers(&context);
+    xdp_action(Passage::end(Direction::In))
+}
+
+/// Goes on with a packet that is accepted by `egress` and may have a `ServerHello` of TLS in it.
+#[classifier]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn tls_choices(context: TcContext) -> i32 {
+    services::tls_choices(&context);
+    tc_action(Passage::end(Direction::Out))
+}
+
 #[inline(always)]
 fn judge(headers: &Headers, interface: &Interface, direction: Direction) -> Decision {
     match headers.parsed {

@@ -268,7 +268,7 @@ impl Server {
 
     fn http(&self) -> HttpCounters {
         let service = self.counters().services.into_values().next().unwrap();
-        let ProtocolCounters::Http1(counters) = service.of_protocol;
+        let ProtocolCounters::Http1(counters) = service.of_protocol else { unreachable!("{service:?}") };
         counters
     }
 

@@ -114,7 +114,7 @@ pub(crate) const THOUSANDS: Ruleset = Ruleset {
     judged_out: OUT,
 };
 
-/// A service of HTTP/1.x.
+/// A service of each protocol.
 pub(crate) const SERVICES: Ruleset = Ruleset {
     name: "services",
     text: r#"schema = 1
@@ -122,6 +122,11 @@ pub(crate) const SERVICES: Ruleset = Ruleset {
 name = "www"
 port = ["tcp/80", "tcp/8080"]
 protocol = "http1"
+[[service]]
+name = "tls"
+port = ["tcp/443"]
+protocol = "tls"
+require_tls = true
 "#,
     many: 0,
     judged: &[],

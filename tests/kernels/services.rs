@@ -1,9 +1,11 @@
 //! Connections to services by `BPF_PROG_TEST_RUN`.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use foobar_common::{
     flow::Direction,
     service::{HttpCounters, Loss},
+    tls::{Alpn, TlsVersion},
+    verdict::Reason,
 };
 use foobar_daemon::{
     dataplane::{
@@ -18,9 +20,9 @@ use foobar_tests::segments::Connection;
 
 use crate::{machine::FILTERED, report::Report, rulesets};
 
-const SECTION: &str = "http1";
+const SECTION: &str = "services";
 
-/// Loads rules with a service of HTTP/1.x, and sends it connections.
+/// Loads rules with a service of each protocol, and sends it connections.
 pub(crate) fn run(report: &mut Report) {
     let loaded = rulesets::SERVICES
         .compile(&mut Slots::default())
@@ -34,11 +36,14 @@ pub(crate) fn run(report: &mut Report) {
     };
     report.check(SECTION, "load", &Ok(String::new()));
     let of_services = |facts: Vec<ProgramFacts>| {
-        let programs = facts.iter().filter(|program| program.program.starts_with("http1"));
+        let mut programs = facts.iter();
+        let programs =
+            programs.by_ref().filter(|program| !["ingress", "egress"].contains(&program.program.as_str()));
         programs.filter_map(|program| program.verified_instructions).max()
     };
     Report::instructions(SECTION, runs.facts().ok().and_then(of_services));
     report.check(SECTION, "requests and responses in pieces", &exchange(&mut runs));
+    report.check(SECTION, "a handshake of TLS, and none where one has to be", &handshake(&mut runs));
     report.check(SECTION, "a connection that is older than the filter", &preexisting(&mut runs));
 }
 
@@ -96,11 +101,59 @@ fn preexisting(runs: &mut TestRuns) -> Result<String> {
 }
 
 fn counters(runs: &TestRuns) -> Result<HttpCounters> {
-    let ProtocolCounters::Http1(counters) = service(runs)?.of_protocol;
-    Ok(counters)
+    match service(runs)?.of_protocol {
+        ProtocolCounters::Http1(counters) => Ok(counters),
+        ProtocolCounters::Tls(_) => bail!("port 80 speaks TLS"),
+    }
 }
 
 /// The counters of port 80.
 fn service(runs: &TestRuns) -> Result<ServiceCounters> {
     runs.counters()?.services.into_values().next().context("no counters of a service")
+}
+
+/// A handshake in pieces, and what is none.
+fn handshake(runs: &mut TestRuns) -> Result<String> {
+    let connection = Connection::to(443);
+    runs.judge(&connection.syn_ack(), Direction::Out)?;
+    let asked = hello(1, &CLIENT_EXTENSIONS, &[0, 2, 0x13, 1, 1, 0]);
+    for (number, piece) in asked.chunks(11).enumerate() {
+        let judged = runs.judge(&connection.asked(number * 11, piece), Direction::In)?;
+        ensure!(judged.reason == Reason::Policy, "piece {number} of the hello: {}", judged.reason.label());
+    }
+    let answered = hello(2, &SERVER_EXTENSIONS, &[0x13, 1, 0]);
+    for (number, piece) in answered.chunks(13).enumerate() {
+        runs.judge(&connection.answered(number * 13, asked.len(), piece), Direction::Out)?;
+    }
+    let plain = Connection { client_port: 40_001, ..connection };
+    runs.judge(&plain.syn_ack(), Direction::Out)?;
+    let refused = runs.judge(&plain.asked(0, b"GET / HTTP/1.1\r\n\r\n"), Direction::In)?.reason;
+    let services = runs.counters()?.services;
+    let counters = services.values().find_map(|service| match service.of_protocol {
+        ProtocolCounters::Tls(counters) => Some(counters),
+        ProtocolCounters::Http1(_) => None,
+    });
+    let counters = counters.context("no counters of TLS")?;
+    let seen = counters.handshakes[TlsVersion::Tls13 as usize][Alpn::Http2 as usize];
+    ensure!(seen == 1 && refused == Reason::NotTls, "{}: {counters:?}", refused.label());
+    let names = runs.names()?;
+    let names: Vec<&str> = names.values().flatten().map(|(name, _)| name.as_str()).collect();
+    ensure!(names == ["www.foobar.com"], "{names:?}");
+    Ok(String::new())
+}
+
+/// `server_name`, `supported_versions` with 1.3 and 1.2, ALPN with h2.
+const CLIENT_EXTENSIONS: [u8; 41] =
+    *b"\0\0\0\x13\0\x11\0\0\x0ewww.foobar.com\0\x2b\0\x05\x04\x03\x04\x03\x03\0\x10\0\x05\0\x03\x02h2";
+/// `supported_versions` with 1.3.
+const SERVER_EXTENSIONS: [u8; 6] = *b"\0\x2b\0\x02\x03\x04";
+
+/// A record with a hello of this type.
+fn hello(kind: u8, extensions: &[u8], ciphers: &[u8]) -> Vec<u8> {
+    let length = |bytes: usize| u8::try_from(bytes).unwrap_or(u8::MAX);
+    let mut body =
+        [&[3, 3][..], &[7; 32], &[0], ciphers, &[0, length(extensions.len())], extensions].concat();
+    body.splice(..0, [kind, 0, 0, length(body.len())]);
+    body.splice(..0, [22, 3, 1, 0, length(body.len())]);
+    body
 }

@@ -116,6 +116,9 @@ fn the_table_has_a_frame_for_every_reason_of_the_parser() {
         Reason::Fragments,
         Reason::NonLinear,
         Reason::Internal,
+        Reason::NotTls,
+        Reason::OldTls,
+        Reason::TlsOrder,
     ];
     let missing: Vec<&Reason> =
         Reason::ALL.iter().filter(|reason| !found.contains(reason) && !elsewhere.contains(reason)).collect();

@@ -89,7 +89,7 @@ struct Passed {
     verdicts: BTreeMap<Verdict, BTreeMap<Reason, f64>>,
     services: BTreeMap<ServicePort, f64>,
     /// Of services that have requests.
-    requests: BTreeMap<ServicePort, f64>,
+    requests: BTreeMap<ServicePort, (f64, &'static str)>,
     rules: BTreeMap<String, f64>,
 }
 
@@ -116,7 +116,8 @@ impl Passed {
         }
         for (port, service) in &after.services {
             let before = before.services.get(port).map_or(0, ServiceCounters::requests);
-            passed.requests.insert(*port, per_second(before, service.requests(), seconds));
+            let word = service.request_word();
+            passed.requests.insert(*port, (per_second(before, service.requests(), seconds), word));
         }
         for (id, counter) in &after.rules {
             let (packets, _) = grown(before.rules.get(id), counter);
@@ -160,7 +161,7 @@ impl Passed {
 
     /// Nothing for a service that has none.
     fn request_words(&self, port: ServicePort) -> String {
-        self.requests.get(&port).map_or(String::new(), |requests| format!(", {requests:.0} requests/s"))
+        self.requests.get(&port).map_or(String::new(), |(count, word)| format!(", {count:.0} {word}/s"))
     }
 
     /// For each direction: how much.

@@ -8,12 +8,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Map, MapData, PerCpuArray, PerCpuValues};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues};
 use foobar_common::{
+    connection::NameKey,
     counters::{Counter, OTHER_INTERFACE, PORT_SLOTS, RULE_SLOTS, Transport, port_slot, verdict_slot},
     flow::Direction,
     maps,
-    service::{HttpCounters, Protocol, ServiceBytes},
+    service::{HttpCounters, Protocol, ServiceBytes, TlsCounters},
     verdict::{Reason, Verdict},
 };
 
@@ -53,6 +54,8 @@ pub struct ServiceCounters {
 pub enum ProtocolCounters {
     /// HTTP/1.x.
     Http1(HttpCounters),
+    /// TLS.
+    Tls(TlsCounters),
 }
 
 impl ServiceCounters {
@@ -60,13 +63,23 @@ impl ServiceCounters {
     pub const fn protocol(&self) -> Protocol {
         match self.of_protocol {
             ProtocolCounters::Http1(_) => Protocol::Http1,
+            ProtocolCounters::Tls(_) => Protocol::Tls,
         }
     }
 
-    /// How many requests there were.
+    /// How many requests there were, or handshakes.
     pub fn requests(&self) -> u64 {
         match &self.of_protocol {
             ProtocolCounters::Http1(counters) => counters.requests.iter().sum(),
+            ProtocolCounters::Tls(counters) => counters.handshakes.as_flattened().iter().sum(),
+        }
+    }
+
+    /// What it has of them.
+    pub const fn request_word(&self) -> &'static str {
+        match self.of_protocol {
+            ProtocolCounters::Http1(_) => "requests",
+            ProtocolCounters::Tls(_) => "handshakes",
         }
     }
 }
@@ -143,11 +156,31 @@ impl CounterReader {
             let of_protocol = match protocol {
                 Protocol::Raw => continue,
                 Protocol::Http1 => ProtocolCounters::Http1(maps.http(*slot)?),
+                Protocol::Tls => ProtocolCounters::Tls(maps.tls(*slot)?),
             };
             let bytes = maps.service_bytes(*slot)?;
             counters.services.insert(*port, ServiceCounters { bytes, of_protocol });
         }
         Ok(counters)
+    }
+
+    /// How often each server was asked for by name, by port of the service; those that are text, the most asked for
+    /// first.
+    pub fn names(&self) -> Result<BTreeMap<ServicePort, Vec<(String, u64)>>> {
+        let in_force = self.in_force();
+        let owners: BTreeMap<u64, ServicePort> =
+            in_force.slots.services.iter().map(|(port, slot)| (u64::from(*slot), *port)).collect();
+        let mut names: BTreeMap<ServicePort, Vec<(String, u64)>> = BTreeMap::new();
+        for entry in &in_force.maps.names {
+            let (NameKey { name, service }, count) = entry.context("read the names of servers")?;
+            if let (Some(port), Some(name)) = (owners.get(&service), name.text()) {
+                names.entry(*port).or_default().push((name.to_owned(), count));
+            }
+        }
+        for list in names.values_mut() {
+            list.sort_by(|one, other| (other.1, &one.0).cmp(&(one.1, &other.0)));
+        }
+        Ok(names)
     }
 
     /// What a rule slot holds, whoever owns it.
@@ -192,6 +225,10 @@ pub(super) struct CounterMaps {
     /// With room for one slot where no ruleset has needed more.
     http: PerCpuArray<MapData, HttpCounters>,
     /// The same.
+    tls: PerCpuArray<MapData, TlsCounters>,
+    /// The same.
+    names: HashMap<MapData, NameKey, u64>,
+    /// The same.
     service_bytes: PerCpuArray<MapData, ServiceBytes>,
 }
 
@@ -204,6 +241,9 @@ impl CounterMaps {
             verdicts: open(loaded, maps::VERDICT_COUNTERS)?,
             ports: open(loaded, maps::PORT_COUNTERS)?,
             http: open(loaded, maps::HTTP_COUNTERS)?,
+            tls: open(loaded, maps::TLS_COUNTERS)?,
+            names: HashMap::try_from(second_handle(loaded, maps::TLS_NAMES)?)
+                .context("open map TLS_NAMES")?,
             service_bytes: open(loaded, maps::SERVICE_BYTES)?,
         })
     }
@@ -230,6 +270,13 @@ impl CounterMaps {
         Ok(total)
     }
 
+    fn tls(&self, slot: u32) -> Result<TlsCounters> {
+        let values = self.tls.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
+        let mut total = TlsCounters::default();
+        values.iter().for_each(|counters| total.add(counters));
+        Ok(total)
+    }
+
     fn service_bytes(&self, slot: u32) -> Result<ServiceBytes> {
         let values = self.service_bytes.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
         Ok(values.iter().fold(ServiceBytes::default(), |total, ServiceBytes { framed, lost }| ServiceBytes {
@@ -250,6 +297,11 @@ impl CounterMaps {
         for port in services {
             if *port < self.http.len() {
                 zero(&mut self.http, *port)?;
+            }
+            if *port < self.tls.len() {
+                zero(&mut self.tls, *port)?;
+            }
+            if *port < self.service_bytes.len() {
                 zero(&mut self.service_bytes, *port)?;
             }
             for interface in 0..=OTHER_INTERFACE {
@@ -257,6 +309,10 @@ impl CounterMaps {
                     zero(&mut self.ports, port_slot(interface, direction, *port))?;
                 }
             }
+        }
+        let gone = |key: &NameKey| services.iter().any(|slot| u64::from(*slot) == key.service);
+        for key in self.names.keys().filter_map(Result::ok).filter(gone).collect::<Vec<_>>() {
+            self.names.remove(&key).context("forget the name of a server")?;
         }
         for interface in interfaces {
             for direction in Direction::ALL {
@@ -279,9 +335,12 @@ fn read(map: &PerCpuArray<MapData, Counter>, slot: u32) -> Result<Counter> {
 
 /// A map of counters of a ruleset, by a second handle: opening a map by its id takes `CAP_SYS_ADMIN`.
 fn open<C: aya::Pod>(loaded: &LoadedRuleset, name: &str) -> Result<PerCpuArray<MapData, C>> {
+    PerCpuArray::try_from(second_handle(loaded, name)?).with_context(|| format!("open map {name}"))
+}
+
+fn second_handle(loaded: &LoadedRuleset, name: &str) -> Result<Map> {
     let handle = features::map_data(loaded.map(name)?)?.fd().as_fd().try_clone_to_owned()?;
-    PerCpuArray::try_from(Map::from_map_data(MapData::from_fd(handle)?)?)
-        .with_context(|| format!("open map {name}"))
+    Ok(Map::from_map_data(MapData::from_fd(handle)?)?)
 }
 
 fn zero<C: aya::Pod + Default>(map: &mut PerCpuArray<MapData, C>, slot: u32) -> Result<()> {

@@ -147,7 +147,12 @@ fn fdinfo(object: &impl AsFd, key: &str) -> Result<Option<u64>> {
 
 /// The map behind any of the types that foobar uses.
 pub(super) fn map_data(map: &Map) -> Result<&MapData> {
-    if let Map::Array(data) | Map::PerCpuArray(data) | Map::LruHashMap(data) | Map::ProgramArray(data) = map {
+    if let Map::Array(data)
+    | Map::PerCpuArray(data)
+    | Map::LruHashMap(data)
+    | Map::ProgramArray(data)
+    | Map::HashMap(data) = map
+    {
         return Ok(data);
     }
     bail!("a map of a type that foobar does not use: {map:?}")

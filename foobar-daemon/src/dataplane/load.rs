@@ -10,8 +10,7 @@ use aya::{
 };
 use foobar_common::{
     classes::{ClassBlocks, ClassWords, OTHER_INTERFACE_CLASSES, Tier},
-    connection::{AHEAD_MAX, CONNECTIONS_MAX},
-    counters::{MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS, SERVICE_SLOTS},
+    counters::{MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS},
     maps,
     rule::{InterfaceRecord, Interfaces, Settings},
 };
@@ -77,8 +76,8 @@ impl LoadedRuleset {
             present.map(|present| (&present.object, &present.sets)),
         )?;
         let mut loaded = Self { object, interfaces: InterfaceRecords::new(compiled), sets };
-        load_programs(&mut loaded.object, services::programs(&settings))?;
-        services::connect(&mut loaded.object, &settings)?;
+        load_programs(&mut loaded.object, &services::programs(compiled))?;
+        services::connect(&mut loaded.object, compiled)?;
         Ok(loaded)
     }
 
@@ -203,8 +202,14 @@ fn create_maps(
     let in_tier = |tier: Tier, entries: usize| if compiled.tier == tier { entries } else { 1 };
     let more_rule_slots =
         pins.is_some_and(|pins| pins.map(maps::MORE_RULE_COUNTERS).exists()) || settings.more_rule_slots != 0;
-    let has_services =
-        pins.is_some_and(|pins| pins.map(maps::CONNECTIONS).exists()) || services::are_used(settings);
+    // What a ruleset has needed once, others keep.
+    let of_services: BTreeMap<&str, Option<u32>> = services::maps(compiled)
+        .into_iter()
+        .map(|(name, (entries, is_used))| {
+            let is_kept = is_used || pins.is_some_and(|pins| pins.map(name).exists());
+            (name, is_kept.then_some(entries))
+        })
+        .collect();
     // Without pins nobody else's slots have to find room.
     let rule_slots = slots.rules.values().map(|owned| owned.slot + 1).max().unwrap_or(1).min(RULE_SLOTS);
     for (name, entries) in [
@@ -217,20 +222,19 @@ fn create_maps(
         (maps::SETS, set_lines),
         (maps::RULE_COUNTERS, if pins.is_some() { RULE_SLOTS as usize } else { rule_slots as usize }),
         (maps::MORE_RULE_COUNTERS, if more_rule_slots { MORE_RULE_SLOTS as usize } else { 1 }),
-        (maps::HTTP_COUNTERS, if has_services { SERVICE_SLOTS as usize } else { 1 }),
-        (maps::SERVICE_BYTES, if has_services { SERVICE_SLOTS as usize } else { 1 }),
-        (maps::SEGMENTS_AHEAD, if services::are_used(settings) { AHEAD_MAX as usize } else { 1 }),
-        (maps::CONNECTIONS, if has_services { CONNECTIONS_MAX as usize } else { 1 }),
     ] {
         let entries = u32::try_from(entries.max(1)).with_context(|| format!("no room for map {name}"))?;
         loader.map_max_entries(name, entries);
     }
+    for (name, entries) in &of_services {
+        loader.map_max_entries(name, entries.unwrap_or(1));
+    }
     if let Some(pins) = pins {
         for name in maps::SURVIVING {
-            let is_used = match name {
-                maps::MORE_RULE_COUNTERS => more_rule_slots,
-                maps::HTTP_COUNTERS | maps::SERVICE_BYTES | maps::CONNECTIONS => has_services,
-                _ => true,
+            let is_used = match (name, of_services.get(name)) {
+                (maps::MORE_RULE_COUNTERS, _) => more_rule_slots,
+                (_, Some(entries)) => entries.is_some(),
+                (_, None) => true,
             };
             if is_used {
                 loader.map_pin_path(name, pins.map(name));
@@ -254,6 +258,7 @@ fn fill(object: &Ebpf, compiled: &CompiledRuleset) -> Result<()> {
         interface_classes: _,
         sets: _,
         protocols: _,
+        tls_requirements: _,
         slots: _,
     } = compiled;
     write(object, maps::ROOTS, &addresses.roots)?;

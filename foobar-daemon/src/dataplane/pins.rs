@@ -15,11 +15,11 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::maps::{MapInfo, MapType};
 use foobar_common::{
     LAYOUT_VERSION,
-    connection::{CONNECTIONS_MAX, Connection, ConnectionKey},
+    connection::{CONNECTIONS_MAX, Connection, ConnectionKey, NAMES_MAX, NameKey, TlsConnection},
     counters::{Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, SERVICE_SLOTS, VERDICT_ENTRIES},
     flow::Direction,
     maps,
-    service::{HttpCounters, ServiceBytes},
+    service::{HttpCounters, ServiceBytes, TlsCounters},
 };
 use nix::{
     mount::{MsFlags, mount},
@@ -221,6 +221,12 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         maps::SERVICE_BYTES => (MapType::PerCpuArray, 4, size_of::<ServiceBytes>() as u32, SERVICE_SLOTS),
         maps::CONNECTIONS => {
             let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<Connection>() as u32);
+            (MapType::LruHash, key, value, CONNECTIONS_MAX)
+        }
+        maps::TLS_COUNTERS => (MapType::PerCpuArray, 4, size_of::<TlsCounters>() as u32, SERVICE_SLOTS),
+        maps::TLS_NAMES => (MapType::Hash, size_of::<NameKey>() as u32, 8, NAMES_MAX),
+        maps::TLS_CONNECTIONS => {
+            let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<TlsConnection>() as u32);
             (MapType::LruHash, key, value, CONNECTIONS_MAX)
         }
         _ => counters(0),

@@ -4,46 +4,88 @@
 //! (`bpf_map_put_uref`). So it is pinned for as long as its ruleset is in force, in a folder of its own, under the id of
 //! the ruleset's program: the old one's until no interface has that program any more.
 
-use std::fs;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use aya::{
     Ebpf,
-    maps::ProgramArray,
+    maps::{Array, ProgramArray},
     programs::{Program, ProgramFd},
 };
 use foobar_common::{
+    connection::{AHEAD_MAX, CONNECTIONS_MAX, NAMES_MAX},
+    counters::SERVICE_SLOTS,
     maps,
-    rule::{Settings, uses},
-    service::Protocol,
+    service::{Protocol, TlsSettings},
+    tls::TlsVersion,
 };
 
 use super::pins::PinFolder;
+use crate::rules::{compile::CompiledRuleset, model::TlsRequirements};
 
-/// The programs of each protocol: its number, and what reads what comes in and what goes out.
-const PROGRAMS: [(Protocol, [(&str, &str); 2]); 1] = [(
-    Protocol::Http1,
-    [(maps::SERVICES_IN, maps::HTTP1_REQUESTS), (maps::SERVICES_OUT, maps::HTTP1_RESPONSES)],
-)];
-const NAMES: [&str; 2] = [maps::HTTP1_REQUESTS, maps::HTTP1_RESPONSES];
+/// What a protocol takes.
+struct Needs {
+    /// The program that reads what comes in, and the one for what goes out.
+    programs: [&'static str; 2],
+    /// Its maps, with their numbers of entries.
+    maps: &'static [(&'static str, u32)],
+}
 
-/// Whether some service asks for more than packets and bytes.
-pub(super) const fn are_used(settings: &Settings) -> bool {
-    settings.uses & uses::SERVICES != 0
+const fn needs(protocol: Protocol) -> Option<Needs> {
+    match protocol {
+        Protocol::Raw => None,
+        Protocol::Http1 => Some(Needs {
+            programs: [maps::HTTP1_REQUESTS, maps::HTTP1_RESPONSES],
+            maps: &[
+                (maps::HTTP_COUNTERS, SERVICE_SLOTS),
+                (maps::CONNECTIONS, CONNECTIONS_MAX),
+                (maps::SEGMENTS_AHEAD, AHEAD_MAX),
+                (maps::SERVICE_BYTES, SERVICE_SLOTS),
+            ],
+        }),
+        Protocol::Tls => Some(Needs {
+            programs: [maps::TLS_OFFERS, maps::TLS_CHOICES],
+            maps: &[
+                (maps::TLS_COUNTERS, SERVICE_SLOTS),
+                (maps::TLS_CONNECTIONS, CONNECTIONS_MAX),
+                (maps::TLS_NAMES, NAMES_MAX),
+                (maps::SERVICE_BYTES, SERVICE_SLOTS),
+            ],
+        }),
+    }
+}
+
+/// The protocols of a ruleset of which more is counted than packets and bytes.
+fn protocols(compiled: &CompiledRuleset) -> BTreeSet<Protocol> {
+    compiled.protocols.values().copied().filter(|protocol| *protocol != Protocol::Raw).collect()
 }
 
 /// The programs that a ruleset needs for its services.
-pub(super) const fn programs(settings: &Settings) -> &'static [&'static str] {
-    if are_used(settings) { &NAMES } else { &[] }
+pub(super) fn programs(compiled: &CompiledRuleset) -> Vec<&'static str> {
+    protocols(compiled).into_iter().filter_map(needs).flat_map(|needs| needs.programs).collect()
+}
+
+/// The maps of services: how many entries each has where it is used, and whether this ruleset uses it.
+pub(super) fn maps(compiled: &CompiledRuleset) -> BTreeMap<&'static str, (u32, bool)> {
+    let used = protocols(compiled);
+    let mut all = BTreeMap::new();
+    for protocol in Protocol::ALL {
+        for (name, entries) in needs(*protocol).map_or(&[][..], |needs| needs.maps) {
+            let (_, is_used) = all.entry(*name).or_insert((*entries, false));
+            *is_used |= used.contains(protocol);
+        }
+    }
+    all
 }
 
 /// Puts the programs, which have been loaded, where the others go on from.
-pub(super) fn connect(object: &mut Ebpf, settings: &Settings) -> Result<()> {
-    if !are_used(settings) {
-        return Ok(());
-    }
-    for (protocol, ways) in PROGRAMS {
-        for (array, name) in ways {
+pub(super) fn connect(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<()> {
+    for protocol in protocols(compiled) {
+        let programs = needs(protocol).map(|needs| needs.programs).into_iter().flatten();
+        for (array, name) in [maps::SERVICES_IN, maps::SERVICES_OUT].into_iter().zip(programs) {
             let program =
                 object.program(name).with_context(|| format!("the object has no program '{name}'"))?;
             let program = handle(program)?;
@@ -53,6 +95,14 @@ pub(super) fn connect(object: &mut Ebpf, settings: &Settings) -> Result<()> {
                 .set(protocol.number(), &program, 0)
                 .with_context(|| format!("let packets of services go on in '{name}'"))?;
         }
+    }
+    let map = object.map_mut(maps::TLS_SETTINGS).context("the object has no settings of TLS")?;
+    let mut map: Array<_, TlsSettings> = map.try_into()?;
+    for (port, TlsRequirements { required, oldest }) in &compiled.tls_requirements {
+        let slot = compiled.slots.services.get(port).with_context(|| format!("{port} has no slot"))?;
+        let oldest = oldest.map_or(0, TlsVersion::number);
+        map.set(*slot, TlsSettings { required: u32::from(*required), oldest }, 0)
+            .with_context(|| format!("enter what clients of {port} have to offer"))?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use super::{
     filter::ProgramFacts,
     load::LoadedRuleset,
 };
-use crate::rules::compile::CompiledRuleset;
+use crate::rules::{compile::CompiledRuleset, model::ServicePort};
 
 /// A loaded ruleset that judges single frames (`BPF_PROG_TEST_RUN`).
 pub struct TestRuns {
@@ -107,6 +107,11 @@ impl TestRuns {
     /// The counters that those frames moved.
     pub fn counters(&self) -> Result<Counters> {
         self.counters.read()
+    }
+
+    /// Names of servers that clients of TLS asked for in those frames.
+    pub fn names(&self) -> Result<BTreeMap<ServicePort, Vec<(String, u64)>>> {
+        self.counters.names()
     }
 
     /// What the kernel says of the programs.

@@ -95,6 +95,12 @@ catalogue! {
         "From the first byte of a request to the first one of its response, as they pass the interface.";
     HTTP_UNTIMED = "foobar_http_untimed_responses_total", Counter, Number, ["port", "proto"],
         "Responses that no duration is known of: over 16 requests waited on the connection, or nobody had asked.";
+    TLS_HANDSHAKES = "foobar_tls_handshakes_total", Counter, Number, ["port", "version", "alpn"],
+        "TLS handshakes with a service, by the version that the server chose and the protocol inside.";
+    TLS_FAILURES = "foobar_tls_handshake_failures_total", Counter, Number, ["port", "version"],
+        "TLS handshakes that one side ended with an alert before anything was secret, by the newest version offered.";
+    CONNECTIONS = "foobar_connections_total", Counter, Number, ["port", "encryption", "app"],
+        "Connections to a service whose client has sent something, by what it began with.";
     FRAMING_LOST = "foobar_l7_framing_lost_total", Counter, Number, ["port", "proto", "reason"],
         "How often one direction of a connection could not be followed to its end, so that what came after is not counted.";
     L7_BYTES = "foobar_l7_bytes_total", Counter, Bytes, ["port", "proto", "state"],
@@ -279,9 +285,15 @@ impl Unit {
 /// What each label can be; the same wherever it stands.
 const LABELS: &[(&str, &str)] = &[
     ("action", "what became of the packet: `accept` or `drop`"),
+    (
+        "alpn",
+        "`h2`, `http/1.1`, `other` or `none`: the server's choice, where it is secret the client's first wish",
+    ),
+    ("app", "`tls`, `http1` or `other`"),
     ("class", "`1xx`, `2xx`, `3xx`, `4xx` or `5xx`"),
     ("collector", "`counters` (read from the BPF maps) or `daemon` (asked of the daemon's writer)"),
     ("direction", "`in`: from the network to the server; `out`: from the server"),
+    ("encryption", "`tls`, or `none`"),
     ("family", "name of a metric"),
     ("hash", "SHA-256 in hexadecimal digits"),
     ("iface", "name of an interface of `--interface`, or `other`: there are at most eight and `other`"),
@@ -292,14 +304,17 @@ const LABELS: &[(&str, &str)] = &[
     ("object", "where the BPF object of this foobar comes from"),
     ("port", "port number of a configured service, or `other`: there are at most 32 and `other`"),
     ("program", "name of a BPF program"),
-    ("proto", "what is spoken on the port: `http1`"),
+    ("proto", "what is spoken on the port: `http1` or `tls`"),
     (
         "reason",
         "of a packet and of what could not be followed: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`",
     ),
     ("rule", "`id` of a rule in force: there are at most 131,072"),
     ("state", "`framed` or `lost`"),
-    ("version", "version of foobar"),
+    (
+        "version",
+        "of foobar, or of TLS: `ssl3` (or older), `tls1.0`, `tls1.1`, `tls1.2` or `tls1.3` (or newer)",
+    ),
 ];
 
 /// METRICS.md: every metric, label and reason.

@@ -74,6 +74,8 @@ pub struct Totals {
     pub services: BTreeMap<ServicePort, Counter>,
     /// By port of a service of which more is counted.
     pub protocols: BTreeMap<ServicePort, ProtocolCounters>,
+    /// Names of servers that clients of TLS asked for, by port.
+    pub names: BTreeMap<ServicePort, Vec<(String, u64)>>,
 }
 
 impl<'r> Judge<'r> {
@@ -184,7 +186,8 @@ impl<'r> Judge<'r> {
         );
         let protocols =
             counters.services.iter().map(|(port, service)| (*port, service.of_protocol)).collect();
-        let mut totals = Totals { rules: counters.rules, services: BTreeMap::new(), protocols };
+        let names = self.runs.names()?;
+        let mut totals = Totals { rules: counters.rules, services: BTreeMap::new(), protocols, names };
         for ((_, _, port), counter) in counters.ports {
             if let Port::Service(port) = port {
                 sum(totals.services.entry(port).or_default(), counter);

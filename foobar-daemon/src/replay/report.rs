@@ -7,7 +7,8 @@ use std::{
 
 use foobar_common::{
     counters::Counter,
-    service::{HttpCounters, Loss, Method, STATUS_CLASS_LABELS},
+    service::{FirstBytes, HttpCounters, Loss, Method, STATUS_CLASS_LABELS, TlsCounters},
+    tls::{Alpn, TlsVersion},
     verdict::{Reason, Verdict},
 };
 use serde::{Serialize, Serializer};
@@ -80,17 +81,25 @@ impl<'o> Report<'o> {
             .map(|rule| (rule.id.clone(), totals.rules.get(&rule.id).copied().unwrap_or_default()));
         let services = ruleset.services.iter().map(|service| {
             let mut counter = Counter::default();
-            let mut http = None;
+            let (mut http, mut tls) = (None, None);
+            let mut sni: BTreeMap<String, u64> = BTreeMap::new();
             for port in &service.ports {
                 sum(&mut counter, totals.services.get(port).copied().unwrap_or_default());
-                if let Some(ProtocolCounters::Http1(counters)) = totals.protocols.get(port) {
-                    http.get_or_insert_with(HttpCounters::default).add(counters);
+                match totals.protocols.get(port) {
+                    Some(ProtocolCounters::Http1(counters)) => {
+                        http.get_or_insert_with(HttpCounters::default).add(counters);
+                    }
+                    Some(ProtocolCounters::Tls(counters)) => {
+                        tls.get_or_insert_with(TlsCounters::default).add(counters);
+                    }
+                    None => {}
+                }
+                for (name, count) in totals.names.get(port).into_iter().flatten() {
+                    *sni.entry(name.clone()).or_default() += count;
                 }
             }
-            (
-                service.name.clone(),
-                ServiceSummary { traffic: counter.into(), http: http.as_ref().map(Http::of) },
-            )
+            let (http, tls) = (http.as_ref().map(Http::of), tls.as_ref().map(|tls| Tls::of(tls, sni)));
+            (service.name.clone(), ServiceSummary { traffic: counter.into(), http, tls })
         });
         let summary = Summary {
             frames: self.frames,
@@ -147,6 +156,80 @@ struct ServiceSummary {
     traffic: Counted,
     #[serde(flatten)]
     http: Option<Http>,
+    #[serde(flatten)]
+    tls: Option<Tls>,
+}
+
+/// What was counted of TLS.
+#[derive(Serialize)]
+struct Tls {
+    hellos: u64,
+    /// Names of servers that clients asked for, the first hundred.
+    sni: BTreeMap<String, u64>,
+    handshakes: u64,
+    /// Handshakes by the version that the server chose.
+    versions: Ordered<u64>,
+    /// The same by the protocol inside.
+    alpn: Ordered<u64>,
+    failures: u64,
+    /// Connections that began with something else.
+    plain: Ordered<u64>,
+    framing_lost: u64,
+    lost: Ordered<u64>,
+}
+
+/// How many names are shown.
+const NAMES_SHOWN: usize = 100;
+
+impl Tls {
+    fn of(counters: &TlsCounters, sni: BTreeMap<String, u64>) -> Self {
+        let TlsCounters { connections, offered, handshakes, failures, lost: [lost_in, lost_out] } = counters;
+        let lost = Loss::ALL.iter().zip(lost_in.iter().zip(lost_out));
+        let lost = some(lost.map(|(loss, (way_in, way_out))| (loss.label(), way_in + way_out)));
+        let versions = TlsVersion::ALL.iter().zip(handshakes);
+        let alpn = Alpn::ALL.iter().enumerate();
+        let plain = FirstBytes::ALL.iter().zip(connections).filter(|(first, _)| **first != FirstBytes::Tls);
+        Self {
+            hellos: offered.iter().sum(),
+            sni: sni.into_iter().take(NAMES_SHOWN).collect(),
+            handshakes: handshakes.as_flattened().iter().sum(),
+            versions: some(versions.map(|(version, by_alpn)| (version.label(), by_alpn.iter().sum()))),
+            alpn: some(
+                alpn.map(|(number, alpn)| (alpn.label(), handshakes.iter().map(|one| one[number]).sum())),
+            ),
+            failures: failures.iter().sum(),
+            plain: some(plain.map(|(first, count)| (first.label(), *count))),
+            framing_lost: lost.0.iter().map(|(_, count)| count).sum(),
+            lost,
+        }
+    }
+
+    /// Lines for people, without the name of the service.
+    fn lines(&self) -> Vec<String> {
+        let Self { hellos, sni, handshakes, versions, alpn, failures, plain, framing_lost, lost } = self;
+        let mut lines = vec![format!(
+            "{hellos} hellos, {handshakes} handshakes{}{}, {failures} failures",
+            list(versions),
+            list(alpn)
+        )];
+        if !plain.0.is_empty() {
+            lines.push(format!("not TLS{}", list(plain)));
+        }
+        if !sni.is_empty() {
+            let names: Vec<String> = sni.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            lines.push(format!("names: {}", names.join(", ")));
+        }
+        if *framing_lost > 0 {
+            lines.push(format!("could not be followed {framing_lost} times{}", list(lost)));
+        }
+        lines
+    }
+}
+
+/// Counts in brackets; nothing if there are none.
+fn list(counts: &Ordered<u64>) -> String {
+    let words: Vec<String> = counts.0.iter().map(|(label, count)| format!("{label} {count}")).collect();
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
 }
 
 /// What was counted of HTTP.
@@ -189,11 +272,6 @@ impl Http {
 
     /// Lines for people, without the name of the service.
     fn lines(&self) -> Vec<String> {
-        let list = |counts: &Ordered<u64>| {
-            let words: Vec<String> =
-                counts.0.iter().map(|(label, count)| format!("{label} {count}")).collect();
-            if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
-        };
         let Self { connections, requests, methods, responses, status, framing_lost, lost } = self;
         let mut lines = vec![format!(
             "{requests} requests{} on {connections} connections, {responses} responses{}",
@@ -264,7 +342,9 @@ impl Summary {
             }
         }
         for (name, service) in &self.services.0 {
-            for line in service.http.iter().flat_map(Http::lines) {
+            let lines =
+                service.http.iter().flat_map(Http::lines).chain(service.tls.iter().flat_map(Tls::lines));
+            for line in lines {
                 writeln!(out, "\n{name}: {line}")?;
             }
         }

@@ -9,6 +9,7 @@ use std::{
 use foobar_common::{
     flow::{Direction, protocol},
     service::Protocol,
+    tls::TlsVersion,
     verdict::Verdict,
 };
 use ipnet::IpNet;
@@ -56,6 +57,12 @@ impl Default for Policy {
 }
 
 impl Ruleset {
+    /// What clients have to offer on each port of a service.
+    pub fn tls_requirements(&self) -> BTreeMap<ServicePort, TlsRequirements> {
+        let ports = self.services.iter();
+        ports.flat_map(|service| service.ports.iter().map(|port| (*port, service.tls))).collect()
+    }
+
     /// What is spoken on each port of a service.
     pub fn protocols(&self) -> BTreeMap<ServicePort, Protocol> {
         let ports = self.services.iter();
@@ -113,12 +120,23 @@ pub struct Service {
     pub ports: Vec<ServicePort>,
     /// What is spoken there.
     pub protocol: Protocol,
+    /// What clients have to offer there.
+    pub tls: TlsRequirements,
+}
+
+/// `require_tls` and `min_tls`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TlsRequirements {
+    /// What is no TLS is dropped.
+    pub required: bool,
+    /// Clients that offer nothing as new as this are dropped.
+    pub oldest: Option<TlsVersion>,
 }
 
 impl Service {
     /// One of which packets and bytes are counted.
     pub fn raw(name: &str, ports: Vec<ServicePort>) -> Self {
-        Self { name: name.to_owned(), ports, protocol: Protocol::Raw }
+        Self { name: name.to_owned(), ports, protocol: Protocol::Raw, tls: TlsRequirements::default() }
     }
 }
 

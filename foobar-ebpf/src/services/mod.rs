@@ -10,6 +10,7 @@ mod lock;
 mod passage;
 mod pieces;
 mod segment;
+mod tls;
 
 use aya_ebpf::{
     btf_maps::ProgramArray,
@@ -26,6 +27,7 @@ use foobar_common::{
 pub(crate) use self::{
     http1::{requests as http1_requests, responses as http1_responses},
     passage::Passage,
+    tls::{choices as tls_choices, offers as tls_offers},
 };
 use crate::{decide::Decision, headers::Headers, interface::Interface, settings};
 
@@ -53,6 +55,10 @@ pub(crate) fn enter_in(
             // SAFETY: nothing here waits to be dropped.
             unsafe { SERVICES_IN.tail_call(context, Protocol::Http1.number()) }
         }
+        Protocol::Tls => {
+            // SAFETY: as above.
+            unsafe { SERVICES_IN.tail_call(context, Protocol::Tls.number()) }
+        }
     }
     payload
 }
@@ -71,6 +77,10 @@ pub(crate) fn enter_out(
         Protocol::Http1 => {
             // SAFETY: nothing here waits to be dropped.
             unsafe { SERVICES_OUT.tail_call(context, Protocol::Http1.number()) }
+        }
+        Protocol::Tls => {
+            // SAFETY: as above.
+            unsafe { SERVICES_OUT.tail_call(context, Protocol::Tls.number()) }
         }
     }
     payload

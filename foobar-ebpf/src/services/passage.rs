@@ -1,7 +1,11 @@
 //! What is known of the present packet when it goes on to another program.
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
-use foobar_common::{flow::Direction, verdict::Verdict};
+use foobar_common::{
+    flow::Direction,
+    rule::NO_RULE,
+    verdict::{Reason, Verdict},
+};
 
 use crate::{count, decide::Decision, headers::Size, interface::Interface};
 
@@ -36,6 +40,18 @@ impl Passage {
         // SAFETY: as above, and the program before this one has written it.
         let Self { decision, interface, size, lost } = unsafe { &*place };
         count::decision(decision, interface, direction, *size, *lost)
+    }
+
+    /// Drops the packet after all.
+    #[inline(always)]
+    pub(super) fn refuse(direction: Direction, reason: Reason) {
+        if let Some(place) = PASSAGES.get_ptr_mut(direction as u32) {
+            // SAFETY: as above.
+            let decision = unsafe { &mut (*place).decision };
+            decision.verdict = Verdict::Drop;
+            decision.reason = reason;
+            decision.rule = NO_RULE;
+        }
     }
 
     /// Says how many bytes of the payload were not followed.

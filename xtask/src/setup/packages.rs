@@ -7,12 +7,13 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
     ("curl", "curl"),
     ("nginx", "nginx-light"),
+    ("openssl", "openssl"),
     ("promtool", "prometheus"),
     ("xz", "xz-utils"),
 ];

@@ -6,7 +6,10 @@ use foobar_common::{flow::Direction, service::Protocol};
 use serde::Serialize;
 
 use crate::rules::{
-    model::{AddressCondition, AddressMatch, Failsafe, FlagCondition, FragmentPolicy, Policy, Rule, Service},
+    model::{
+        AddressCondition, AddressMatch, Failsafe, FlagCondition, FragmentPolicy, Policy, Rule, Service,
+        TlsRequirements,
+    },
     names,
 };
 
@@ -108,9 +111,14 @@ pub(super) fn settings_of_failsafe(failsafe: &Failsafe) -> Vec<Setting> {
 
 /// The ports of each service and what is spoken there, by its name.
 pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
-    let words = |Service { name: _, ports, protocol }: &Service| match protocol {
+    let words = |Service { name: _, ports, protocol, tls }: &Service| match protocol {
         Protocol::Raw => list(ports),
-        Protocol::Http1 => format!("{} {}", list(ports), protocol.label()),
+        Protocol::Http1 | Protocol::Tls => {
+            let TlsRequirements { required, oldest } = tls;
+            let required = if *required { " require_tls" } else { "" };
+            let oldest = oldest.map_or(String::new(), |oldest| format!(" min_tls {}", oldest.label()));
+            format!("{} {}{required}{oldest}", list(ports), protocol.label())
+        }
     };
     services.iter().map(|service| (service.name.as_str(), words(service))).collect()
 }

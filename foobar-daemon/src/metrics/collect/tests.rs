@@ -1,6 +1,9 @@
 use std::collections::BTreeSet;
 
-use foobar_common::service::{Histogram, HttpCounters, ServiceBytes, Ticks};
+use foobar_common::{
+    service::{Histogram, HttpCounters, ServiceBytes, Ticks, TlsCounters},
+    tls::{Alpn, TlsVersion},
+};
 use prometheus::{Registry, TextEncoder};
 
 use super::*;
@@ -50,6 +53,12 @@ impl Source for Fixed {
         let bytes = ServiceBytes { framed: 150, lost: 30 };
         let service = ServiceCounters { bytes, of_protocol: ProtocolCounters::Http1(http) };
         counters.services.insert(WEB, service);
+        let mut tls = TlsCounters { connections: [4, 1, 0], ..TlsCounters::default() };
+        tls.handshakes[TlsVersion::Tls13 as usize][Alpn::Http2 as usize] = 3;
+        tls.failures[TlsVersion::Tls10 as usize] = 2;
+        let service =
+            ServiceCounters { bytes: ServiceBytes::default(), of_protocol: ProtocolCounters::Tls(tls) };
+        counters.services.insert(ServicePort { port: 8443, ..WEB }, service);
         Ok(counters)
     }
 
@@ -161,6 +170,12 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_l7_framing_lost_total{port="443",proto="http1",reason="chunk"} 0"#,
         r#"foobar_l7_bytes_total{port="443",proto="http1",state="framed"} 150"#,
         r#"foobar_l7_bytes_total{port="443",proto="http1",state="lost"} 30"#,
+        r#"foobar_tls_handshakes_total{port="8443",version="tls1.3",alpn="h2"} 3"#,
+        r#"foobar_tls_handshakes_total{port="8443",version="tls1.2",alpn="none"} 0"#,
+        r#"foobar_tls_handshake_failures_total{port="8443",version="tls1.0"} 2"#,
+        r#"foobar_connections_total{port="8443",encryption="tls",app="tls"} 4"#,
+        r#"foobar_connections_total{port="8443",encryption="none",app="http1"} 1"#,
+        r#"foobar_connections_total{port="443",encryption="none",app="http1"} 0"#,
         r#"foobar_map_entries{map="WORD_RULES"} 2"#,
         r#"foobar_map_max_entries{map="WORD_RULES"} 256"#,
         r#"foobar_map_memory_bytes{map="WORD_RULES"} 4096"#,

@@ -35,7 +35,7 @@ use self::{
     vectors::Blocks,
 };
 use super::{
-    model::{FragmentPolicy, Policy, Ruleset, ServicePort},
+    model::{FragmentPolicy, Policy, Ruleset, ServicePort, TlsRequirements},
     sets::{SetFacts, SetTable},
 };
 use crate::slots::Assigned;
@@ -68,6 +68,8 @@ pub struct CompiledRuleset {
     pub sets: Sets,
     /// What is spoken on each port of a service.
     pub protocols: BTreeMap<ServicePort, Protocol>,
+    /// What clients have to offer there.
+    pub tls_requirements: BTreeMap<ServicePort, TlsRequirements>,
     /// Whose the counters are.
     pub slots: Assigned,
 }
@@ -158,6 +160,7 @@ pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Res
         interface_classes: interfaces,
         sets,
         protocols: ruleset.protocols(),
+        tls_requirements: ruleset.tls_requirements(),
         slots: slots.clone(),
     })
 }

@@ -1,6 +1,6 @@
 //! `[[service]]`.
 
-use foobar_common::{counters::SERVICE_PORTS_MAX, service::Protocol};
+use foobar_common::{counters::SERVICE_PORTS_MAX, service::Protocol, tls::TlsVersion};
 
 use super::{
     Reading,
@@ -8,7 +8,7 @@ use super::{
     name, port,
     value::{Section, Value},
 };
-use crate::rules::model::{PortProtocol, Service, ServicePort};
+use crate::rules::model::{PortProtocol, Service, ServicePort, TlsRequirements};
 
 const SERVICE_KEYS: [&str; 9] = [
     "name",
@@ -35,7 +35,8 @@ pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Error
         let protocol = protocol(&section, errors);
         let ports = ports(&section, protocol.unwrap_or(Protocol::Raw), reading, errors);
         if let (Some(name), Some(ports), Some(protocol)) = (name, ports, protocol) {
-            reading.ruleset.services.push(Service { name, ports, protocol });
+            let tls = tls(&section, protocol, errors);
+            reading.ruleset.services.push(Service { name, ports, protocol, tls });
         }
     }
 }
@@ -63,7 +64,7 @@ fn protocol(section: &Section<'_>, errors: &mut Errors<'_>) -> Option<Protocol> 
         ("raw", Some(Protocol::Raw)),
         ("http1", Some(Protocol::Http1)),
         ("h2c", None),
-        ("tls", None),
+        ("tls", Some(Protocol::Tls)),
         ("mysql", None),
         ("dns", None),
     ];
@@ -76,6 +77,31 @@ fn protocol(section: &Section<'_>, errors: &mut Errors<'_>) -> Option<Protocol> 
         );
     }
     protocol
+}
+
+/// `require_tls` and `min_tls`, which only a service of TLS can have.
+fn tls(section: &Section<'_>, protocol: Protocol, errors: &mut Errors<'_>) -> TlsRequirements {
+    let versions = [
+        ("1.0", TlsVersion::Tls10),
+        ("1.1", TlsVersion::Tls11),
+        ("1.2", TlsVersion::Tls12),
+        ("1.3", TlsVersion::Tls13),
+    ];
+    let required = section.get("require_tls");
+    let is_required = required.as_ref().and_then(|value| value.boolean("require_tls", errors));
+    let is_required = is_required.unwrap_or(false);
+    let oldest = section.get("min_tls");
+    if protocol != Protocol::Tls {
+        for value in [required.filter(|_| is_required), oldest].into_iter().flatten() {
+            let message = "only a service with protocol = \"tls\" can ask for TLS".to_owned();
+            errors.add(&value.place, message, "write protocol = \"tls\", or leave this out");
+        }
+        return TlsRequirements::default();
+    }
+    TlsRequirements {
+        required: is_required,
+        oldest: oldest.and_then(|value| value.word("min_tls", &versions, errors)),
+    }
 }
 
 fn ports(
@@ -97,10 +123,10 @@ fn one_port(
     errors: &mut Errors<'_>,
 ) -> Option<ServicePort> {
     let port = port::service_port(value, "port", errors)?;
-    if protocol == Protocol::Http1 && port.protocol != PortProtocol::Tcp {
+    if protocol != Protocol::Raw && port.protocol != PortProtocol::Tcp {
         errors.add(
             &value.place,
-            format!("{port} cannot speak http1, which goes over TCP"),
+            format!("{port} cannot speak {}, which goes over TCP", protocol.label()),
             format!("write \"tcp/{}\", or give this port a service of its own", port.port),
         );
         return None;
@@ -133,9 +159,7 @@ fn refuse_unenforced(section: &Section<'_>, errors: &mut Errors<'_>) {
             errors.add(&value.place, message, "write syn_cookies = \"off\", or leave it out");
         }
     }
-    section.refuse_true("require_tls", "leave it out", errors);
     section.refuse_true("proxy_protocol", "leave it out", errors);
-    section.refuse("min_tls", "leave it out", errors);
     section.refuse("decrypt_by", "leave it out", errors);
     section.refuse("reconcile", "leave it out", errors);
 }

@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 
-use foobar_common::{flow::Direction, verdict::Verdict};
+use foobar_common::{flow::Direction, tls::TlsVersion, verdict::Verdict};
 
 use super::*;
 use crate::rules::model::{
     AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
-    Policy, PortProtocol, Rule, Service, ServicePort,
+    Policy, PortProtocol, Rule, Service, ServicePort, TlsRequirements,
 };
 
 mod noise;
@@ -360,21 +360,33 @@ fn what_is_not_enforced_is_refused_by_name() {
         check_errors(&format!("schema = 1\n[policy]\n{lines}\n"), &[(3, column, &["not yet", key])]);
     }
     for lines in [
-        r#"protocol = "tls""#,
+        r#"protocol = "mysql""#,
         r#"protocol = "h2c""#,
-        "require_tls = true",
-        r#"min_tls = "1.2""#,
         r#"syn_cookies = "auto""#,
         "proxy_protocol = true",
         r#"decrypt_by = "uprobe""#,
         r#"reconcile = { mysql = "x" }"#,
     ] {
         let key = lines.split(' ').next().unwrap();
-        let column = if matches!(key, "min_tls" | "decrypt_by" | "reconcile") { 1 } else { key.len() + 4 };
+        let column = if matches!(key, "decrypt_by" | "reconcile") { 1 } else { key.len() + 4 };
         let text = format!("schema = 1\n[[service]]\nname = \"a\"\nport = \"tcp/1\"\n{lines}\n");
         let name = if key == "protocol" { "[[service]]" } else { key };
         check_errors(&text, &[(5, column, &["not yet", name])]);
     }
+}
+
+#[test]
+fn what_a_service_asks_of_its_clients_fits_what_is_spoken_there() {
+    let service = |lines: &str| format!("schema = 1\n[[service]]\nname = \"a\"\nport = \"tcp/1\"\n{lines}\n");
+    let of_tls = "protocol = \"tls\"\nrequire_tls = true\nmin_tls = \"1.2\"";
+    let ruleset = Bundle::of_text("rules.toml", &service(of_tls)).parse().unwrap();
+    let TlsRequirements { required, oldest } = ruleset.services[0].tls;
+    assert_eq!((required, oldest), (true, Some(TlsVersion::Tls12)));
+    check_errors(&service("require_tls = true"), &[(5, 15, &["only", "protocol = \"tls\""])]);
+    check_errors(&service("protocol = \"http1\"\nmin_tls = \"1.2\""), &[(6, 11, &["only", "tls"])]);
+    check_errors(&service("protocol = \"tls\"\nmin_tls = \"1.4\""), &[(6, 11, &["min_tls cannot be"])]);
+    let udp = service("protocol = \"tls\"").replace("tcp/1", "udp/1");
+    check_errors(&udp, &[(4, 8, &["udp/1 cannot speak tls", "tcp/1"])]);
 }
 
 #[test]

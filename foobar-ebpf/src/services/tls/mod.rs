@@ -1,0 +1,239 @@
+//! TLS: what clients offer and what servers choose, and what becomes of clients that offer nothing.
+
+mod connections;
+mod reading;
+
+use aya_ebpf::{
+    btf_maps::{Array, PerCpuArray},
+    macros::btf_map,
+    programs::{TcContext, XdpContext},
+};
+use foobar_common::{
+    connection::{TlsConnection, TlsSide},
+    counters::SERVICE_SLOTS,
+    flow::Direction,
+    frame::within,
+    service::{FirstBytes, Loss, TlsCounters, TlsSettings, VERSIONS_ROOM},
+    tls::{Alpn, Finding, TlsVersion},
+    verdict::Reason,
+};
+
+use self::reading::{Findings, read};
+use super::{
+    lock,
+    passage::Passage,
+    segment::{Place, Segment},
+};
+
+#[btf_map]
+static TLS_COUNTERS: PerCpuArray<TlsCounters, { SERVICE_SLOTS as usize }> = PerCpuArray::new();
+#[btf_map]
+static TLS_SETTINGS: Array<TlsSettings, { SERVICE_SLOTS as usize }> = Array::new();
+
+/// What is known of the service of a packet.
+struct Service {
+    slot: u32,
+    settings: TlsSettings,
+    counters: &'static mut TlsCounters,
+}
+
+impl Service {
+    #[inline(always)]
+    fn of(direction: Direction) -> Option<Self> {
+        let slot = Passage::service(direction)?;
+        let place = TLS_COUNTERS.get_ptr_mut(slot)?;
+        // SAFETY: the map gave the pointer, and an entry of a per-CPU array is this processor's alone while the program
+        // runs, but for a program of the other direction that interrupts it and counts elsewhere in it.
+        let counters = unsafe { &mut *place };
+        Some(Self { slot, settings: *TLS_SETTINGS.get(slot)?, counters })
+    }
+
+    /// Whether clients may not send what they like.
+    #[inline(always)]
+    fn is_strict(&self) -> bool {
+        self.settings.required != 0 || self.settings.oldest != 0
+    }
+
+    #[inline(always)]
+    fn lose(&mut self, direction: Direction, loss: Loss, segment: &Segment) {
+        self.counters.lose(direction, loss);
+        Passage::lose(direction, segment.length);
+    }
+}
+
+/// Reads what a client offers in a segment that comes in.
+#[inline(always)]
+pub(crate) fn offers(context: &XdpContext) -> Option<()> {
+    let segment = Segment::of(context, Direction::In)?;
+    let mut service = Service::of(Direction::In)?;
+    if segment.is_reset() || segment.length == 0 {
+        return Some(());
+    }
+    if segment.is_first() {
+        // Nobody can tell what it is part of.
+        service.lose(Direction::In, Loss::SynData, &segment);
+        if service.is_strict() {
+            Passage::refuse(Direction::In, Reason::TlsOrder);
+        }
+        return Some(());
+    }
+    let Some(connection) = connections::find(&segment.key) else {
+        Passage::lose(Direction::In, segment.length);
+        return Some(());
+    };
+    // SAFETY: the map gave the pointer, and what is not in the half of what goes out is written by this direction alone,
+    // under its lock.
+    let TlsConnection { first, refused, inbound, outbound: _, name } = unsafe { &mut *connection };
+    if let Some(reason) = refusal(*refused) {
+        Passage::refuse(Direction::In, reason);
+        return Some(());
+    }
+    if inbound.hello.is_over() {
+        return Some(());
+    }
+    if !lock::take(&inbound.lock) {
+        service.lose(Direction::In, Loss::Busy, &segment);
+        return None;
+    }
+    match segment.place(inbound.next) {
+        Place::Old => {}
+        Place::Ahead(_) if inbound.hello.is_complete() => inbound.hello.end(),
+        Place::Ahead(_) if service.is_strict() => Passage::refuse(Direction::In, Reason::TlsOrder),
+        Place::Ahead(_) => {
+            inbound.hello.end();
+            service.lose(Direction::In, Loss::Gap, &segment);
+        }
+        Place::Next(before) => {
+            let is_first = inbound.next == *first && before == 0;
+            inbound.next = segment.next();
+            let findings = read(&segment, before, Direction::In, inbound, name, context);
+            if let Some(reason) = conclude(findings, is_first, inbound, &mut service) {
+                *refused = reason.number();
+                Passage::refuse(Direction::In, reason);
+            }
+            if findings.has(Finding::Complete) {
+                connections::count_name(name, service.slot);
+            }
+        }
+    }
+    lock::give_back(&inbound.lock);
+    Some(())
+}
+
+/// Counts what a client has said, and tells why it may not say more.
+#[inline(always)]
+fn conclude(findings: Findings, is_first: bool, inbound: &TlsSide, service: &mut Service) -> Option<Reason> {
+    let Service { slot: _, settings: TlsSettings { required, oldest }, counters } = service;
+    let version = inbound.hello.offer().version();
+    let place = place(version);
+    if findings.has(Finding::Complete) {
+        count(counters.offered.get_mut(place));
+        count(counters.connections.get_mut(FirstBytes::Tls as usize));
+        if version.number() < *oldest {
+            return Some(Reason::OldTls);
+        }
+    }
+    if findings.has(Finding::Alert) {
+        count(counters.failures.get_mut(place));
+    }
+    if findings.has(Finding::NotTls) {
+        let class = if is_first && findings.begins_as_http() { FirstBytes::Http1 } else { FirstBytes::Other };
+        count(counters.connections.get_mut(class as usize));
+        if *required != 0 {
+            return Some(Reason::NotTls);
+        }
+    }
+    None
+}
+
+/// Reads what a server chooses in a segment that goes out.
+#[inline(always)]
+pub(crate) fn choices(context: &TcContext) -> Option<()> {
+    let segment = Segment::of(context, Direction::Out)?;
+    let mut service = Service::of(Direction::Out)?;
+    if segment.is_reset() {
+        return Some(());
+    }
+    let found = connections::find(&segment.key);
+    if segment.is_answer_to_first() {
+        // It may be sent again; the client's first number is the same then.
+        // SAFETY: the map gave the pointer, and the number never changes.
+        if found.is_none_or(|connection| unsafe { (*connection).first } != segment.acknowledged()) {
+            let connection = connections::open(&segment)?;
+            connections::keep(&segment.key, connection);
+        }
+        return Some(());
+    }
+    let Some(connection) = found else {
+        if segment.length > 0 {
+            let connection = connections::open(&segment)?;
+            connection.inbound.hello.end();
+            connection.outbound.hello.end();
+            connections::keep(&segment.key, connection);
+            service.counters.lose(Direction::In, Loss::Preexisting);
+            service.lose(Direction::Out, Loss::Preexisting, &segment);
+        }
+        return Some(());
+    };
+    // SAFETY: the map gave the pointer. This half is written by this direction alone, under its lock; the other is read,
+    // and all of its bytes are valid at any time.
+    let TlsConnection { first: _, refused: _, inbound, outbound, name: _ } = unsafe { &mut *connection };
+    if segment.length == 0 || outbound.hello.is_over() {
+        return Some(());
+    }
+    let scratch = connections::scratch()?;
+    if !lock::take(&outbound.lock) {
+        service.lose(Direction::Out, Loss::Busy, &segment);
+        return None;
+    }
+    match segment.place(outbound.next) {
+        Place::Old => {}
+        Place::Ahead(_) => {
+            if !outbound.hello.is_complete() {
+                service.lose(Direction::Out, Loss::Gap, &segment);
+            }
+            outbound.hello.end();
+        }
+        Place::Next(before) => {
+            outbound.next = segment.next();
+            let findings = read(&segment, before, Direction::Out, outbound, &mut scratch.name, context);
+            let (offered, chosen) = (inbound.hello.offer(), outbound.hello.offer());
+            if findings.has(Finding::Complete) {
+                // In 1.3 what it chooses is secret.
+                let alpn = if matches!(chosen.alpn(), Alpn::None) { offered.alpn() } else { chosen.alpn() };
+                let alpn = within::<{ Alpn::COUNT - 1 }>(alpn.number()) as usize;
+                if let Some(of_version) = service.counters.handshakes.get_mut(place(chosen.version())) {
+                    count(of_version.get_mut(alpn));
+                }
+            }
+            if findings.has(Finding::Alert) {
+                count(service.counters.failures.get_mut(place(offered.version())));
+            }
+        }
+    }
+    lock::give_back(&outbound.lock);
+    Some(())
+}
+
+/// Where a version is counted.
+#[inline(always)]
+fn place(version: TlsVersion) -> usize {
+    within::<{ VERSIONS_ROOM - 1 }>(version.number()) as usize
+}
+
+/// Why a connection is refused, if it is.
+#[inline(always)]
+fn refusal(number: u32) -> Option<Reason> {
+    match number {
+        number if number == Reason::NotTls.number() => Some(Reason::NotTls),
+        number if number == Reason::OldTls.number() => Some(Reason::OldTls),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn count(counter: Option<&mut u64>) {
+    if let Some(counter) = counter {
+        *counter = counter.wrapping_add(1);
+    }
+}

@@ -1,0 +1,220 @@
+//! Handshakes of TLS through the programs, made ones in any segments and those of a real OpenSSL.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../foobar-common/tests/tls/hellos.rs"]
+mod hellos;
+mod openssl;
+
+use std::cell::RefCell;
+
+use foobar_common::{
+    flow::Direction,
+    service::{FirstBytes, Loss, TlsCounters},
+    tls::TlsVersion,
+    verdict::{Reason, Verdict},
+};
+use foobar_daemon::{
+    dataplane::{
+        counters::ProtocolCounters,
+        load::LoadedRuleset,
+        test_runs::{Judgement, TestRuns},
+    },
+    rules::{bundle::Bundle, compile::compile},
+    slots::Slots,
+};
+use foobar_tests::{random::Random, segments::Connection};
+use hellos::{GREASE, Said, record, records, said};
+use proptest::{
+    prelude::{ProptestConfig, any, prop_assert_eq},
+    test_runner::TestRunner,
+};
+
+const RULES: &str = "schema = 1\n[[service]]\nname = \"www\"\nport = [\"tcp/443\"]\nprotocol = \"tls\"\n";
+
+#[test]
+fn hellos_are_counted_in_any_segments() {
+    let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
+    let server = RefCell::new(Server::new(RULES));
+    TestRunner::new(config)
+        .run(&(said(), said(), any::<u64>()), |(client, chosen, seed)| {
+            let mut server = server.borrow_mut();
+            let mut random = Random::new(seed);
+            let connection = server.connect();
+            let before = server.counters();
+            let longest = 1 + random.index(3_000);
+            let asked = records(&client.client_hello(), longest);
+            for (start, end) in segments(asked.len(), &mut random) {
+                server.goes_in(&connection.asked(start, &asked[start..end]));
+            }
+            let answered = [records(&chosen.server_hello(false), longest), record(22, &[11; 700])].concat();
+            for (start, end) in segments(answered.len(), &mut random) {
+                server.goes_out(&connection.answered(start, asked.len(), &answered[start..end]));
+            }
+            let after = server.counters();
+            let handshakes = |counters: &TlsCounters, version: TlsVersion| -> u64 {
+                counters.handshakes[version as usize].iter().sum()
+            };
+            let (offered, chosen) =
+                (newest(&client), version(first(&chosen).unwrap_or(chosen.legacy.min(0x0303))));
+            prop_assert_eq!(after.offered[offered as usize], before.offered[offered as usize] + 1);
+            prop_assert_eq!(handshakes(&after, chosen), handshakes(&before, chosen) + 1);
+            prop_assert_eq!(after.lost, before.lost);
+            prop_assert_eq!(after.failures, before.failures);
+            if let Some(name) = &client.name {
+                let shown: String = name.chars().take(64).collect();
+                let names = server.runs.names().unwrap();
+                // There is room for a thousand.
+                assert!(names.values().flatten().any(|(known, _)| *known == shown), "{shown}");
+            }
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn what_is_no_tls_is_refused_only_where_tls_is_required() {
+    for (rules, reason) in
+        [(RULES.to_owned(), Reason::Policy), (format!("{RULES}require_tls = true\n"), Reason::NotTls)]
+    {
+        let mut server = Server::new(&rules);
+        for (class, bytes) in [
+            (FirstBytes::Http1, &b"GET / HTTP/1.1\r\n\r\n"[..]),
+            (FirstBytes::Other, b"SSH-2.0-OpenSSH_9.2\r\n"),
+            (FirstBytes::Other, b"\x16\x03\x01\x00\x05\x02"),
+        ] {
+            let connection = server.connect();
+            let before = server.counters();
+            assert_eq!(server.goes_in(&connection.asked(0, bytes)), reason, "{class:?}");
+            // And so is all that follows, even if that is TLS.
+            let hello = records(&plain_said(0x0303).client_hello(), 1_000);
+            assert_eq!(server.goes_in(&connection.asked(bytes.len(), &hello)), reason, "{class:?}");
+            let after = server.counters();
+            assert_eq!(after.connections[class as usize], before.connections[class as usize] + 1);
+            assert_eq!(after.offered, before.offered);
+        }
+        let connection = server.connect();
+        let hello = records(&plain_said(0x0301).client_hello(), 1_000);
+        assert_eq!(server.goes_in(&connection.asked(0, &hello)), Reason::Policy);
+    }
+}
+
+#[test]
+fn versions_that_are_too_old_are_refused_at_the_end_of_their_hello() {
+    let mut server = Server::new(&format!("{RULES}min_tls = \"1.2\"\n"));
+    for (newest, is_refused) in [(0x0300, true), (0x0301, true), (0x0302, true), (0x0303, false)] {
+        let connection = server.connect();
+        let hello = records(&plain_said(newest).client_hello(), 1_000);
+        let (first, last) = hello.split_at(30);
+        assert_eq!(server.goes_in(&connection.asked(0, first)), Reason::Policy);
+        let reason = if is_refused { Reason::OldTls } else { Reason::Policy };
+        assert_eq!(server.goes_in(&connection.asked(30, last)), reason, "{newest:04x}");
+        assert_eq!(server.goes_in(&connection.asked(hello.len(), b"more")), reason, "{newest:04x}");
+    }
+    // No TLS is not old TLS.
+    let connection = server.connect();
+    assert_eq!(server.goes_in(&connection.asked(0, b"GET / HTTP/1.1\r\n\r\n")), Reason::Policy);
+}
+
+#[test]
+fn nothing_slips_past_before_the_hello_it_belongs_behind() {
+    let hello = records(&plain_said(0x0303).client_hello(), 1_000);
+    let (first, last) = hello.split_at(40);
+    let mut strict = Server::new(&format!("{RULES}require_tls = true\n"));
+    let connection = strict.connect();
+    assert_eq!(strict.goes_in(&connection.asked(40, last)), Reason::TlsOrder);
+    assert_eq!(strict.goes_in(&connection.asked(0, first)), Reason::Policy);
+    assert_eq!(strict.goes_in(&connection.asked(40, last)), Reason::Policy);
+    assert_eq!(strict.counters().offered[TlsVersion::Tls12 as usize], 1);
+    assert_eq!(strict.goes_in(&connection.asked(hello.len() + 100, b"later")), Reason::Policy);
+    // Elsewhere it goes its way, and nothing more is known of the connection.
+    let mut server = Server::new(RULES);
+    let connection = server.connect();
+    assert_eq!(server.goes_in(&connection.asked(40, last)), Reason::Policy);
+    assert_eq!(server.goes_in(&connection.asked(0, first)), Reason::Policy);
+    assert_eq!(server.counters().lost[0][Loss::Gap as usize], 1);
+}
+
+fn segments(length: usize, random: &mut Random) -> Vec<(usize, usize)> {
+    let longest = random.pick(&[1_usize, 50, 1448, 3000]);
+    let mut segments = Vec::new();
+    let mut at = 0;
+    while at < length {
+        let end = (at + 1 + random.index(longest)).min(length);
+        let start = if random.percent(20) { at - random.index(at + 1).min(100) } else { at };
+        segments.push((start, end));
+        at = end;
+    }
+    segments
+}
+
+fn plain_said(legacy: u16) -> Said {
+    Said {
+        legacy,
+        versions: None,
+        name: None,
+        protocols: None,
+        session: Vec::new(),
+        others: Vec::new(),
+        place: 0,
+    }
+}
+
+fn first(said: &Said) -> Option<u16> {
+    let first = said.versions.as_ref().and_then(|versions| versions.first());
+    first.copied().filter(|version| !GREASE.contains(version))
+}
+
+fn newest(said: &Said) -> TlsVersion {
+    let known = said.versions.iter().flatten().filter(|version| !GREASE.contains(version));
+    version(known.max().copied().unwrap_or(said.legacy.min(0x0303)))
+}
+
+fn version(number: u16) -> TlsVersion {
+    match number {
+        0x0301 => TlsVersion::Tls10,
+        0x0302 => TlsVersion::Tls11,
+        0x0303 => TlsVersion::Tls12,
+        0x0304.. => TlsVersion::Tls13,
+        _ => TlsVersion::Ssl3,
+    }
+}
+
+/// The programs, and what went through them.
+struct Server {
+    runs: TestRuns,
+    connections: u16,
+}
+
+impl Server {
+    fn new(rules: &str) -> Self {
+        let ruleset = Bundle::of_text("rules", rules).parse().unwrap();
+        let slots = Slots::for_once(&ruleset, &["eth0".to_owned()]).unwrap();
+        let runs = LoadedRuleset::for_test_runs(&compile(&ruleset, &slots).unwrap(), "eth0").unwrap();
+        Self { runs, connections: 0 }
+    }
+
+    fn connect(&mut self) -> Connection {
+        self.connections += 1;
+        let connection = Connection { client_port: 1024 + self.connections, ..Connection::to(443) };
+        self.goes_out(&connection.syn_ack());
+        connection
+    }
+
+    /// Why it goes its way, or does not.
+    fn goes_in(&mut self, frame: &[u8]) -> Reason {
+        let Judgement { verdict, reason, rule } = self.runs.judge(frame, Direction::In).unwrap();
+        assert_eq!((verdict == Verdict::Drop, rule), (reason != Reason::Policy, None));
+        reason
+    }
+
+    fn goes_out(&mut self, frame: &[u8]) {
+        assert_eq!(self.runs.judge(frame, Direction::Out).unwrap().verdict, Verdict::Accept);
+    }
+
+    fn counters(&self) -> TlsCounters {
+        let counters = self.runs.counters().unwrap();
+        let of_protocol = counters.services.into_values().next().unwrap().of_protocol;
+        let ProtocolCounters::Tls(counters) = of_protocol else { unreachable!("{of_protocol:?}") };
+        counters
+    }
+}
