@@ -11,8 +11,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use foobar_daemon::metrics::catalogue::{ALL, Entry};
 use foobar_tests::{
-    command::{stderr, stdout, with_input},
+    command::{stderr, stdout, succeed, with_input},
     daemon::{Foobar, LISTEN},
     frames::{Family, echo_request, tcp_syn, udp},
     metrics::Metrics,
@@ -46,6 +47,23 @@ action = "drop"
 protocol = "udp"
 destination_port = ["1000-1999"]
 "#;
+
+#[test]
+fn recording_rules_record_what_they_should() -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/prometheus");
+    for words in [["check", "rules", "recording.yml"], ["test", "rules", "recording.test.yml"]] {
+        succeed(Command::new("promtool").args(words).current_dir(&folder))?;
+    }
+    // No rule asks for a metric that there is not.
+    let text = fs::read_to_string(folder.join("recording.yml"))?;
+    let known: Vec<&str> = ALL.iter().map(Entry::name).collect();
+    for word in text.split(|byte: char| !byte.is_ascii_alphanumeric() && byte != '_' && byte != ':') {
+        if word.starts_with("foobar_") && !word.contains(':') {
+            ensure!(known.contains(&word.trim_end_matches("_bucket")), "{word} is no metric of foobar");
+        }
+    }
+    Ok(())
+}
 
 #[test]
 fn promtool_has_nothing_to_say() -> Result<()> {

@@ -38,11 +38,12 @@ impl Name {
     /// No name.
     pub const NONE: Self = Self { bytes: [0; NAME_MAX] };
 
-    /// As text, as far as it is some.
+    /// As text, if it is a name that a server can have (RFC 6066 section 3): it comes from the wire, and may be anything.
     pub fn text(&self) -> Option<&str> {
         let end = self.bytes.iter().position(|byte| *byte == 0).unwrap_or(NAME_MAX);
         let text = self.bytes.get(..end)?;
-        if text.is_empty() { None } else { core::str::from_utf8(text).ok() }
+        let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
+        if text.is_empty() || !text.iter().all(is_name) { None } else { core::str::from_utf8(text).ok() }
     }
 }
 

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     control::{
         client::{NotRunning, Target},
-        protocol::{self, PendingFacts, Rates, Reload, RulesetFacts, Status},
+        protocol::{self, PendingFacts, Rates, Reload, RulesetFacts, ServiceFacts, Status},
     },
     daemon::summary::bits,
     dataplane::{
@@ -105,6 +105,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         maps,
         programs,
         rates,
+        services,
         problems,
         listen,
         control,
@@ -121,10 +122,19 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
 
     write_interfaces(out, interfaces, programs)?;
 
-    let RulesetFacts { hash, generation, applied, previous, path, rules, services, sets, edited_sets } =
-        ruleset;
+    let RulesetFacts {
+        hash,
+        generation,
+        applied,
+        previous,
+        path,
+        rules,
+        services: service_count,
+        sets,
+        edited_sets,
+    } = ruleset;
     writeln!(out, "\nruleset {hash}")?;
-    writeln!(out, "  generation {generation}, {rules} rules, {services} services, {sets} sets")?;
+    writeln!(out, "  generation {generation}, {rules} rules, {service_count} services, {sets} sets")?;
     if let Some(applied) = applied {
         writeln!(out, "  in force since {} by {}", time(applied.unix_ms), applied.by)?;
     }
@@ -159,6 +169,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
             bits(*bits_per_second)
         )?;
     }
+    write_services(out, services)?;
     writeln!(out, "\nmaps")?;
     for MapFill { map, entries, max_entries, bytes } in maps {
         writeln!(out, "  {map:<18} {entries:>8} of {max_entries:>8}  {:>8} KiB", bytes / 1024)?;
@@ -176,6 +187,37 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
 fn time(unix_ms: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
 }
+/// What was counted of services, and how fast.
+fn write_services(out: &mut dyn Write, services: &[ServiceFacts]) -> Result<()> {
+    if services.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nservices {:>41}{:>12}{:>10}{:>10}{:>10}", "", "in all", "over 1 s", "10 s", "60 s")?;
+    for facts in services {
+        let ServiceFacts { service, port, protocol, what, total, per_second, framing_lost, .. } = facts;
+        let rate = |rate: &Option<f64>| rate.map_or("-".to_owned(), |rate| format!("{rate:.1}/s"));
+        let [one, ten, sixty] = per_second.each_ref().map(rate);
+        let name = format!("{service} {port} {protocol}");
+        writeln!(out, "  {name:<36} {what:<11}{total:>12}{one:>10}{ten:>10}{sixty:>10}")?;
+        if *framing_lost > 0 {
+            writeln!(
+                out,
+                "    not followed to the end: {framing_lost} times (foobar_l7_framing_lost_total)"
+            )?;
+        }
+        let names: Vec<String> =
+            facts.names.iter().take(NAMES_SHOWN).map(|(name, count)| format!("{name} {count}")).collect();
+        if !names.is_empty() {
+            let more = if facts.names.len() > NAMES_SHOWN { ", and others (--json)" } else { "" };
+            writeln!(out, "    names: {}{more}", names.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+/// How many names of servers are shown on a terminal.
+const NAMES_SHOWN: usize = 5;
+
 /// Where which programs are.
 fn write_interfaces(out: &mut dyn Write, interfaces: &[Attachment], programs: &[ProgramFacts]) -> Result<()> {
     writeln!(out, "\ninterfaces")?;

@@ -10,6 +10,7 @@ use crate::{
         attach::{Attachment, Mode},
         filter::{MapFill, ProgramFacts},
     },
+    rates::SPANS,
     rules::{
         bundle::{Bundle, SourceFile, hexadecimal},
         sets::edit::EditReport,
@@ -70,6 +71,8 @@ pub struct Status {
     pub programs: Vec<ProgramFacts>,
     /// How much passes, over the last seconds.
     pub rates: Option<Rates>,
+    /// The services of which more is counted than packets and bytes.
+    pub services: Vec<ServiceFacts>,
     /// What of this could not be found out, and why.
     pub problems: Vec<String>,
     /// Address of the metrics.
@@ -128,6 +131,32 @@ pub struct Reload {
     pub what: String,
     /// Why it failed.
     pub error: Option<String>,
+}
+
+/// What was counted on a port of a service.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServiceFacts {
+    /// Name of the service.
+    pub service: String,
+    /// The port, as `tcp/443`.
+    pub port: String,
+    /// What is spoken there.
+    pub protocol: String,
+    /// What is counted: `requests` or `handshakes`.
+    pub what: String,
+    /// How many of those there were.
+    pub total: u64,
+    /// The same per second, over 1, 10 and 60 seconds.
+    pub per_second: [Option<f64>; SPANS.len()],
+    /// How often one direction of a connection could not be followed to its end.
+    pub framing_lost: u64,
+    /// Bytes that could be followed.
+    pub framed_bytes: u64,
+    /// Bytes that could not.
+    pub lost_bytes: u64,
+    /// Servers that clients of TLS asked for by name, and how often; the hundred that were asked for most.
+    #[serde(default)]
+    pub names: Vec<(String, u64)>,
 }
 
 /// Packets and bits per second on all interfaces.

@@ -2,9 +2,11 @@
 
 use std::{path::Path, time::Instant};
 
+use anyhow::Result;
+
 use super::{handle::Facts, writer::Writer};
 use crate::{
-    control::protocol::{PendingFacts, RulesetFacts, Status},
+    control::protocol::{PendingFacts, RulesetFacts, ServiceFacts, Status},
     dataplane::{attach::Attachment, object},
     rates::Sample,
 };
@@ -41,6 +43,10 @@ pub(super) fn gather(writer: &Writer) -> Facts {
             None
         }
     };
+    let services = services(writer).unwrap_or_else(|error| {
+        or_problem("read the counters of services", error);
+        Vec::new()
+    });
     let interfaces = filter.attachments();
     let not_ready: Vec<String> = interfaces.iter().filter_map(not_filtered).collect();
     let status = Status {
@@ -74,6 +80,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         maps,
         programs,
         rates,
+        services,
         problems,
         listen: settings.listen.to_string(),
         control: absolute(&settings.control),
@@ -90,6 +97,36 @@ pub(super) fn gather(writer: &Writer) -> Facts {
     service_ports.dedup();
     Facts { status, service_ports }
 }
+
+/// What was counted of services, by their names.
+fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
+    let reader = writer.filter.counter_reader();
+    let (counters, mut names) = (reader.services()?, reader.names()?);
+    let mut facts = Vec::new();
+    for service in &writer.rules.ruleset.services {
+        for port in &service.ports {
+            let Some(counted) = counters.get(port) else { continue };
+            let mut names = names.remove(port).unwrap_or_default();
+            names.truncate(NAMES_SHOWN);
+            facts.push(ServiceFacts {
+                service: service.name.clone(),
+                port: port.to_string(),
+                protocol: counted.protocol().label().to_owned(),
+                what: counted.request_word().to_owned(),
+                total: counted.requests(),
+                per_second: writer.requests.per_second(*port),
+                framing_lost: counted.lost(),
+                framed_bytes: counted.bytes.framed,
+                lost_bytes: counted.bytes.lost,
+                names,
+            });
+        }
+    }
+    Ok(facts)
+}
+
+/// How many names of servers are told.
+const NAMES_SHOWN: usize = 100;
 
 /// A path that is the same in every folder.
 fn absolute(path: &Path) -> String {

@@ -48,6 +48,7 @@ use crate::{
     env::Env,
     metrics::serve,
     outcome::Outcome,
+    rates::RequestHistory,
     rules::sets::masked_words,
     state::{store::Store, unix_ms},
 };
@@ -272,6 +273,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         started_unix_ms,
         started: Instant::now(),
         samples: [None; 2],
+        requests: RequestHistory::default(),
         tended: None,
         sampled: None,
         runs_before: BTreeMap::new(),

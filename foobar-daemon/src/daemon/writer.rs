@@ -24,7 +24,7 @@ use crate::{
     control::protocol::{Changed, Counted, ReasonCounted, Refusal, Reload, RulesInForce},
     dataplane::filter::{Filter, Tended},
     outcome::InvalidInput,
-    rates::Sample,
+    rates::{RequestHistory, Sample},
     rules::{
         compile::CompiledRuleset,
         sets::{masked_words, overlay::Overlay},
@@ -70,6 +70,8 @@ pub struct Writer {
     pub started: Instant,
     /// The last two samples of all packets, the older first.
     pub samples: [Option<Sample>; 2],
+    /// Requests of the last minute.
+    pub requests: RequestHistory,
     /// When interfaces were last looked after.
     pub tended: Option<Instant>,
     /// When the last sample was taken.
@@ -334,6 +336,10 @@ impl Writer {
     }
 
     fn tend(&mut self) {
+        match self.filter.counter_reader().services() {
+            Ok(services) => self.requests.add(self.started.elapsed(), &services),
+            Err(error) => tracing::debug!("read the counters of services: {error:#}"),
+        }
         for news in self.filter.tend() {
             match news {
                 Tended::Vanished(name) => {

@@ -75,6 +75,15 @@ impl ServiceCounters {
         }
     }
 
+    /// How often one direction of a connection could not be followed to its end.
+    pub fn lost(&self) -> u64 {
+        let lost = match &self.of_protocol {
+            ProtocolCounters::Http1(counters) => &counters.lost,
+            ProtocolCounters::Tls(counters) => &counters.lost,
+        };
+        lost.as_flattened().iter().sum()
+    }
+
     /// What it has of them.
     pub const fn request_word(&self) -> &'static str {
         match self.of_protocol {
@@ -127,8 +136,8 @@ impl CounterReader {
     /// Reads all of them.
     pub fn read(&self) -> Result<Counters> {
         let in_force = self.in_force();
-        let InForce { maps, slots, protocols } = &*in_force;
-        let mut counters = Counters::default();
+        let InForce { maps, slots, protocols: _ } = &*in_force;
+        let mut counters = Counters { services: in_force.services()?, ..Counters::default() };
         for (id, owned) in &slots.rules {
             let live = maps.rules(owned.slot)?;
             counters.rules.insert(id.clone(), sum([live, owned.carried]));
@@ -151,17 +160,12 @@ impl CounterReader {
                 }
             }
         }
-        for (port, protocol) in protocols {
-            let Some(slot) = slots.services.get(port) else { continue };
-            let of_protocol = match protocol {
-                Protocol::Raw => continue,
-                Protocol::Http1 => ProtocolCounters::Http1(maps.http(*slot)?),
-                Protocol::Tls => ProtocolCounters::Tls(maps.tls(*slot)?),
-            };
-            let bytes = maps.service_bytes(*slot)?;
-            counters.services.insert(*port, ServiceCounters { bytes, of_protocol });
-        }
         Ok(counters)
+    }
+
+    /// Reads those of services alone.
+    pub fn services(&self) -> Result<BTreeMap<ServicePort, ServiceCounters>> {
+        self.in_force().services()
     }
 
     /// How often each server was asked for by name, by port of the service; those that are text, the most asked for
@@ -193,6 +197,22 @@ impl InForce {
     fn of(loaded: &LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
         let CompiledRuleset { slots, protocols, .. } = compiled;
         Ok(Self { maps: CounterMaps::of(loaded)?, slots: slots.clone(), protocols: protocols.clone() })
+    }
+
+    fn services(&self) -> Result<BTreeMap<ServicePort, ServiceCounters>> {
+        let Self { maps, slots, protocols } = self;
+        let mut services = BTreeMap::new();
+        for (port, protocol) in protocols {
+            let Some(slot) = slots.services.get(port) else { continue };
+            let of_protocol = match protocol {
+                Protocol::Raw => continue,
+                Protocol::Http1 => ProtocolCounters::Http1(maps.http(*slot)?),
+                Protocol::Tls => ProtocolCounters::Tls(maps.tls(*slot)?),
+            };
+            let bytes = maps.service_bytes(*slot)?;
+            services.insert(*port, ServiceCounters { bytes, of_protocol });
+        }
+        Ok(services)
     }
 }
 

@@ -265,6 +265,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         not_ready: _,
         mode: _,
         rates: _,
+        services: _,
         problems: _,
         listen: _,
         control: _,

@@ -108,6 +108,7 @@ impl Source for Fixed {
                 run_time_ns: 2_500,
             }],
             rates: None,
+            services: Vec::new(),
             problems: vec![],
             listen: String::new(),
             control: String::new(),
