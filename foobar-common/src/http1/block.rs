@@ -9,7 +9,7 @@ const REACH: u32 = 0x1fff;
 /// How far a search for the end of a line goes.
 const STRETCH: u32 = 128;
 /// Bytes behind a place that can be read from there.
-const AHEAD: usize = STRETCH as usize + 16;
+const AHEAD: usize = STRETCH as usize + 32;
 
 /// A part of a stream, and the eight bytes before it.
 ///

@@ -16,6 +16,9 @@ pub(super) const LENGTH: u64 = u64::from_le_bytes(*b"length:\0");
 pub(super) const TRANSFER: u64 = u64::from_le_bytes(*b"transfer");
 pub(super) const ENCODING: u64 = u64::from_le_bytes(*b"-encodin");
 pub(super) const ENCODING_END: u64 = u64::from_le_bytes(*b"g:\0\0\0\0\0\0");
+/// The bytes of [`LENGTH`] without and with the colon.
+const NAME: u64 = 0xffff_ffff_ffff;
+const NAME_AND_COLON: u64 = 0xff_ffff_ffff_ffff;
 /// Makes letters small; a hyphen stays what it is.
 const SMALL: u64 = 0x2020_2020_2020_2020;
 /// A carriage return would become a hyphen.
@@ -58,7 +61,7 @@ impl Stream {
     #[inline(always)]
     fn line_start<S: Side>(&mut self, distance: u64, side: &mut S) {
         let place = self.block.at(self.position).behind(distance);
-        let (word, second) = (place.word(0), place.word(8));
+        let (word, second, value) = (place.word(0), place.word(8), place.word(15));
         self.advance(distance.wrapping_add(1));
         let left = self.left();
         if left < 8 {
@@ -77,14 +80,49 @@ impl Stream {
         }
         self.state = State::Line;
         if word | SMALL_BUT_LAST == CONTENT {
-            if left >= 16 && second | (SMALL >> 16) == LENGTH | second & (0xff << 56) {
+            let rest = second | (SMALL >> 16);
+            if left < 16 {
+                self.name_begins(8, 0);
+            } else if rest & NAME_AND_COLON == LENGTH {
                 self.length_begins(15, side);
-            } else {
+                if left >= 24 {
+                    self.short_length(value);
+                }
+            } else if rest & NAME == LENGTH & NAME {
                 self.name_begins(8, 0);
             }
         } else if word | SMALL == TRANSFER {
             self.name_begins(8, flag::NAME_IS_ENCODING);
         }
+    }
+
+    /// Most lengths are a few digits behind a space, and their line ends there; others are read byte for byte.
+    #[inline(always)]
+    fn short_length(&mut self, value: u64) {
+        if !matches!(self.state, State::Length) {
+            return;
+        }
+        let has_space = value & 0xff == 0x20;
+        let (mut rest, mut bytes) = if has_space { (value >> 8, 1) } else { (value, 0) };
+        let (mut number, mut digits) = (0_u64, 0_u64);
+        // With the space and the end of the line, eight bytes.
+        for _ in 0..5 {
+            let digit = (rest & 0xff).wrapping_sub(0x30);
+            if digit > 9 {
+                break;
+            }
+            number = number.wrapping_mul(10).wrapping_add(digit);
+            digits = digits.wrapping_add(1);
+            rest >>= 8;
+        }
+        if digits == 0 || rest & 0xffff != 0x0a0d {
+            return;
+        }
+        bytes = digits.wrapping_add(bytes);
+        self.flags |= flag::LENGTH;
+        self.number = number;
+        self.state = State::Line;
+        self.advance(bytes);
     }
 
     /// So many bytes of a name that can matter have been read.
