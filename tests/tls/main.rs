@@ -23,7 +23,7 @@ use foobar_daemon::{
     slots::Slots,
 };
 use foobar_tests::{random::Random, segments::Connection};
-use hellos::{GREASE, Said, record, records, said};
+use hellos::{Said, record, records, said};
 use proptest::{
     prelude::{ProptestConfig, any, prop_assert_eq},
     test_runner::TestRunner,
@@ -54,8 +54,7 @@ fn hellos_are_counted_in_any_segments() {
             let handshakes = |counters: &TlsCounters, version: TlsVersion| -> u64 {
                 counters.handshakes[version as usize].iter().sum()
             };
-            let (offered, chosen) =
-                (newest(&client), version(first(&chosen).unwrap_or(chosen.legacy.min(0x0303))));
+            let (offered, chosen) = (client.newest(), chosen.chosen());
             prop_assert_eq!(after.offered[offered as usize], before.offered[offered as usize] + 1);
             prop_assert_eq!(handshakes(&after, chosen), handshakes(&before, chosen) + 1);
             prop_assert_eq!(after.lost, before.lost);
@@ -86,14 +85,14 @@ fn what_is_no_tls_is_refused_only_where_tls_is_required() {
             let before = server.counters();
             assert_eq!(server.goes_in(&connection.asked(0, bytes)), reason, "{class:?}");
             // And so is all that follows, even if that is TLS.
-            let hello = records(&plain_said(0x0303).client_hello(), 1_000);
+            let hello = records(&Said::plain(0x0303).client_hello(), 1_000);
             assert_eq!(server.goes_in(&connection.asked(bytes.len(), &hello)), reason, "{class:?}");
             let after = server.counters();
             assert_eq!(after.connections[class as usize], before.connections[class as usize] + 1);
             assert_eq!(after.offered, before.offered);
         }
         let connection = server.connect();
-        let hello = records(&plain_said(0x0301).client_hello(), 1_000);
+        let hello = records(&Said::plain(0x0301).client_hello(), 1_000);
         assert_eq!(server.goes_in(&connection.asked(0, &hello)), Reason::Policy);
     }
 }
@@ -103,7 +102,7 @@ fn versions_that_are_too_old_are_refused_at_the_end_of_their_hello() {
     let mut server = Server::new(&format!("{RULES}min_tls = \"1.2\"\n"));
     for (newest, is_refused) in [(0x0300, true), (0x0301, true), (0x0302, true), (0x0303, false)] {
         let connection = server.connect();
-        let hello = records(&plain_said(newest).client_hello(), 1_000);
+        let hello = records(&Said::plain(newest).client_hello(), 1_000);
         let (first, last) = hello.split_at(30);
         assert_eq!(server.goes_in(&connection.asked(0, first)), Reason::Policy);
         let reason = if is_refused { Reason::OldTls } else { Reason::Policy };
@@ -117,7 +116,7 @@ fn versions_that_are_too_old_are_refused_at_the_end_of_their_hello() {
 
 #[test]
 fn nothing_slips_past_before_the_hello_it_belongs_behind() {
-    let hello = records(&plain_said(0x0303).client_hello(), 1_000);
+    let hello = records(&Said::plain(0x0303).client_hello(), 1_000);
     let (first, last) = hello.split_at(40);
     let mut strict = Server::new(&format!("{RULES}require_tls = true\n"));
     let connection = strict.connect();
@@ -145,38 +144,6 @@ fn segments(length: usize, random: &mut Random) -> Vec<(usize, usize)> {
         at = end;
     }
     segments
-}
-
-fn plain_said(legacy: u16) -> Said {
-    Said {
-        legacy,
-        versions: None,
-        name: None,
-        protocols: None,
-        session: Vec::new(),
-        others: Vec::new(),
-        place: 0,
-    }
-}
-
-fn first(said: &Said) -> Option<u16> {
-    let first = said.versions.as_ref().and_then(|versions| versions.first());
-    first.copied().filter(|version| !GREASE.contains(version))
-}
-
-fn newest(said: &Said) -> TlsVersion {
-    let known = said.versions.iter().flatten().filter(|version| !GREASE.contains(version));
-    version(known.max().copied().unwrap_or(said.legacy.min(0x0303)))
-}
-
-fn version(number: u16) -> TlsVersion {
-    match number {
-        0x0301 => TlsVersion::Tls10,
-        0x0302 => TlsVersion::Tls11,
-        0x0303 => TlsVersion::Tls12,
-        0x0304.. => TlsVersion::Tls13,
-        _ => TlsVersion::Ssl3,
-    }
 }
 
 /// The programs, and what went through them.

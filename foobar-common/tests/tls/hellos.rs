@@ -1,5 +1,6 @@
 //! Hellos of TLS, built from what they are to say.
 
+use foobar_common::tls::TlsVersion;
 use proptest::{
     collection::vec,
     option,
@@ -23,7 +24,7 @@ pub(crate) struct Said {
     pub(crate) place: usize,
 }
 
-pub(crate) const GREASE: [u16; 3] = [0x0a0a, 0x5a5a, 0xfafa];
+const GREASE: [u16; 3] = [0x0a0a, 0x5a5a, 0xfafa];
 
 pub(crate) fn said() -> impl Strategy<Value = Said> {
     let version = || prop_oneof![5 => 0x0300_u16..0x0305, 1 => select(&GREASE[..])];
@@ -63,6 +64,43 @@ fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
 }
 
 impl Said {
+    /// The least that can be said.
+    pub(crate) const fn plain(legacy: u16) -> Self {
+        Self {
+            legacy,
+            versions: None,
+            name: None,
+            protocols: None,
+            session: Vec::new(),
+            others: Vec::new(),
+            place: 0,
+        }
+    }
+
+    /// The newest version that a client offers which says this.
+    pub(crate) fn newest(&self) -> TlsVersion {
+        let known = self.versions.iter().flatten().filter(|version| !GREASE.contains(version));
+        self.version(known.max())
+    }
+
+    /// The version that a server chooses which says this.
+    pub(crate) fn chosen(&self) -> TlsVersion {
+        let first = self.versions.as_ref().and_then(|versions| versions.first());
+        self.version(first.filter(|version| !GREASE.contains(version)))
+    }
+
+    /// The extension's, or where it says nothing, that of the field which cannot say more than 1.2 (RFC 8446 section
+    /// 4.1.2).
+    fn version(&self, extension: Option<&u16>) -> TlsVersion {
+        match extension.copied().unwrap_or(self.legacy.min(0x0303)) {
+            0x0301 => TlsVersion::Tls10,
+            0x0302 => TlsVersion::Tls11,
+            0x0303 => TlsVersion::Tls12,
+            0x0304.. => TlsVersion::Tls13,
+            _ => TlsVersion::Ssl3,
+        }
+    }
+
     /// A message of type `ClientHello`.
     pub(crate) fn client_hello(&self) -> Vec<u8> {
         let mut known = Vec::new();

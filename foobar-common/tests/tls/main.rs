@@ -3,7 +3,7 @@
 mod hellos;
 
 use foobar_common::tls::{Alpn, Finding, Hello, Role, TlsVersion};
-use hellos::{GREASE, Said, record, records, said};
+use hellos::{Said, record, records, said};
 use proptest::{
     prelude::{ProptestConfig, any, prop_assert_eq, proptest},
     test_runner::TestCaseError,
@@ -24,7 +24,7 @@ proptest! {
         // What follows is secret.
         reading.take(&[bytes, record(20, &[1]), vec![0; 50]].concat(), piece);
         prop_assert_eq!(&reading.findings, &[Finding::Complete]);
-        prop_assert_eq!(reading.hello.offer().version(), offered(&said));
+        prop_assert_eq!(reading.hello.offer().version(), said.newest());
         prop_assert_eq!(reading.hello.offer().alpn(), alpn(&said));
         prop_assert_eq!(reading.name, said.name.unwrap_or_default());
     }
@@ -46,7 +46,7 @@ proptest! {
         let mut reading = Reading::of(Role::Server);
         reading.take(&[bytes, record(22, &[11; 900]), record(23, &[0; 50])].concat(), piece);
         prop_assert_eq!(&reading.findings, &[Finding::Complete]);
-        prop_assert_eq!(reading.hello.offer().version(), chosen(&said));
+        prop_assert_eq!(reading.hello.offer().version(), said.chosen());
         prop_assert_eq!(reading.hello.offer().alpn(), alpn(&said));
         prop_assert_eq!(reading.hello.is_over(), true);
     }
@@ -91,45 +91,10 @@ fn alerts_in_the_clear_are_seen() {
     let mut server = Reading::of(Role::Server);
     server.take(&record(21, &[2, 70]), 3);
     assert_eq!(server.findings, [Finding::Alert]);
-    let said = Said {
-        legacy: 0x0303,
-        versions: None,
-        name: None,
-        protocols: None,
-        session: Vec::new(),
-        others: Vec::new(),
-        place: 0,
-    };
     let mut client = Reading::of(Role::Client);
-    client.take(&[records(&said.client_hello(), 100), record(21, &[2, 48])].concat(), 9);
+    client.take(&[records(&Said::plain(0x0303).client_hello(), 100), record(21, &[2, 48])].concat(), 9);
     assert_eq!(client.findings, [Finding::Complete, Finding::Alert]);
     assert_eq!(client.hello.offer().version(), TlsVersion::Tls12);
-}
-
-fn offered(said: &Said) -> TlsVersion {
-    let known = said.versions.iter().flatten().filter(|version| !GREASE.contains(version));
-    match known.max() {
-        Some(version) => version_of(*version),
-        None => version_of(said.legacy.min(0x0303)),
-    }
-}
-
-fn chosen(said: &Said) -> TlsVersion {
-    let first = said.versions.as_ref().and_then(|versions| versions.first());
-    match first.filter(|version| !GREASE.contains(version)) {
-        Some(version) => version_of(*version),
-        None => version_of(said.legacy.min(0x0303)),
-    }
-}
-
-fn version_of(number: u16) -> TlsVersion {
-    match number {
-        0x0301 => TlsVersion::Tls10,
-        0x0302 => TlsVersion::Tls11,
-        0x0303 => TlsVersion::Tls12,
-        0x0304.. => TlsVersion::Tls13,
-        _ => TlsVersion::Ssl3,
-    }
 }
 
 fn alpn(said: &Said) -> Alpn {
