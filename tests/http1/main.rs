@@ -107,6 +107,26 @@ fn a_gap_in_a_header_is_closed_and_one_in_a_body_is_passed_over() {
 }
 
 #[test]
+fn what_there_is_room_for_of_a_segment_that_came_too_early_is_read() {
+    let mut server = Server::new();
+    let connection = server.connect();
+    let before = server.http();
+    let request = b"GET / HTTP/1.1\r\n\r\n";
+    for number in 1..16 {
+        server.goes_in(&connection.asked(number * request.len(), request));
+    }
+    // The last of sixteen pieces is for the first 2048 bytes of these.
+    server.goes_in(&connection.asked(16 * request.len(), &request.repeat(160)));
+    assert_eq!(total(&server.since(&before).requests), 0);
+    server.goes_in(&connection.asked(0, request));
+    assert_eq!(total(&server.since(&before).requests), 16 + 2048 / 18);
+    server.goes_in(&connection.asked(16 * request.len(), &request.repeat(160)));
+    let counted = server.since(&before);
+    assert_eq!((total(&counted.requests), counted.lost), (16 + 160, [None, None]));
+    server.assert_bytes_add_up();
+}
+
+#[test]
 fn what_the_server_accepted_and_nobody_saw_is_lost() {
     let mut server = Server::new();
     let connection = server.connect();

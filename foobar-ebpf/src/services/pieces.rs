@@ -61,15 +61,15 @@ impl Pieces {
         Self::find(key)
     }
 
-    /// Keeps a segment. How many pieces it became, or `None` if there is no room for all of it.
+    /// Keeps a segment. How many pieces it became, and whether there was room for all of it.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
-    pub(super) fn keep<P: Packet>(&mut self, segment: &Segment, context: *mut c_void) -> Option<u32> {
+    pub(super) fn keep<P: Packet>(&mut self, segment: &Segment, context: *mut c_void) -> (u32, bool) {
         let (sequence, whole) = (segment.sequence(), segment.length as u32);
         for place in &self.places {
             let behind = sequence.wrapping_sub(place.sequence);
             if behind <= HALF && behind.wrapping_add(whole) <= place.length {
-                return Some(0);
+                return (0, true);
             }
         }
         let (mut done, mut kept): (u32, u32) = (0, 0);
@@ -78,7 +78,7 @@ impl Pieces {
             done = without_history::<SEGMENT_MASK>(done);
             kept = without_history::<{ PIECES - 1 }>(kept);
             if done >= whole {
-                return Some(kept);
+                return (kept, true);
             }
             if place.length != 0 {
                 continue;
@@ -90,13 +90,13 @@ impl Pieces {
             let offset = (segment.offset as u32).wrapping_add(done);
             // SAFETY: the context is the packet's, and the piece has room for so many bytes.
             if unsafe { P::load(context, offset, bytes.as_mut_ptr().cast(), length) } != 0 {
-                return None;
+                return (kept, false);
             }
             *place = Place { sequence: sequence.wrapping_add(done), length };
             done = done.wrapping_add(length);
             kept = kept.wrapping_add(1);
         }
-        (done >= whole).then_some(kept)
+        (kept, done >= whole)
     }
 
     /// Copies what has the byte with this sequence number, from that on, to `block`, which has room for a piece. How many

@@ -171,7 +171,7 @@ impl Segment {
 /// How a segment lies to a cursor.
 #[derive(Clone, Copy)]
 pub(crate) enum Place {
-    /// All of it has been read.
+    /// It ends before the cursor.
     Old,
     /// So many of its bytes have been read; the next one has not.
     Next(u64),

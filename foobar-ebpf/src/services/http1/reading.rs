@@ -153,9 +153,10 @@ impl Turn {
     #[inline(always)]
     fn keep<W: Way>(&self, segment: &Segment, stored: &Cell<u32>) -> Option<()> {
         let pieces = if stored.get() == 0 { Pieces::make(&self.key)? } else { Pieces::find(&self.key)? };
-        let more = pieces.keep::<W::Packet>(segment, self.context)?;
+        let (more, is_complete) = pieces.keep::<W::Packet>(segment, self.context);
+        // What there was room for is there, and counts, or the last of it would never be taken.
         stored.set(stored.get().wrapping_add(more));
-        Some(())
+        is_complete.then_some(())
     }
 
     #[inline(always)]
