@@ -253,6 +253,27 @@ fn a_port_of_the_metrics_in_use_leaves_the_old_filter_in_force() -> Result<()> {
 }
 
 #[test]
+fn a_start_that_fails_leaves_the_services_of_the_old_filter_as_they_were() -> Result<()> {
+    let rules = format!(
+        "{RULES}\n[[service]]\nname = \"www\"\nport = [\"tcp/443\"]\nprotocol = \"tls\"\nrequire_tls = true\n"
+    );
+    let (network, other) = (Network::new()?, ["foreign0", "foreign1"]);
+    let mut foobar = Foobar::new(&network.server, &[SERVER], &rules)?;
+    foobar.start()?;
+    foobar.kill()?;
+    let before = foobar.pins().pins()?;
+    ensure!(!before.is_empty(), "nothing is pinned");
+    network.server.ip(&format!("link add {} type veth peer name {}\n", other[0], other[1]))?;
+    let _foreign = ForeignProgram::attach(&network.server, other[0])?;
+    let both = Foobar::new(&network.server, &[SERVER, other[0]], &rules)?
+        .with_pins(foobar.pins().path())
+        .with_state(foobar.state_path());
+    refusal::check(&both.run_to_end()?, 1, &[other[0], foreign::NAME])?;
+    assert_eq!(foobar.pins().pins()?, before);
+    Ok(())
+}
+
+#[test]
 fn a_bpffs_that_is_not_mounted_is_mounted() -> Result<()> {
     let network = Network::new()?;
     // In a mount namespace of its own, so that nobody else misses theirs.

@@ -1,7 +1,7 @@
 //! The filter on all its interfaces.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -62,8 +62,31 @@ pub struct Filter {
     reader: CounterReader,
 }
 
-/// Programs that an earlier daemon has put on interfaces.
-type Adopted = BTreeSet<(Direction, String)>;
+/// What a start has done so far, which is undone unless the rules come into force.
+struct Started<'pins> {
+    pins: &'pins PinFolder,
+    /// Programs that were not on their interfaces before. What an earlier filter has attached is not among them.
+    attached: Vec<(Direction, String)>,
+    /// Whether there is nothing of an earlier filter, neither attached nor counted.
+    is_first: bool,
+    is_in_force: bool,
+}
+
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        if self.is_in_force {
+            return;
+        }
+        for (direction, name) in &self.attached {
+            remove_pin(self.pins, *direction, name);
+        }
+        if self.is_first
+            && let Err(error) = self.pins.remove()
+        {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
 
 /// One interface of the filter.
 #[derive(Debug)]
@@ -108,48 +131,25 @@ impl Filter {
         features::check_kernel()?;
         pins.prepare()?;
         pins.verify_maps()?;
-        let new_counters = !pins.map(maps::RULE_COUNTERS).exists();
-
-        let undo = |lines: &[Line], adopted: &Adopted| {
-            for name in lines.iter().map(|line| &line.name) {
-                for direction in Direction::ALL {
-                    if !adopted.contains(&(direction, name.clone())) {
-                        remove_pin(&pins, direction, name);
-                    }
-                }
-            }
-            // What an earlier filter has attached or counted is kept.
-            if new_counters
-                && adopted.is_empty()
-                && let Err(error) = pins.remove()
-            {
-                tracing::warn!("{error:#}");
-            }
-        };
-
-        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None).inspect_err(|_| {
-            if pins.interfaces().is_ok_and(|links| links.is_empty()) {
-                undo(&[], &Adopted::new());
-            }
-        })?;
+        let is_first = !pins.map(maps::RULE_COUNTERS).exists() && pins.interfaces()?.is_empty();
+        let mut started = Started { pins: &pins, attached: Vec::new(), is_first, is_in_force: false };
+        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None)?;
         CounterMaps::of(&loaded)?.clear(&compiled.slots.fresh)?;
         for (name, interface) in &found {
             loaded.name_interface(name, interface.index)?;
         }
-        if !ephemeral {
-            loaded.pin_services(&pins)?;
-        }
+        let mut pending = if ephemeral { None } else { Some(loaded.pin_services(&pins)?) };
         // New links first: if one of them is refused, the adopted ones have not been touched.
         let mut lines = Vec::new();
-        let mut adopted = Adopted::new();
+        let mut adopted = Vec::new();
         for (name, interface) in found {
-            let link = match attach::adopt(&name, &interface, mode, &pins)? {
-                Some(link) => {
-                    adopted.insert((Direction::In, name.clone()));
-                    link
-                }
-                None => attach::attach(&mut loaded, &name, &interface, mode, &pins)
-                    .inspect_err(|_| undo(&lines, &adopted))?,
+            let link = if let Some(link) = attach::adopt(&name, &interface, mode, &pins)? {
+                adopted.push((Direction::In, name.clone()));
+                link
+            } else {
+                let link = attach::attach(&mut loaded, &name, &interface, mode, &pins)?;
+                started.attached.push((Direction::In, name.clone()));
+                link
             };
             lines.push(Line {
                 name,
@@ -159,26 +159,33 @@ impl Filter {
                 failure: None,
             });
         }
-        for number in 0..lines.len() {
-            let name = lines[number].name.clone();
-            let link = match egress::adopt(&name, &pins)? {
-                Some(link) => {
-                    adopted.insert((Direction::Out, name));
-                    link
-                }
-                None => egress::attach(loaded.egress_mut()?, &name, &pins, ephemeral)
-                    .inspect_err(|_| undo(&lines, &adopted))?,
+        for line in &mut lines {
+            let name = line.name.clone();
+            let link = if let Some(link) = egress::adopt(&name, &pins)? {
+                adopted.push((Direction::Out, name));
+                link
+            } else {
+                let link = egress::attach(loaded.egress_mut()?, &name, &pins, ephemeral)?;
+                started.attached.push((Direction::Out, name));
+                link
             };
-            lines[number].egress = Some(link);
+            line.egress = Some(link);
         }
         for (direction, name) in &adopted {
             let Some(line) = lines.iter_mut().find(|line| line.name == *name) else { continue };
             match update(&mut loaded, line, *direction, &pins) {
                 // `tend` will find it missing, and attach the rules when it returns.
                 Err(error) if attach::is_gone(&error) => {}
-                updated => updated.inspect_err(|_| undo(&lines, &adopted))?,
+                updated => {
+                    updated?;
+                    confirm(&mut pending);
+                }
             }
         }
+        confirm(&mut pending);
+        drop(pending);
+        started.is_in_force = true;
+        drop(started);
         let reader = CounterReader::new(&loaded, compiled)?;
         let filter = Self { mode, pins, ephemeral, loaded, fill: fill(compiled), lines, reader };
         filter.forget_other_interfaces()?;
@@ -206,9 +213,7 @@ impl Filter {
                 next.name_interface(&line.name, index)?;
             }
         }
-        if !self.ephemeral {
-            next.pin_services(&self.pins)?;
-        }
+        let mut pending = if self.ephemeral { None } else { Some(next.pin_services(&self.pins)?) };
         let mut updated: Vec<(usize, Direction)> = Vec::new();
         for (number, direction) in self.attached() {
             match update(&mut next, &mut self.lines[number], direction, &self.pins) {
@@ -218,14 +223,18 @@ impl Filter {
                 Err(error) => {
                     for (number, direction) in updated {
                         let line = &mut self.lines[number];
-                        update(&mut self.loaded, line, direction, &self.pins).with_context(|| {
-                            format!("put the old rules back on {}, after: {error:#}", line.name)
-                        })?;
+                        update(&mut self.loaded, line, direction, &self.pins)
+                            .with_context(|| {
+                                format!("put the old rules back on {}, after: {error:#}", line.name)
+                            })
+                            .inspect_err(|_| confirm(&mut pending))?;
                     }
                     return Err(error);
                 }
             }
         }
+        confirm(&mut pending);
+        drop(pending);
         self.loaded = next;
         self.fill = fill(compiled);
         self.reader.follow(&self.loaded, compiled)?;
@@ -472,6 +481,12 @@ fn remove_pin(pins: &PinFolder, direction: Direction, interface: &str) {
     match direction {
         Direction::In => {}
         Direction::Out => egress::remove_clsact(interface),
+    }
+}
+
+fn confirm(pending: &mut Option<services::Pending<'_>>) {
+    if let Some(pending) = pending {
+        pending.confirm();
     }
 }
 

@@ -162,7 +162,7 @@ impl LoadedRuleset {
     }
 
     /// Keeps the programs of services in force for as long as `pins` holds this ruleset's; see [`services`].
-    pub(super) fn pin_services(&self, pins: &PinFolder) -> Result<()> {
+    pub(super) fn pin_services<'pins>(&self, pins: &'pins PinFolder) -> Result<services::Pending<'pins>> {
         services::pin(&self.object, pins, self.program_id()?)
     }
 }

@@ -6,7 +6,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
+    path::PathBuf,
 };
 
 use anyhow::{Context as _, Result, anyhow};
@@ -25,6 +26,9 @@ use foobar_common::{
 
 use super::pins::PinFolder;
 use crate::rules::{compile::CompiledRuleset, model::TlsRequirements};
+
+/// The arrays of programs, of what comes in and of what goes out.
+const NAMES: [&str; 2] = [maps::SERVICES_IN, maps::SERVICES_OUT];
 
 /// What a protocol takes.
 struct Needs {
@@ -85,7 +89,7 @@ pub(super) fn maps(compiled: &CompiledRuleset) -> BTreeMap<&'static str, (u32, b
 pub(super) fn connect(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<()> {
     for protocol in protocols(compiled) {
         let programs = needs(protocol).map(|needs| needs.programs).into_iter().flatten();
-        for (array, name) in [maps::SERVICES_IN, maps::SERVICES_OUT].into_iter().zip(programs) {
+        for (array, name) in NAMES.into_iter().zip(programs) {
             let program =
                 object.program(name).with_context(|| format!("the object has no program '{name}'"))?;
             let program = handle(program)?;
@@ -111,23 +115,57 @@ fn handle(program: &Program) -> Result<ProgramFd> {
     Ok(program.fd()?.try_clone()?)
 }
 
+/// The pins of a ruleset that is about to come into force: they go again unless it does.
+pub(super) struct Pending<'pins> {
+    pins: &'pins PinFolder,
+    program: u32,
+    is_in_force: bool,
+}
+
+impl Pending<'_> {
+    /// The ruleset is in force on an interface: its pins stay.
+    pub(super) fn confirm(&mut self) {
+        self.is_in_force = true;
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.is_in_force {
+            remove(paths(self.pins, self.program));
+        }
+    }
+}
+
 /// Pins the arrays of a ruleset whose program has this id.
-pub(super) fn pin(object: &Ebpf, pins: &PinFolder, program: u32) -> Result<()> {
-    for name in [maps::SERVICES_IN, maps::SERVICES_OUT] {
-        let path = pins.services(name, program);
+pub(super) fn pin<'pins>(object: &Ebpf, pins: &'pins PinFolder, program: u32) -> Result<Pending<'pins>> {
+    let pending = Pending { pins, program, is_in_force: false };
+    for (name, path) in NAMES.into_iter().zip(paths(pins, program)) {
         let array = object.map(name).ok_or_else(|| anyhow!("the object has no map {name}"))?;
         array.pin(&path).with_context(|| format!("pin {}", path.display()))?;
     }
-    Ok(())
+    Ok(pending)
 }
 
 /// Removes the pins of rulesets that are no longer in force: all but those of this program.
 pub(super) fn forget_others(pins: &PinFolder, program: u32) {
-    let present = [maps::SERVICES_IN, maps::SERVICES_OUT].map(|name| pins.services(name, program));
+    let present = paths(pins, program);
     let Ok(entries) = fs::read_dir(pins.services_folder()) else { return };
-    for path in entries.flatten().map(|entry| entry.path()).filter(|path| !present.contains(path)) {
-        if let Err(error) = fs::remove_file(&path) {
-            tracing::warn!("remove {}: {error}", path.display());
+    remove(entries.flatten().map(|entry| entry.path()).filter(|path| !present.contains(path)));
+}
+
+/// Where the arrays of a ruleset are pinned.
+fn paths(pins: &PinFolder, program: u32) -> [PathBuf; 2] {
+    NAMES.map(|name| pins.services(name, program))
+}
+
+fn remove(paths: impl IntoIterator<Item = PathBuf>) {
+    for path in paths {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!("remove {}: {error}", path.display());
+            }
+            _ => {}
         }
     }
 }
