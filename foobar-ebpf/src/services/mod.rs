@@ -4,11 +4,9 @@
 //! judged a packet, and ends at the same exit. So other packets do not pay for it, each program has a verifier's
 //! million instructions to itself, and only those are loaded that the rules ask for.
 
-mod connections;
 mod http1;
 mod lock;
 mod passage;
-mod pieces;
 mod segment;
 mod tls;
 

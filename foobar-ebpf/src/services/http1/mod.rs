@@ -1,5 +1,7 @@
 //! HTTP/1.x: requests that come in, responses that go out.
 
+mod connections;
+mod pieces;
 mod reading;
 mod way;
 
@@ -21,7 +23,7 @@ use self::{
     way::{Inbound, Outbound, Way},
 };
 use super::{
-    connections, lock,
+    lock,
     passage::Passage,
     segment::{Packet as _, Place, Segment, WINDOW_MAX},
 };

@@ -14,10 +14,9 @@ use foobar_common::{
     service::{HttpCounters, Loss, Ticks},
 };
 
-use super::way::Way;
+use super::{pieces::Pieces, way::Way};
 use crate::services::{
     passage::Passage,
-    pieces::Pieces,
     segment::{Packet, Place, Segment, WINDOW_MAX},
 };
 

@@ -46,9 +46,11 @@ pub(super) fn open(segment: &Segment) -> Option<&'static mut TlsConnection> {
     Some(connection)
 }
 
-/// Keeps a connection, as [`crate::services::connections::keep`] does.
+/// Keeps a connection, in the place of an older one with the same ends. Where there is no room, another one is
+/// forgotten that was not in use for long.
 #[inline(always)]
 pub(super) fn keep(key: &ConnectionKey, connection: &TlsConnection) {
+    // If it fails, the connection counts as one that is met in the middle.
     let _kept: Result<(), i32> = TLS_CONNECTIONS.insert(key, connection, 0);
 }
 

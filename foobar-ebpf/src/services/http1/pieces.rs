@@ -12,7 +12,7 @@ use foobar_common::{
     frame::{within, without_history},
 };
 
-use super::segment::{HALF, Packet, Segment};
+use crate::services::segment::{HALF, Packet, Segment};
 
 /// How many pieces are kept of a connection.
 const PIECES: u32 = 16;

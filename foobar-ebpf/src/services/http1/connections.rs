@@ -1,4 +1,4 @@
-//! Connections to services.
+//! Connections to services that speak HTTP/1.x.
 
 use aya_ebpf::{btf_maps::LruHashMap, macros::btf_map};
 use foobar_common::connection::{CONNECTIONS_MAX, Connection, ConnectionKey};
