@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use foobar_common::{
-    connection::{TlsConnection, TlsSide},
+    connection::TlsSide,
     counters::SERVICE_SLOTS,
     flow::Direction,
     frame::within,
@@ -81,9 +81,15 @@ pub(crate) fn offers(context: &XdpContext) -> Option<()> {
         Passage::lose(Direction::In, segment.length);
         return Some(());
     };
-    // SAFETY: the map gave the pointer, and what is not in the half of what goes out is written by this direction alone,
-    // under its lock.
-    let TlsConnection { first, refused, inbound, outbound: _, name } = unsafe { &mut *connection };
+    // SAFETY: the map gave the pointer, and the number never changes.
+    let first = unsafe { (*connection).first };
+    // SAFETY: the map gave the pointer. This is written by this direction alone, under its lock; the other copies at
+    // most what the client offers.
+    let refused = unsafe { &mut (*connection).refused };
+    // SAFETY: as above.
+    let inbound = unsafe { &mut (*connection).inbound };
+    // SAFETY: as above.
+    let name = unsafe { &mut (*connection).name };
     if let Some(reason) = refusal(*refused) {
         Passage::refuse(Direction::In, reason);
         return Some(());
@@ -104,7 +110,7 @@ pub(crate) fn offers(context: &XdpContext) -> Option<()> {
             service.lose(Direction::In, Loss::Gap, &segment);
         }
         Place::Next(before) => {
-            let is_first = inbound.next == *first && before == 0;
+            let is_first = inbound.next == first && before == 0;
             inbound.next = segment.next();
             let findings = read(&segment, before, Direction::In, inbound, name, context);
             if let Some(reason) = conclude(findings, is_first, inbound, &mut service) {
@@ -175,9 +181,8 @@ pub(crate) fn choices(context: &TcContext) -> Option<()> {
         }
         return Some(());
     };
-    // SAFETY: the map gave the pointer. This half is written by this direction alone, under its lock; the other is read,
-    // and all of its bytes are valid at any time.
-    let TlsConnection { first: _, refused: _, inbound, outbound, name: _ } = unsafe { &mut *connection };
+    // SAFETY: the map gave the pointer. This half is written by this direction alone, under its lock.
+    let outbound = unsafe { &mut (*connection).outbound };
     if segment.length == 0 || outbound.hello.is_over() {
         return Some(());
     }
@@ -197,7 +202,9 @@ pub(crate) fn choices(context: &TcContext) -> Option<()> {
         Place::Next(before) => {
             outbound.next = segment.next();
             let findings = read(&segment, before, Direction::Out, outbound, &mut scratch.name, context);
-            let (offered, chosen) = (inbound.hello.offer(), outbound.hello.offer());
+            // SAFETY: the map gave the pointer. All bytes of an offer are valid at any time, and it is copied at once.
+            let offered = *unsafe { &(*connection).inbound.hello }.offer();
+            let chosen = outbound.hello.offer();
             if findings.has(Finding::Complete) {
                 // In 1.3 what it chooses is secret.
                 let alpn = if matches!(chosen.alpn(), Alpn::None) { offered.alpn() } else { chosen.alpn() };
