@@ -109,7 +109,7 @@ pub struct CounterReader {
 }
 
 /// The counters of one ruleset.
-struct InForce {
+pub(super) struct InForce {
     /// Most are those of all rulesets; some are there only since one needed them.
     maps: CounterMaps,
     slots: Assigned,
@@ -123,10 +123,8 @@ impl CounterReader {
     }
 
     /// Reads those of another ruleset from here on.
-    pub(super) fn follow(&self, loaded: &LoadedRuleset, compiled: &CompiledRuleset) -> Result<()> {
-        let in_force = InForce::of(loaded, compiled)?;
+    pub(super) fn follow(&self, in_force: InForce) {
         *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
-        Ok(())
     }
 
     fn in_force(&self) -> Arc<InForce> {
@@ -194,7 +192,7 @@ impl CounterReader {
 }
 
 impl InForce {
-    fn of(loaded: &LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
+    pub(super) fn of(loaded: &LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
         let CompiledRuleset { slots, protocols, .. } = compiled;
         Ok(Self { maps: CounterMaps::of(loaded)?, slots: slots.clone(), protocols: protocols.clone() })
     }

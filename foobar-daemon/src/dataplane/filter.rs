@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     attach::{self, Attachment, Link, Mode},
-    counters::{CounterMaps, CounterReader, Counters},
+    counters::{CounterMaps, CounterReader, Counters, InForce},
     egress::{self, EgressLink},
     features, interfaces,
     load::LoadedRuleset,
@@ -138,6 +138,7 @@ impl Filter {
         for (name, interface) in &found {
             loaded.name_interface(name, interface.index)?;
         }
+        let reader = CounterReader::new(&loaded, compiled)?;
         let mut pending = if ephemeral { None } else { Some(loaded.pin_services(&pins)?) };
         // New links first: if one of them is refused, the adopted ones have not been touched.
         let mut lines = Vec::new();
@@ -186,10 +187,9 @@ impl Filter {
         drop(pending);
         started.is_in_force = true;
         drop(started);
-        let reader = CounterReader::new(&loaded, compiled)?;
         let filter = Self { mode, pins, ephemeral, loaded, fill: fill(compiled), lines, reader };
         filter.forget_other_interfaces()?;
-        filter.forget_other_services()?;
+        services::forget_others(&filter.pins, filter.loaded.program_id()?);
         filter.unpin_if_ephemeral()?;
         Ok(filter)
     }
@@ -213,6 +213,8 @@ impl Filter {
                 next.name_interface(&line.name, index)?;
             }
         }
+        // What can fail comes before the first interface has the new rules.
+        let (counted, program) = (InForce::of(&next, compiled)?, next.program_id()?);
         let mut pending = if self.ephemeral { None } else { Some(next.pin_services(&self.pins)?) };
         let mut updated: Vec<(usize, Direction)> = Vec::new();
         for (number, direction) in self.attached() {
@@ -237,8 +239,9 @@ impl Filter {
         drop(pending);
         self.loaded = next;
         self.fill = fill(compiled);
-        self.reader.follow(&self.loaded, compiled)?;
-        self.forget_other_services()
+        self.reader.follow(counted);
+        services::forget_others(&self.pins, program);
+        Ok(())
     }
 
     /// The programs on interfaces: the number of the line, and the direction.
@@ -415,12 +418,6 @@ impl Filter {
                 remove_pins(&self.pins, &name);
             }
         }
-        Ok(())
-    }
-
-    /// Lets go of the programs for services of rulesets that are no longer in force.
-    fn forget_other_services(&self) -> Result<()> {
-        services::forget_others(&self.pins, self.loaded.program_id()?);
         Ok(())
     }
 
