@@ -61,11 +61,11 @@ impl ConnectionKey {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Connection {
-    /// Number of the [`crate::service::Protocol`].
-    pub protocol: Cell<u32>,
     /// Sequence number of the client's first byte: tells a handshake that is sent again from a new one. Zero if the
     /// handshake was not seen.
     pub first: Cell<u32>,
+    /// Always zero.
+    pub padding: Cell<u32>,
     /// Written by what comes in.
     pub inbound: Inbound,
     /// Written by what goes out.
@@ -75,9 +75,8 @@ pub struct Connection {
 impl Connection {
     /// A connection whose SYN-ACK has these numbers.
     #[inline(always)]
-    pub fn opened(protocol: u32, sequence: u32, acknowledged: u32) -> Self {
+    pub fn opened(sequence: u32, acknowledged: u32) -> Self {
         let connection = Self::default();
-        connection.protocol.set(protocol);
         connection.first.set(acknowledged);
         connection.inbound.cursor.next.set(acknowledged);
         connection.outbound.accepted.set(acknowledged);
@@ -89,11 +88,10 @@ impl Connection {
     /// A connection that is met in the middle: neither side can be followed. `sequence` is the number of the server's
     /// next byte, `acknowledged` that of the client's.
     #[inline(always)]
-    pub fn preexisting(protocol: u32, sequence: u32, acknowledged: u32) -> Self {
+    pub fn preexisting(sequence: u32, acknowledged: u32) -> Self {
         let connection = Self::default();
         connection.inbound.cursor.next.set(acknowledged);
         connection.outbound.cursor.next.set(sequence);
-        connection.protocol.set(protocol);
         connection.inbound.cursor.state.set(State::Lost);
         connection.outbound.cursor.state.set(State::Lost);
         connection

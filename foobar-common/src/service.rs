@@ -137,6 +137,34 @@ pub struct ServiceBytes {
     pub lost: u64,
 }
 
+/// How often following a connection was given up, in each [`Direction`] by [`Loss`]; segments for [`Loss::SynData`] and
+/// [`Loss::Busy`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Losses(pub [[u64; Loss::COUNT as usize]; 2]);
+
+impl Losses {
+    /// Following one direction of a connection was given up.
+    #[inline(always)]
+    #[expect(clippy::indexing_slicing, reason = "there is one for each direction and reason")]
+    pub fn count(&mut self, direction: Direction, loss: Loss) {
+        let count = &mut self.0[direction as usize][loss as usize];
+        *count = count.wrapping_add(1);
+    }
+
+    /// Adds another processor's, or another port's.
+    pub fn add(&mut self, other: &Self) {
+        add_all(self.0.as_flattened_mut(), other.0.as_flattened());
+    }
+
+    /// Both directions together, by reason.
+    pub fn by_reason(&self) -> impl Iterator<Item = (Loss, u64)> {
+        let [inbound, outbound] = &self.0;
+        let both = inbound.iter().zip(outbound).map(|(one, other)| one.wrapping_add(*other));
+        Loss::ALL.iter().copied().zip(both)
+    }
+}
+
 /// What is counted of a service port that speaks HTTP/1.x.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -150,9 +178,8 @@ pub struct HttpCounters {
     /// Responses whose request came while more than [`crate::connection::TIMED`] others waited, so that nothing is
     /// known of how long it took.
     pub untimed: u64,
-    /// How often following a connection was given up in each [`Direction`], by [`Loss`]; segments for
-    /// [`Loss::SynData`] and [`Loss::Busy`].
-    pub lost: [[u64; Loss::COUNT as usize]; 2],
+    /// What could not be followed.
+    pub lost: Losses,
     /// From the first byte of a request to the first one of its response.
     pub first_byte: Histogram,
     /// From the first byte of a request to the last one of its response.
@@ -183,8 +210,8 @@ pub struct TlsCounters {
     pub handshakes: [[u64; Alpn::COUNT as usize]; VERSIONS_ROOM as usize],
     /// Handshakes that ended before anything was secret, by what the client offers.
     pub failures: [u64; VERSIONS_ROOM as usize],
-    /// As in [`HttpCounters`].
-    pub lost: [[u64; Loss::COUNT as usize]; 2],
+    /// What could not be followed.
+    pub lost: Losses,
 }
 
 impl TlsCounters {
@@ -197,17 +224,7 @@ impl TlsCounters {
             add_all(sum, handshakes);
         }
         add_all(&mut self.failures, failures);
-        for (sum, lost) in self.lost.iter_mut().zip(lost) {
-            add_all(sum, lost);
-        }
-    }
-
-    /// As in [`HttpCounters`].
-    #[inline(always)]
-    #[expect(clippy::indexing_slicing, reason = "there is one for each direction and reason")]
-    pub fn lose(&mut self, direction: Direction, loss: Loss) {
-        let count = &mut self.lost[direction as usize][loss as usize];
-        *count = count.wrapping_add(1);
+        self.lost.add(lost);
     }
 }
 
@@ -229,23 +246,13 @@ impl HttpCounters {
         add_all(&mut self.requests, requests);
         add_all(&mut self.responses, responses);
         add(&mut self.untimed, *untimed);
-        for (sum, lost) in self.lost.iter_mut().zip(lost) {
-            add_all(sum, lost);
-        }
+        self.lost.add(lost);
         for (sum, Histogram { buckets, sum: total }) in
             [(&mut self.first_byte, first_byte), (&mut self.last_byte, last_byte)]
         {
             add_all(&mut sum.buckets, buckets);
             add(&mut sum.sum, *total);
         }
-    }
-
-    /// Following one direction of a connection was given up.
-    #[inline(always)]
-    #[expect(clippy::indexing_slicing, reason = "there is one for each direction and reason")]
-    pub fn lose(&mut self, direction: Direction, loss: Loss) {
-        let count = &mut self.lost[direction as usize][loss as usize];
-        *count = count.wrapping_add(1);
     }
 }
 

@@ -302,7 +302,7 @@ impl Server {
             after.iter().zip(before).map(|(after, before)| after - before).collect()
         };
         let lost = [0, 1].map(|way| {
-            let counts = difference(&after.lost[way], &before.lost[way]);
+            let counts = difference(&after.lost.0[way], &before.lost.0[way]);
             let mut reasons = Loss::ALL.iter().filter(|loss| counts[**loss as usize] > 0);
             let reason = reasons.next().copied();
             assert_eq!(reasons.next(), None, "{counts:?}");

@@ -91,7 +91,7 @@ fn preexisting(runs: &mut TestRuns) -> Result<String> {
     let after = counters(runs)?;
     let bytes = service(runs)?.bytes.lost - lost_before;
     let reason = Loss::Preexisting as usize;
-    let lost = [0, 1].map(|way| after.lost[way][reason] - before.lost[way][reason]);
+    let lost = [0, 1].map(|way| after.lost.0[way][reason] - before.lost.0[way][reason]);
     ensure!(
         bytes == 18 + 19 + 18 && lost == [1, 1] && after.requests == before.requests,
         "lost {bytes} bytes and {lost:?} times, requests {:?}",

@@ -130,7 +130,7 @@ fn nothing_slips_past_before_the_hello_it_belongs_behind() {
     let connection = server.connect();
     assert_eq!(server.goes_in(&connection.asked(40, last)), Reason::Policy);
     assert_eq!(server.goes_in(&connection.asked(0, first)), Reason::Policy);
-    assert_eq!(server.counters().lost[0][Loss::Gap as usize], 1);
+    assert_eq!(server.counters().lost.0[0][Loss::Gap as usize], 1);
 }
 
 fn segments(length: usize, random: &mut Random) -> Vec<(usize, usize)> {

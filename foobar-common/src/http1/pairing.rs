@@ -87,7 +87,7 @@ impl Side for Requests<'_> {
 
     #[inline(always)]
     fn lost(&mut self, loss: Loss) {
-        self.counters.lose(Direction::In, loss);
+        self.counters.lost.count(Direction::In, loss);
     }
 }
 
@@ -206,7 +206,7 @@ impl Side for Responses<'_> {
 
     #[inline(always)]
     fn lost(&mut self, loss: Loss) {
-        self.counters.lose(Direction::Out, loss);
+        self.counters.lost.count(Direction::Out, loss);
     }
 }
 

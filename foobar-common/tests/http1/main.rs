@@ -187,7 +187,7 @@ impl Exchange {
     }
 
     fn lost(&self, direction: Direction) -> Option<Loss> {
-        let lost = self.counters.lost[direction as usize];
+        let lost = self.counters.lost.0[direction as usize];
         let mut reasons = Loss::ALL.iter().filter(|loss| lost[loss.number() as usize] > 0);
         let reason = reasons.next().copied();
         assert_eq!(reasons.next(), None, "one reason at most");

@@ -81,7 +81,7 @@ impl ServiceCounters {
             ProtocolCounters::Http1(counters) => &counters.lost,
             ProtocolCounters::Tls(counters) => &counters.lost,
         };
-        lost.as_flattened().iter().sum()
+        lost.by_reason().map(|(_, count)| count).sum()
     }
 
     /// What it has of them.

@@ -7,7 +7,7 @@ use std::{
 
 use foobar_common::{
     counters::Counter,
-    service::{FirstBytes, HttpCounters, Loss, Method, STATUS_CLASS_LABELS, TlsCounters},
+    service::{FirstBytes, HttpCounters, Method, STATUS_CLASS_LABELS, TlsCounters},
     tls::{Alpn, TlsVersion},
     verdict::{Reason, Verdict},
 };
@@ -183,9 +183,8 @@ const NAMES_SHOWN: usize = 100;
 
 impl Tls {
     fn of(counters: &TlsCounters, sni: BTreeMap<String, u64>) -> Self {
-        let TlsCounters { connections, offered, handshakes, failures, lost: [lost_in, lost_out] } = counters;
-        let lost = Loss::ALL.iter().zip(lost_in.iter().zip(lost_out));
-        let lost = some(lost.map(|(loss, (way_in, way_out))| (loss.label(), way_in + way_out)));
+        let TlsCounters { connections, offered, handshakes, failures, lost } = counters;
+        let lost = some(lost.by_reason().map(|(loss, count)| (loss.label(), count)));
         let versions = TlsVersion::ALL.iter().zip(handshakes);
         let alpn = Alpn::ALL.iter().enumerate();
         let plain = FirstBytes::ALL.iter().zip(connections).filter(|(first, _)| **first != FirstBytes::Tls);
@@ -248,17 +247,9 @@ struct Http {
 
 impl Http {
     fn of(counters: &HttpCounters) -> Self {
-        let HttpCounters {
-            connections,
-            requests,
-            responses,
-            lost: [lost_in, lost_out],
-            untimed: _,
-            first_byte: _,
-            last_byte: _,
-        } = counters;
-        let lost = Loss::ALL.iter().zip(lost_in.iter().zip(lost_out));
-        let lost = some(lost.map(|(loss, (way_in, way_out))| (loss.label(), way_in + way_out)));
+        let HttpCounters { connections, requests, responses, lost, untimed: _, first_byte: _, last_byte: _ } =
+            counters;
+        let lost = some(lost.by_reason().map(|(loss, count)| (loss.label(), count)));
         Self {
             connections: *connections,
             requests: requests.iter().sum(),

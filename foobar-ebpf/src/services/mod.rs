@@ -11,6 +11,7 @@ mod segment;
 mod tls;
 
 use aya_ebpf::{
+    EbpfContext,
     btf_maps::ProgramArray,
     macros::btf_map,
     programs::{TcContext, XdpContext},
@@ -29,10 +30,13 @@ pub(crate) use self::{
 };
 use crate::{decide::Decision, headers::Headers, interface::Interface, settings};
 
+/// The programs of one direction, by number of their protocol.
+type Programs = ProgramArray<{ Protocol::COUNT as usize }>;
+
 #[btf_map]
-static SERVICES_IN: ProgramArray<{ Protocol::COUNT as usize }> = ProgramArray::new();
+static SERVICES_IN: Programs = ProgramArray::new();
 #[btf_map]
-static SERVICES_OUT: ProgramArray<{ Protocol::COUNT as usize }> = ProgramArray::new();
+static SERVICES_OUT: Programs = ProgramArray::new();
 
 /// FIN and SYN (RFC 9293 section 3.1).
 const FIN_OR_SYN: u8 = 0b11;
@@ -46,19 +50,7 @@ pub(crate) fn enter_in(
     decision: &Decision,
     interface: &Interface,
 ) -> u64 {
-    let (protocol, payload) = wanted(headers, decision, interface, Direction::In);
-    match protocol {
-        Protocol::Raw => {}
-        Protocol::Http1 => {
-            // SAFETY: nothing here waits to be dropped.
-            unsafe { SERVICES_IN.tail_call(context, Protocol::Http1.number()) }
-        }
-        Protocol::Tls => {
-            // SAFETY: as above.
-            unsafe { SERVICES_IN.tail_call(context, Protocol::Tls.number()) }
-        }
-    }
-    payload
+    go_on(&SERVICES_IN, context, wanted(headers, decision, interface, Direction::In))
 }
 
 /// The same for what goes out.
@@ -69,16 +61,22 @@ pub(crate) fn enter_out(
     decision: &Decision,
     interface: &Interface,
 ) -> u64 {
-    let (protocol, payload) = wanted(headers, decision, interface, Direction::Out);
+    go_on(&SERVICES_OUT, context, wanted(headers, decision, interface, Direction::Out))
+}
+
+/// Goes on in the program of a protocol, or gives the bytes back that it was to read. Each call has a number of its own:
+/// the kernel makes a jump of it then (Linux 5.5).
+#[inline(always)]
+fn go_on<C: EbpfContext>(programs: &Programs, context: &C, (protocol, payload): (Protocol, u64)) -> u64 {
     match protocol {
         Protocol::Raw => {}
         Protocol::Http1 => {
             // SAFETY: nothing here waits to be dropped.
-            unsafe { SERVICES_OUT.tail_call(context, Protocol::Http1.number()) }
+            unsafe { programs.tail_call(context, Protocol::Http1.number()) }
         }
         Protocol::Tls => {
             // SAFETY: as above.
-            unsafe { SERVICES_OUT.tail_call(context, Protocol::Tls.number()) }
+            unsafe { programs.tail_call(context, Protocol::Tls.number()) }
         }
     }
     payload

@@ -155,10 +155,22 @@ impl Segment {
         self.flags & SYN != 0
     }
 
-    /// Whether it answers the first one of the other side.
+    /// What it is, as one that goes out, to the connection that is kept with these ends, if there is one; `first` gives
+    /// the sequence number of that one's first byte from the client.
     #[inline(always)]
-    pub(crate) fn is_answer_to_first(&self) -> bool {
-        self.flags & (SYN | ACK) == SYN | ACK
+    pub(crate) fn belongs_to<C>(&self, found: Option<C>, first: impl FnOnce(&C) -> u32) -> Belongs<C> {
+        if self.flags & (SYN | ACK) == SYN | ACK {
+            // It may be sent again; the client's first number is the same then.
+            return match found {
+                Some(connection) if first(&connection) == self.acknowledged() => Belongs::Nowhere,
+                _ => Belongs::Opens,
+            };
+        }
+        match found {
+            Some(connection) => Belongs::Known(connection),
+            None if self.length > 0 => Belongs::Preexisting,
+            None => Belongs::Nowhere,
+        }
     }
 
     /// Whether it ends the connection at once; what is in it then is for people.
@@ -166,6 +178,18 @@ impl Segment {
     pub(crate) fn is_reset(&self) -> bool {
         self.flags & RST != 0
     }
+}
+
+/// What a segment that goes out is to the connections that are kept.
+pub(crate) enum Belongs<C> {
+    /// Part of this one.
+    Known(C),
+    /// The answer to a client's first segment: a connection begins.
+    Opens,
+    /// Part of one that is older than the filter, or was forgotten.
+    Preexisting,
+    /// Nothing that a connection is moved on by.
+    Nowhere,
 }
 
 /// How a segment lies to a cursor.

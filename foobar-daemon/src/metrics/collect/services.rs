@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use foobar_common::{
-    service::{FirstBytes, HttpCounters, Loss, Method, STATUS_CLASS_LABELS, ServiceBytes, TlsCounters},
+    service::{FirstBytes, HttpCounters, Method, STATUS_CLASS_LABELS, ServiceBytes, TlsCounters},
     tls::{Alpn, TlsVersion},
 };
 use prometheus::proto::MetricFamily;
@@ -31,7 +31,7 @@ pub(super) fn families(services: &BTreeMap<ServicePort, ServiceCounters>, famili
         let ServiceBytes { framed, lost } = service.bytes;
         bytes.add_integer([&port, protocol, "framed"], framed);
         bytes.add_integer([&port, protocol, "lost"], lost);
-        let [lost_in, lost_out] = match &service.of_protocol {
+        let lost = match &service.of_protocol {
             ProtocolCounters::Http1(counters) => {
                 let HttpCounters {
                     connections: begun,
@@ -70,8 +70,8 @@ pub(super) fn families(services: &BTreeMap<ServicePort, ServiceCounters>, famili
                 lost
             }
         };
-        for (loss, (way_in, way_out)) in Loss::ALL.iter().zip(lost_in.iter().zip(lost_out)) {
-            losses.add_integer([&port, protocol, loss.label()], way_in.wrapping_add(*way_out));
+        for (loss, count) in lost.by_reason() {
+            losses.add_integer([&port, protocol, loss.label()], count);
         }
     }
     families.extend([

@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 
 use foobar_common::{
-    service::{Histogram, HttpCounters, ServiceBytes, Ticks, TlsCounters},
+    service::{Histogram, HttpCounters, Loss, Losses, ServiceBytes, Ticks, TlsCounters},
     tls::{Alpn, TlsVersion},
 };
 use prometheus::{Registry, TextEncoder};
@@ -40,10 +40,12 @@ impl Source for Fixed {
             .insert(("other".to_owned(), Direction::Out, Verdict::Drop, Reason::Policy), counter);
         counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Service(WEB)), counter);
         counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Other(Transport::Icmp)), counter);
+        let mut lost = Losses::default();
+        lost.count(Direction::In, Loss::Gap);
         let http = HttpCounters {
             requests: [5, 0, 2, 0, 0, 0, 0, 0, 0, 1],
             responses: [0, 6, 0, 1, 0],
-            lost: [[0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], [0; 16]],
+            lost,
             last_byte: Histogram {
                 buckets: [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3],
                 sum: 200_000_000_000 / Ticks::NANOSECONDS,

@@ -6,14 +6,13 @@ use foobar_common::connection::{CONNECTIONS_MAX, Connection, ConnectionKey};
 #[btf_map]
 static CONNECTIONS: LruHashMap<ConnectionKey, Connection, { CONNECTIONS_MAX as usize }> = LruHashMap::new();
 
-/// What is kept of a connection of this protocol.
+/// What is kept of a connection.
 #[inline(always)]
-pub(super) fn find(key: &ConnectionKey, protocol: u32) -> Option<&'static Connection> {
+pub(super) fn find(key: &ConnectionKey) -> Option<&'static Connection> {
     let place = CONNECTIONS.get_ptr(key)?;
     // SAFETY: the map gave the pointer, every word of the record is a valid one at any time, and none of them changes
     // but by programs of the direction that owns it.
-    let connection: &'static Connection = unsafe { &*place };
-    (connection.protocol.get() == protocol).then_some(connection)
+    Some(unsafe { &*place })
 }
 
 /// Keeps a connection, in the place of an older one with the same ends. Where there is no room, another one is

@@ -15,7 +15,7 @@ use foobar_common::{
     counters::SERVICE_SLOTS,
     flow::Direction,
     http1::State,
-    service::{HttpCounters, Loss, Protocol},
+    service::{HttpCounters, Loss},
 };
 
 use self::{
@@ -25,13 +25,11 @@ use self::{
 use super::{
     lock,
     passage::Passage,
-    segment::{Packet as _, Place, Segment, WINDOW_MAX},
+    segment::{Belongs, Packet as _, Place, Segment, WINDOW_MAX},
 };
 
 #[btf_map]
 static HTTP_COUNTERS: PerCpuArray<HttpCounters, { SERVICE_SLOTS as usize }> = PerCpuArray::new();
-
-const PROTOCOL: u32 = Protocol::Http1.number();
 
 /// Reads the requests in a segment that comes in.
 #[inline(always)]
@@ -42,16 +40,16 @@ pub(crate) fn requests(context: &XdpContext) -> Option<()> {
         return Some(());
     }
     if segment.is_first() {
-        counters.lose(Direction::In, Loss::SynData);
+        counters.lost.count(Direction::In, Loss::SynData);
         Passage::lose(Direction::In, segment.length);
         return Some(());
     }
-    let Some(connection) = connections::find(&segment.key, PROTOCOL) else {
+    let Some(connection) = connections::find(&segment.key) else {
         Passage::lose(Direction::In, segment.length);
         return Some(());
     };
     with_lock::<Inbound>(connection, &segment, counters, |counters| {
-        let Connection { protocol: _, first, inbound, outbound } = connection;
+        let Connection { first, inbound, outbound, .. } = connection;
         if outbound.unseen.get() != 0 {
             inbound.cursor.state.set(State::Lost);
         }
@@ -71,25 +69,23 @@ pub(crate) fn responses(context: &TcContext) -> Option<()> {
     if segment.is_reset() {
         return Some(());
     }
-    let found = connections::find(&segment.key, PROTOCOL);
-    if segment.is_answer_to_first() {
-        // It may be sent again; the client's first number is the same then.
-        if found.is_none_or(|connection| connection.first.get() != segment.acknowledged()) {
-            let connection = Connection::opened(PROTOCOL, segment.sequence(), segment.acknowledged());
+    let connection = match segment.belongs_to(connections::find(&segment.key), |found| found.first.get()) {
+        Belongs::Known(connection) => connection,
+        Belongs::Opens => {
+            let connection = Connection::opened(segment.sequence(), segment.acknowledged());
             connections::keep(&segment.key, &connection);
+            return Some(());
         }
-        return Some(());
-    }
-    let Some(connection) = found else {
-        if segment.length > 0 {
-            let connection = Connection::preexisting(PROTOCOL, segment.next(), segment.acknowledged());
+        Belongs::Preexisting => {
+            let connection = Connection::preexisting(segment.next(), segment.acknowledged());
             connections::keep(&segment.key, &connection);
             for direction in Direction::ALL {
-                counters.lose(direction, Loss::Preexisting);
+                counters.lost.count(direction, Loss::Preexisting);
             }
             Passage::lose(Direction::Out, segment.length);
+            return Some(());
         }
-        return Some(());
+        Belongs::Nowhere => return Some(()),
     };
     note_accepted(connection, counters, segment.acknowledged());
     with_lock::<Outbound>(connection, &segment, counters, |counters| {
@@ -106,7 +102,7 @@ fn with_lock<W: Way>(
     body: impl FnOnce(&'static mut HttpCounters) -> Option<()>,
 ) -> Option<()> {
     if !lock::take(W::lock(connection)) {
-        counters.lose(W::DIRECTION, Loss::Busy);
+        counters.lost.count(W::DIRECTION, Loss::Busy);
         Passage::lose(W::DIRECTION, segment.length);
         return None;
     }
@@ -127,7 +123,7 @@ fn counters(direction: Direction) -> Option<&'static mut HttpCounters> {
 /// The server says what it has accepted. If that is more than came by, requests can have been missed.
 #[inline(always)]
 fn note_accepted(connection: &Connection, counters: &mut HttpCounters, acknowledged: u32) {
-    let Connection { protocol: _, first: _, inbound, outbound } = connection;
+    let Connection { inbound, outbound, .. } = connection;
     let Cursor { next, state, number, .. } = &inbound.cursor;
     let missed = acknowledged.wrapping_sub(next.get());
     // A FIN counts as one byte, which no cursor reads. In a body, nothing that counts has been missed.
@@ -137,6 +133,6 @@ fn note_accepted(connection: &Connection, counters: &mut HttpCounters, acknowled
         && outbound.unseen.get() == 0
     {
         outbound.unseen.set(1);
-        counters.lose(Direction::In, Loss::Unseen);
+        counters.lost.count(Direction::In, Loss::Unseen);
     }
 }

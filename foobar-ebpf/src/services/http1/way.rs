@@ -57,7 +57,7 @@ impl Way for Inbound {
 
     #[inline(always)]
     fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, now: Ticks) -> Requests<'a> {
-        let Connection { protocol: _, first: _, inbound, outbound } = connection;
+        let Connection { inbound, outbound, .. } = connection;
         Requests { inbound, outbound, counters, now }
     }
 }
@@ -90,7 +90,7 @@ impl Way for Outbound {
 
     #[inline(always)]
     fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, now: Ticks) -> Responses<'a> {
-        let Connection { protocol: _, first: _, inbound, outbound } = connection;
+        let Connection { inbound, outbound, .. } = connection;
         Responses { inbound, outbound, counters, now }
     }
 }

@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use foobar_common::{
-    connection::TlsSide,
+    connection::{TlsConnection, TlsSide},
     counters::SERVICE_SLOTS,
     flow::Direction,
     frame::within,
@@ -22,7 +22,7 @@ use self::reading::{Findings, read};
 use super::{
     lock,
     passage::Passage,
-    segment::{Place, Segment},
+    segment::{Belongs, Place, Segment},
 };
 
 #[btf_map]
@@ -56,7 +56,7 @@ impl Service {
 
     #[inline(always)]
     fn lose(&mut self, direction: Direction, loss: Loss, segment: &Segment) {
-        self.counters.lose(direction, loss);
+        self.counters.lost.count(direction, loss);
         Passage::lose(direction, segment.length);
     }
 }
@@ -160,26 +160,24 @@ pub(crate) fn choices(context: &TcContext) -> Option<()> {
     if segment.is_reset() {
         return Some(());
     }
-    let found = connections::find(&segment.key);
-    if segment.is_answer_to_first() {
-        // It may be sent again; the client's first number is the same then.
-        // SAFETY: the map gave the pointer, and the number never changes.
-        if found.is_none_or(|connection| unsafe { (*connection).first } != segment.acknowledged()) {
-            let connection = connections::open(&segment)?;
-            connections::keep(&segment.key, connection);
+    // SAFETY: the map gave the pointer, and the number never changes.
+    let first = |found: &*mut TlsConnection| unsafe { (**found).first };
+    let connection = match segment.belongs_to(connections::find(&segment.key), first) {
+        Belongs::Known(connection) => connection,
+        Belongs::Opens => {
+            connections::keep(&segment.key, connections::open(&segment)?);
+            return Some(());
         }
-        return Some(());
-    }
-    let Some(connection) = found else {
-        if segment.length > 0 {
+        Belongs::Preexisting => {
             let connection = connections::open(&segment)?;
             connection.inbound.hello.end();
             connection.outbound.hello.end();
             connections::keep(&segment.key, connection);
-            service.counters.lose(Direction::In, Loss::Preexisting);
+            service.counters.lost.count(Direction::In, Loss::Preexisting);
             service.lose(Direction::Out, Loss::Preexisting, &segment);
+            return Some(());
         }
-        return Some(());
+        Belongs::Nowhere => return Some(()),
     };
     // SAFETY: the map gave the pointer. This half is written by this direction alone, under its lock.
     let outbound = unsafe { &mut (*connection).outbound };
