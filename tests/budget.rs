@@ -36,7 +36,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 12] = [
+const PER_CPU: [&str; 15] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -49,6 +49,9 @@ const PER_CPU: [&str; 12] = [
     maps::TLS_COUNTERS,
     "TLS_READINGS",
     "TLS_NEW",
+    maps::MYSQL_COUNTERS,
+    "MYSQL_READINGS",
+    "MYSQL_NEW",
 ];
 
 /// Of the rulesets that are generated.

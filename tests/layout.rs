@@ -18,10 +18,14 @@ use foobar_common::{
     flow::Direction,
     http1::State,
     maps,
+    mysql::{
+        Answered, Asked, Client, Command, Operation, REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX,
+        Server, Session, StatementKey,
+    },
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
     service::{
-        DURATION_BOUNDS_US, FirstBytes, HttpCounters, Loss, Method, Protocol, ServiceBytes, Ticks,
-        TlsCounters, TlsSettings,
+        DURATION_BOUNDS_US, FirstBytes, HttpCounters, Loss, Method, MysqlCounters, Protocol, ServiceBytes,
+        Ticks, TlsCounters, TlsSettings,
     },
     sets::Line,
     tls::{Alpn, Hello, TlsVersion},
@@ -40,6 +44,10 @@ map CONNECTIONS
 map TLS_COUNTERS
 map TLS_NAMES
 map TLS_CONNECTIONS
+map MYSQL_COUNTERS
+map MYSQL_SESSIONS
+map MYSQL_STATEMENTS
+map MYSQL_REPLICAS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
 entries: 1632 verdicts, 2380 ports
@@ -80,6 +88,7 @@ port 69 other
 protocol 0 raw
 protocol 1 http1
 protocol 2 tls
+protocol 3 mysql
 method 0 GET
 method 1 HEAD
 method 2 POST
@@ -106,8 +115,12 @@ loss 12 pipeline
 loss 13 unpaired
 loss 14 busy
 loss 15 internal
+loss 16 not_mysql
+loss 17 encrypted
+loss 18 compressed
+loss 19 order
 durations up to [50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000, 60000000] us, in units of 1024 ns
-HTTP counters 728 bytes: connections at 0, requests at 8, responses at 88, untimed at 128, lost at 136, first byte at 392, last byte at 560
+HTTP counters 792 bytes: connections at 0, requests at 8, responses at 88, untimed at 128, lost at 136, first byte at 456, last byte at 624
 bytes of a service 16: framed at 0, lost at 8
 connection key 40 bytes: local at 0, remote at 16, ports at 32 and 34, family at 36
 65536 connections of 192 bytes, 64 requests paired, 16 timed: inbound at 8, its asked at 24, bodiless at 40, started at 56, rounds at 120; outbound at 144, its answered at 24, unseen at 44
@@ -124,9 +137,35 @@ ALPN 3 other
 first bytes 0 tls
 first bytes 1 http1
 first bytes 2 other
-TLS counters 664 bytes: connections at 0, offered at 24, handshakes at 88, failures at 344, lost at 408
+TLS counters 728 bytes: connections at 0, offered at 24, handshakes at 88, failures at 344, lost at 408
 TLS connection 200 bytes: inbound at 8, outbound at 72, name at 136; a side 64 bytes: next at 8, hello at 16 of 48
 1024 names of 72 bytes: name at 0, service at 64
+operation 0 read
+operation 1 write
+operation 2 ddl
+operation 3 tx
+operation 4 other
+operation 5 unknown
+command 0 query
+command 1 prepare
+command 2 execute
+command 3 fetch
+command 4 long_data
+command 5 close
+command 6 reset
+command 7 init_db
+command 8 ping
+command 9 quit
+command 10 change_user
+command 11 reset_connection
+command 12 field_list
+command 13 statistics
+command 14 binlog_dump
+command 15 other
+MySQL counters 1928 bytes: sessions at 0, refused at 32, login failures at 40, commands at 48, queries at 176, errors at 240, untimed at 248, last write at 256, lost at 264, durations at 584
+16384 MySQL sessions of 256 bytes: inbound at 8, outbound at 24, client at 40 of 56, server at 96 of 40, asked at 136 of 104, answered at 240 of 16
+65536 statements of 48 bytes
+256 replicas of 48 bytes
 interface 2, out, drop, malformed ip_length: entry 278
 interface 2, out, port 5: entry 355
 ";
@@ -240,6 +279,7 @@ fn surviving_of_services() -> String {
         State::Lost as u8
     ));
     text.push_str(&surviving_of_tls());
+    text.push_str(&surviving_of_mysql());
     text
 }
 
@@ -285,6 +325,51 @@ fn surviving_of_tls() -> String {
     text
 }
 
+/// The part of that which MySQL has.
+fn surviving_of_mysql() -> String {
+    let mut text = String::new();
+    let mut line = |words: String| writeln!(text, "{words}").unwrap();
+    for operation in Operation::ALL {
+        line(format!("operation {} {}", operation.number(), operation.label()));
+    }
+    for command in Command::ALL {
+        line(format!("command {} {}", command.number(), command.label()));
+    }
+    line(format!(
+        "MySQL counters {} bytes: sessions at {}, refused at {}, login failures at {}, commands at {}, queries at {}, \
+         errors at {}, untimed at {}, last write at {}, lost at {}, durations at {}",
+        size_of::<MysqlCounters>(),
+        offset_of!(MysqlCounters, sessions),
+        offset_of!(MysqlCounters, refused),
+        offset_of!(MysqlCounters, login_failures),
+        offset_of!(MysqlCounters, commands),
+        offset_of!(MysqlCounters, queries),
+        offset_of!(MysqlCounters, errors),
+        offset_of!(MysqlCounters, untimed),
+        offset_of!(MysqlCounters, last_write),
+        offset_of!(MysqlCounters, lost),
+        offset_of!(MysqlCounters, durations),
+    ));
+    line(format!(
+        "{SESSIONS_MAX} MySQL sessions of {} bytes: inbound at {}, outbound at {}, client at {} of {}, server at {} of {}, asked at {} of {}, \
+         answered at {} of {}",
+        size_of::<Session>(),
+        offset_of!(Session, inbound),
+        offset_of!(Session, outbound),
+        offset_of!(Session, client),
+        size_of::<Client>(),
+        offset_of!(Session, server),
+        size_of::<Server>(),
+        offset_of!(Session, asked),
+        size_of::<Asked>(),
+        offset_of!(Session, answered),
+        size_of::<Answered>(),
+    ));
+    line(format!("{STATEMENTS_MAX} statements of {} bytes", size_of::<StatementKey>()));
+    line(format!("{REPLICAS_MAX} replicas of {} bytes", size_of::<ReplicaKey>()));
+    text
+}
+
 /// No record has padding: its fields fill it, or it would leak bytes of the daemon into maps.
 #[test]
 fn records_have_these_sizes_and_no_padding() {
@@ -304,8 +389,15 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
     assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (19 * 4, 4));
     // All words of 64 bits.
-    assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (1 + 10 + 5 + 1 + 32 + 42), 8));
-    assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (3 + 8 + 4 * 8 + 8 + 32), 8));
+    assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (1 + 10 + 5 + 1 + 40 + 42), 8));
+    assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (3 + 8 + 4 * 8 + 8 + 40), 8));
+    assert_eq!(size_of::<MysqlCounters>(), 8 * (4 + 1 + 1 + 16 + 8 + 1 + 1 + 1 + 40 + 8 * 21));
+    assert_eq!(size_of::<Client>(), 24 + 16 + 4 + 4 + 4 + 4);
+    assert_eq!(size_of::<Server>(), 24 + 8 + 4 + 4);
+    assert_eq!(size_of::<Asked>(), 4 + 4 + 16 * (4 + 1 + 1));
+    assert_eq!(size_of::<Answered>(), 3 * 4 + 4);
+    assert_eq!(size_of::<ReplicaKey>(), 40 + 8);
+    assert_eq!(size_of::<StatementKey>(), 40 + 8);
     assert_eq!((size_of::<TlsSettings>(), align_of::<TlsSettings>()), (4 + 4, 4));
     assert_eq!((size_of::<NameKey>(), align_of::<NameKey>()), (64 + 8, 8));
     assert_eq!((size_of::<TlsSide>(), align_of::<TlsSide>()), (8 + 4 + 4 + 48, 8));

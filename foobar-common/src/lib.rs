@@ -18,6 +18,7 @@ pub mod flow;
 pub mod frame;
 pub mod http1;
 pub mod maps;
+pub mod mysql;
 pub mod parse;
 #[cfg(feature = "user")]
 mod pod;

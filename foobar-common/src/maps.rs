@@ -63,13 +63,21 @@ pub const TLS_NAMES: &str = "TLS_NAMES";
 /// The [`crate::connection::TlsConnection`]s by [`crate::connection::ConnectionKey`]; there only since a ruleset needed
 /// them.
 pub const TLS_CONNECTIONS: &str = "TLS_CONNECTIONS";
+/// Per-CPU [`crate::service::MysqlCounters`] by service slot; there only since a ruleset needed them.
+pub const MYSQL_COUNTERS: &str = "MYSQL_COUNTERS";
+/// The [`crate::mysql::Session`]s by [`crate::connection::ConnectionKey`]; there only since a ruleset needed them.
+pub const MYSQL_SESSIONS: &str = "MYSQL_SESSIONS";
+/// Numbers of [`crate::mysql::Operation`]s by [`crate::mysql::StatementKey`]; there only since a ruleset needed them.
+pub const MYSQL_STATEMENTS: &str = "MYSQL_STATEMENTS";
+/// When something last went to a replica, by [`crate::mysql::ReplicaKey`]; there only since a ruleset needed them.
+pub const MYSQL_REPLICAS: &str = "MYSQL_REPLICAS";
 /// Per-CPU [`crate::service::ServiceBytes`] by service slot; there only since a ruleset needed them.
 pub const SERVICE_BYTES: &str = "SERVICE_BYTES";
 /// The [`crate::connection::Connection`]s to services by [`crate::connection::ConnectionKey`]; there only since a
 /// ruleset needed them.
 pub const CONNECTIONS: &str = "CONNECTIONS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 10] = [
+pub const SURVIVING: [&str; 14] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -80,6 +88,10 @@ pub const SURVIVING: [&str; 10] = [
     TLS_COUNTERS,
     TLS_NAMES,
     TLS_CONNECTIONS,
+    MYSQL_COUNTERS,
+    MYSQL_SESSIONS,
+    MYSQL_STATEMENTS,
+    MYSQL_REPLICAS,
 ];
 
 /// The programs that read what comes in to services, by number of the [`crate::service::Protocol`].
@@ -97,6 +109,10 @@ pub const HTTP1_REQUESTS: &str = "http1_requests";
 pub const TLS_OFFERS: &str = "tls_offers";
 /// The program that reads what servers of TLS choose.
 pub const TLS_CHOICES: &str = "tls_choices";
+/// The XDP program that reads commands of MySQL.
+pub const MYSQL_COMMANDS: &str = "mysql_commands";
+/// The program that reads answers of MySQL.
+pub const MYSQL_REPLIES: &str = "mysql_replies";
 /// The program that reads responses of HTTP/1.x.
 pub const HTTP1_RESPONSES: &str = "http1_responses";
 /// The read-only constant that holds [`crate::rule::Settings`].

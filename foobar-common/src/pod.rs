@@ -5,8 +5,9 @@ use crate::{
     connection::NameKey,
     counters::Counter,
     fields::{Root, Stride, Table},
+    mysql::ReplicaKey,
     rule::{DecisionRecord, Interfaces, Settings},
-    service::{HttpCounters, ServiceBytes, TlsCounters, TlsSettings},
+    service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters, TlsSettings},
     sets::Line,
 };
 
@@ -31,7 +32,9 @@ pod!(
     HttpCounters,
     Interfaces,
     Line,
+    MysqlCounters,
     NameKey,
+    ReplicaKey,
     Root,
     ServiceBytes,
     Settings,

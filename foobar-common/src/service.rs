@@ -2,6 +2,8 @@
 
 use crate::{
     flow::Direction,
+    frame::within,
+    mysql::{Command, Operation},
     tls::{Alpn, TlsVersion},
     words::words,
 };
@@ -12,6 +14,7 @@ words! {
         Raw = 0, "raw", "packets and bytes alone are counted";
         Http1 = 1, "http1", "HTTP/1.0 and HTTP/1.1 in the clear (RFC 9112)";
         Tls = 2, "tls", "TLS (RFC 8446, RFC 5246)";
+        Mysql = 3, "mysql", "the protocol of MySQL and MariaDB";
     }
 }
 
@@ -50,6 +53,10 @@ words! {
         Unpaired = 13, "unpaired", "a response whose request was lost";
         Busy = 14, "busy", "another processor was at the same connection for too long";
         Internal = 15, "internal", "bytes of a packet could not be read: a defect of foobar";
+        NotMysql = 16, "not_mysql", "what no client or server of MySQL says";
+        Encrypted = 17, "encrypted", "the session goes on in TLS";
+        Compressed = 18, "compressed", "the session goes on compressed";
+        Order = 19, "order", "a command before the server has accepted the client";
     }
 }
 
@@ -119,6 +126,13 @@ impl Histogram {
         }
         self.sum = self.sum.wrapping_add(u64::from(duration.0));
     }
+
+    /// Adds another processor's, or another port's.
+    pub fn add(&mut self, other: &Self) {
+        let Self { buckets, sum } = other;
+        add_all(&mut self.buckets, buckets);
+        add(&mut self.sum, *sum);
+    }
 }
 
 #[inline(always)]
@@ -155,6 +169,11 @@ impl Losses {
     /// Adds another processor's, or another port's.
     pub fn add(&mut self, other: &Self) {
         add_all(self.0.as_flattened_mut(), other.0.as_flattened());
+    }
+
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.0.as_flattened().iter().sum()
     }
 
     /// Both directions together, by reason.
@@ -238,6 +257,114 @@ pub struct TlsSettings {
     pub oldest: u32,
 }
 
+/// Places for what queries do: a power of two, as for versions of TLS.
+pub const OPERATIONS_ROOM: u32 = Operation::COUNT.next_power_of_two();
+/// The same for commands.
+const COMMANDS_ROOM: u32 = Command::COUNT.next_power_of_two();
+
+/// Sessions of MySQL by whether they are encrypted and whether they are compressed.
+pub const SESSION_KINDS: u32 = 4;
+
+/// What is counted of a service port that speaks the protocol of MySQL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct MysqlCounters {
+    /// Sessions whose client has said who it is: twice whether they are encrypted, and whether they are compressed.
+    pub sessions: [u64; SESSION_KINDS as usize],
+    /// Connections that the server did not want, as those that are too many.
+    pub refused: u64,
+    /// Sessions whose client the server did not accept.
+    pub login_failures: u64,
+    /// By [`Command`].
+    pub commands: [u64; COMMANDS_ROOM as usize],
+    /// Queries as text and executions of prepared statements, by [`Operation`].
+    pub queries: [u64; OPERATIONS_ROOM as usize],
+    /// Packets that tell of an error.
+    pub errors: u64,
+    /// Answers whose command came while more than [`crate::mysql::PAIRED`] others waited, so that nothing is known of
+    /// how long it took.
+    pub untimed: u64,
+    /// When a query last wrote or changed what there is, in nanoseconds of the kernel's monotonic clock.
+    pub last_write: u64,
+    /// What could not be followed.
+    pub lost: Losses,
+    /// From the first byte of a query to the first packet of its answer, by [`Operation`].
+    pub durations: [Histogram; OPERATIONS_ROOM as usize],
+}
+
+impl MysqlCounters {
+    /// Counts a session.
+    #[inline(always)]
+    pub fn session(&mut self, is_encrypted: bool, is_compressed: bool) {
+        let kind = u32::from(is_encrypted) << 1 | u32::from(is_compressed);
+        if let Some(count) = self.sessions.get_mut(within::<{ SESSION_KINDS - 1 }>(kind) as usize) {
+            *count = count.wrapping_add(1);
+        }
+    }
+
+    /// Counts a command.
+    #[inline(always)]
+    pub fn command(&mut self, command: Command) {
+        if let Some(count) = self.commands.get_mut(within::<{ COMMANDS_ROOM - 1 }>(command.number()) as usize)
+        {
+            *count = count.wrapping_add(1);
+        }
+    }
+
+    /// Counts a query that came at a time, in nanoseconds.
+    #[inline(always)]
+    pub fn query(&mut self, operation: Operation, now: u64) {
+        if let Some(count) = self.queries.get_mut(place(operation.number())) {
+            *count = count.wrapping_add(1);
+        }
+        if matches!(operation, Operation::Write | Operation::Ddl) {
+            self.last_write = now;
+        }
+    }
+
+    /// Notes how long the answer to a query took, by the number of its [`Operation`].
+    #[inline(always)]
+    pub fn answered(&mut self, operation: u32, duration: Ticks) {
+        if let Some(durations) = self.durations.get_mut(place(operation)) {
+            durations.observe(duration);
+        }
+    }
+
+    /// Adds another processor's, or another port's.
+    pub fn add(&mut self, other: &Self) {
+        let Self {
+            sessions,
+            refused,
+            login_failures,
+            commands,
+            queries,
+            errors,
+            untimed,
+            last_write,
+            lost,
+            durations,
+        } = other;
+        add_all(&mut self.sessions, sessions);
+        add(&mut self.refused, *refused);
+        add(&mut self.login_failures, *login_failures);
+        add_all(&mut self.commands, commands);
+        add_all(&mut self.queries, queries);
+        add(&mut self.errors, *errors);
+        add(&mut self.untimed, *untimed);
+        self.last_write = self.last_write.max(*last_write);
+        self.lost.add(lost);
+        for (sum, durations) in self.durations.iter_mut().zip(durations) {
+            sum.add(durations);
+        }
+    }
+}
+
+/// Where an operation is counted, by its number.
+#[inline(always)]
+fn place(operation: u32) -> usize {
+    within::<{ OPERATIONS_ROOM - 1 }>(operation) as usize
+}
+
 impl HttpCounters {
     /// Adds another processor's, or another port's.
     pub fn add(&mut self, other: &Self) {
@@ -247,12 +374,8 @@ impl HttpCounters {
         add_all(&mut self.responses, responses);
         add(&mut self.untimed, *untimed);
         self.lost.add(lost);
-        for (sum, Histogram { buckets, sum: total }) in
-            [(&mut self.first_byte, first_byte), (&mut self.last_byte, last_byte)]
-        {
-            add_all(&mut sum.buckets, buckets);
-            add(&mut sum.sum, *total);
-        }
+        self.first_byte.add(first_byte);
+        self.last_byte.add(last_byte);
     }
 }
 

@@ -122,7 +122,10 @@ mod tests {
             let http =
                 HttpCounters { requests: [requests, 0, 0, 0, 0, 0, 0, 0, 0, 0], ..HttpCounters::default() };
             let of_protocol = ProtocolCounters::Http1(http);
-            BTreeMap::from([(port, ServiceCounters { bytes: ServiceBytes::default(), of_protocol })])
+            BTreeMap::from([(
+                port,
+                ServiceCounters { service: "www".to_owned(), bytes: ServiceBytes::default(), of_protocol },
+            )])
         };
         let mut history = RequestHistory::default();
         assert_eq!(history.per_second(port), [None; 3]);

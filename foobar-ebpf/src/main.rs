@@ -90,6 +90,22 @@ fn tls_choices(context: TcContext) -> i32 {
     tc_action(Passage::end(Direction::Out))
 }
 
+/// Goes on with a packet that is accepted by `ingress` and may have commands of MySQL in it.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn mysql_commands(context: XdpContext) -> u32 {
+    services::mysql_commands(&context);
+    xdp_action(Passage::end(Direction::In))
+}
+
+/// Goes on with a packet that is accepted by `egress` and may have answers of MySQL in it.
+#[classifier]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn mysql_replies(context: TcContext) -> i32 {
+    services::mysql_replies(&context);
+    tc_action(Passage::end(Direction::Out))
+}
+
 #[inline(always)]
 fn judge(headers: &Headers, interface: &Interface, direction: Direction) -> Decision {
     match headers.parsed {

@@ -7,29 +7,25 @@ mod messages;
 #[path = "../../foobar-common/tests/http1/plain.rs"]
 mod plain;
 
-use std::{cell::RefCell, collections::BTreeMap};
+use std::cell::RefCell;
 
-use foobar_common::{
-    counters::Counter,
-    flow::Direction,
-    service::{HttpCounters, Loss, Method, ServiceBytes},
+use foobar_common::service::{HttpCounters, Loss, Method};
+use foobar_daemon::dataplane::counters::ProtocolCounters;
+use foobar_tests::{
+    frames::Family,
+    packets::flag,
+    random::Random,
+    segments::Connection,
+    service::{Service, deliveries},
 };
-use foobar_daemon::{
-    dataplane::{
-        counters::{Counters, Port, ProtocolCounters},
-        load::LoadedRuleset,
-        test_runs::TestRuns,
-    },
-    rules::{bundle::Bundle, compile::compile},
-    slots::Slots,
-};
-use foobar_tests::{frames::Family, packets::flag, random::Random, segments::Connection};
 use proptest::{
     collection::vec,
     prelude::{ProptestConfig, any, prop_assert_eq},
     test_runner::TestRunner,
 };
 
+/// Bytes of segments.
+const LONGEST: &[usize] = &[1, 7, 100, 1448, 3000];
 const RULES: &str = "schema = 1\n[[service]]\nname = \"www\"\nport = [\"tcp/80\"]\nprotocol = \"http1\"\n";
 
 /// How much more or less than a plain reading the programs counted, in any way that segments come.
@@ -41,16 +37,16 @@ fn segments_read_as_the_whole() {
         failure_persistence: None,
         ..ProptestConfig::default()
     };
-    let server = RefCell::new(Server::new());
+    let server = RefCell::new(service());
     let cases = (vec(messages::request(), 0..12), vec(messages::response(), 0..12), any::<u64>());
     TestRunner::new(config)
         .run(&cases, |(asked, answered, seed)| {
             let (asked, answered) = (asked.concat(), answered.concat());
             let mut server = server.borrow_mut();
             let connection = server.connect();
-            let before = server.http();
+            let before = http(&server);
             let mut random = Random::new(seed);
-            let mut deliveries_in = deliveries(asked.len(), &mut random);
+            let mut deliveries_in = deliveries(asked.len(), LONGEST, &mut random);
             // As far as there is room for what comes too early.
             for few in deliveries_in.chunks_mut(7) {
                 if random.percent(30) {
@@ -60,12 +56,12 @@ fn segments_read_as_the_whole() {
             for (start, end) in deliveries_in {
                 server.goes_in(&connection.asked(start, &asked[start..end]));
             }
-            for (start, end) in deliveries(answered.len(), &mut random) {
+            for (start, end) in deliveries(answered.len(), LONGEST, &mut random) {
                 server.goes_out(&connection.answered(start, asked.len(), &answered[start..end]));
             }
             let requests = plain::requests(&asked);
             let responses = plain::responses(&answered, &requests);
-            let counted = server.since(&before);
+            let counted = since(&server, &before);
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
             prop_assert_eq!(counted.requests, methods(&requests.messages), "{}", text(&asked));
             prop_assert_eq!(counted.responses, classes(&responses.messages), "{}", text(&answered));
@@ -78,16 +74,16 @@ fn segments_read_as_the_whole() {
 
 #[test]
 fn a_gap_in_a_header_is_closed_and_one_in_a_body_is_passed_over() {
-    let mut server = Server::new();
+    let mut server = service();
     let connection = server.connect();
-    let before = server.http();
+    let before = http(&server);
     let post = b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n";
     server.goes_in(&connection.asked(0, post));
     // 600 bytes of the body do not come by, and come later.
     server.goes_in(&connection.asked(post.len() + 600, &[b'x'; 400]));
     server.goes_in(&connection.asked(post.len(), &[b'x'; 600]));
     server.goes_in(&connection.asked(post.len() + 1000, b"GET / HTTP/1.1\r\n"));
-    let counted = server.since(&before);
+    let counted = since(&server, &before);
     assert_eq!((total(&counted.requests), counted.lost), (2, [None, None]));
     // Two bytes of a header, behind which more comes than is kept.
     let end = post.len() + 1016;
@@ -95,12 +91,12 @@ fn a_gap_in_a_header_is_closed_and_one_in_a_body_is_passed_over() {
         server.goes_in(&connection.asked(end + 2 + 18 * number, b"GET / HTTP/1.1\r\n\r\n"));
     }
     server.goes_in(&connection.asked(end, b"\r\n"));
-    let counted = server.since(&before);
+    let counted = since(&server, &before);
     assert_eq!((total(&counted.requests), counted.lost), (2 + 16, [None, None]));
     // The server has more.
     server.goes_out(&connection.answered(0, end + 2 + 18 * 18, b"HTTP/1.1 200 OK\r\n\r\n"));
     server.goes_in(&connection.asked(end + 2 + 18 * 18, b"GET / HTTP/1.1\r\n\r\n"));
-    let counted = server.since(&before);
+    let counted = since(&server, &before);
     assert_eq!((total(&counted.requests), counted.lost), (2 + 16, [Some(Loss::Unseen), None]));
     assert_eq!(server.bytes().lost, 18);
     server.assert_bytes_add_up();
@@ -108,66 +104,66 @@ fn a_gap_in_a_header_is_closed_and_one_in_a_body_is_passed_over() {
 
 #[test]
 fn what_there_is_room_for_of_a_segment_that_came_too_early_is_read() {
-    let mut server = Server::new();
+    let mut server = service();
     let connection = server.connect();
-    let before = server.http();
+    let before = http(&server);
     let request = b"GET / HTTP/1.1\r\n\r\n";
     for number in 1..16 {
         server.goes_in(&connection.asked(number * request.len(), request));
     }
     // The last of sixteen pieces is for the first 2048 bytes of these.
     server.goes_in(&connection.asked(16 * request.len(), &request.repeat(160)));
-    assert_eq!(total(&server.since(&before).requests), 0);
+    assert_eq!(total(&since(&server, &before).requests), 0);
     server.goes_in(&connection.asked(0, request));
-    assert_eq!(total(&server.since(&before).requests), 16 + 2048 / 18);
+    assert_eq!(total(&since(&server, &before).requests), 16 + 2048 / 18);
     server.goes_in(&connection.asked(16 * request.len(), &request.repeat(160)));
-    let counted = server.since(&before);
+    let counted = since(&server, &before);
     assert_eq!((total(&counted.requests), counted.lost), (16 + 160, [None, None]));
     server.assert_bytes_add_up();
 }
 
 #[test]
 fn what_the_server_accepted_and_nobody_saw_is_lost() {
-    let mut server = Server::new();
+    let mut server = service();
     let connection = server.connect();
-    let before = server.http();
+    let before = http(&server);
     server.goes_out(&connection.answered(0, 18, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"));
     server.goes_in(&connection.asked(18, b"GET / HTTP/1.1\r\n\r\n"));
-    let counted = server.since(&before);
+    let counted = since(&server, &before);
     assert_eq!(total(&counted.requests), 0);
     assert_eq!(counted.lost, [Some(Loss::Unseen), Some(Loss::Unpaired)]);
 }
 
 #[test]
 fn a_handshake_is_the_beginning_and_sent_again_it_is_not() {
-    let mut server = Server::new();
+    let mut server = service();
     let connection = server.connect();
-    let before = server.http();
+    let before = http(&server);
     server.goes_in(&connection.asked(0, b"GET / HT"));
     server.goes_out(&connection.syn_ack());
     server.goes_in(&connection.asked(8, b"TP/1.1\r\n\r\n"));
-    assert_eq!(total(&server.since(&before).requests), 1);
+    assert_eq!(total(&since(&server, &before).requests), 1);
     // The same ends meet again.
     let again = Connection { client_first: 7, server_first: 9, ..connection };
     server.goes_out(&again.syn_ack());
     server.goes_in(&again.asked(0, b"GET / HTTP/1.1\r\n\r\n"));
-    let counted = server.since(&before);
+    let counted = since(&server, &before);
     assert_eq!((total(&counted.requests), counted.lost), (2, [None, None]));
     // Nobody saw how this one began.
     let older = Connection { client_port: 1, ..connection };
     server.goes_in(&older.asked(0, b"GET / HTTP/1.1\r\n\r\n"));
     server.goes_out(&older.answered(0, 18, b"HTTP/1.1 200 OK\r\n\r\n"));
     server.goes_in(&older.asked(18, b"GET / HTTP/1.1\r\n\r\n"));
-    let counted = server.since(&before);
+    let counted = since(&server, &before);
     assert_eq!(counted.lost, [Some(Loss::Preexisting), Some(Loss::Preexisting)]);
     assert_eq!((total(&counted.requests), server.bytes().lost), (2, 18 + 19 + 18));
 }
 
 #[test]
 fn data_of_the_first_segment_is_lost_and_keepalives_are_nothing() {
-    let mut server = Server::new();
+    let mut server = service();
     let connection = server.connect();
-    let before = server.http();
+    let before = http(&server);
     let first = connection.client_first;
     server.goes_in(&connection.from_client(flag::SYN, first.wrapping_sub(1), b"GET / HTTP/1.1\r\n\r\n"));
     // One byte that was sent before.
@@ -177,20 +173,20 @@ fn data_of_the_first_segment_is_lost_and_keepalives_are_nothing() {
     // None of this connection: further ahead than any window.
     server.goes_in(&connection.from_client(flag::ACK, first.wrapping_add(0x6000_0000), b"spoofed"));
     server.goes_in(&connection.asked(0, b"GET / HTTP/1.1\r\n\r\n"));
-    let counted = server.since(&before);
+    let counted = since(&server, &before);
     assert_eq!((total(&counted.requests), counted.lost), (1, [Some(Loss::SynData), None]));
 }
 
 #[test]
 fn a_body_that_ends_with_the_connection_is_timed_to_its_end() {
-    let mut server = Server::new();
+    let mut server = service();
     let connection = Connection { family: Family::V6, ..server.connect() };
     server.goes_out(&connection.syn_ack());
-    let before = server.http();
+    let before = http(&server);
     server.goes_in(&connection.asked(0, b"GET / HTTP/1.0\r\n\r\n"));
     server.goes_out(&connection.answered(0, 18, b"HTTP/1.0 200 OK\r\n\r\nsome"));
-    let timed = |server: &Server| {
-        let counters = server.http();
+    let timed = |server: &Service| {
+        let counters = http(server);
         let sum = |buckets: [u64; 20]| buckets.iter().sum::<u64>();
         [
             sum(counters.first_byte.buckets) - sum(before.first_byte.buckets),
@@ -202,25 +198,6 @@ fn a_body_that_ends_with_the_connection_is_timed_to_its_end() {
     assert_eq!(timed(&server), [1, 1]);
     server.goes_out(&connection.answered_last(23, 18, b" more"));
     assert_eq!(timed(&server), [1, 1]);
-}
-
-/// What of a stream each segment carries, by its beginning and end: all of it in order, some of it again, and sometimes
-/// with some of what came before.
-fn deliveries(length: usize, random: &mut Random) -> Vec<(usize, usize)> {
-    let longest = random.pick(&[1_usize, 7, 100, 1448, 3000]);
-    let mut deliveries = Vec::new();
-    let mut at = 0;
-    while at < length {
-        let end = (at + 1 + random.index(longest)).min(length);
-        let start = if random.percent(20) { at - random.index(at + 1).min(200) } else { at };
-        deliveries.push((start, end));
-        if random.percent(10) {
-            let again = random.pick(&deliveries);
-            deliveries.push(again);
-        }
-        at = end;
-    }
-    deliveries
 }
 
 /// What was counted.
@@ -252,78 +229,30 @@ fn total(counts: &[u64]) -> u64 {
     counts.iter().sum()
 }
 
-/// The programs, and what went through them.
-struct Server {
-    runs: TestRuns,
-    connections: u16,
+fn service() -> Service {
+    Service::new(RULES, 80)
 }
 
-impl Server {
-    fn new() -> Self {
-        let ruleset = Bundle::of_text("rules", RULES).parse().unwrap();
-        let slots = Slots::for_once(&ruleset, &["eth0".to_owned()]).unwrap();
-        let runs = LoadedRuleset::for_test_runs(&compile(&ruleset, &slots).unwrap(), "eth0").unwrap();
-        Self { runs, connections: 0 }
-    }
+fn http(service: &Service) -> HttpCounters {
+    let ProtocolCounters::Http1(counters) = service.spoken() else { unreachable!("a service of HTTP/1.x") };
+    counters
+}
 
-    /// A connection whose handshake has been seen.
-    fn connect(&mut self) -> Connection {
-        self.connections += 1;
-        let connection = Connection { client_port: 1024 + self.connections, ..Connection::to(80) };
-        self.goes_out(&connection.syn_ack());
-        connection
-    }
-
-    fn goes_in(&mut self, frame: &[u8]) {
-        self.runs.judge(frame, Direction::In).unwrap();
-    }
-
-    fn goes_out(&mut self, frame: &[u8]) {
-        self.runs.judge(frame, Direction::Out).unwrap();
-    }
-
-    fn counters(&self) -> Counters {
-        self.runs.counters().unwrap()
-    }
-
-    fn http(&self) -> HttpCounters {
-        let service = self.counters().services.into_values().next().unwrap();
-        let ProtocolCounters::Http1(counters) = service.of_protocol else { unreachable!("{service:?}") };
-        counters
-    }
-
-    fn bytes(&self) -> ServiceBytes {
-        self.counters().services.into_values().next().unwrap().bytes
-    }
-
-    fn since(&self, before: &HttpCounters) -> Counted {
-        let after = self.http();
-        let difference = |after: &[u64], before: &[u64]| -> Vec<u64> {
-            after.iter().zip(before).map(|(after, before)| after - before).collect()
-        };
-        let lost = [0, 1].map(|way| {
-            let counts = difference(&after.lost.0[way], &before.lost.0[way]);
-            let mut reasons = Loss::ALL.iter().filter(|loss| counts[**loss as usize] > 0);
-            let reason = reasons.next().copied();
-            assert_eq!(reasons.next(), None, "{counts:?}");
-            reason
-        });
-        Counted {
-            requests: difference(&after.requests, &before.requests).try_into().unwrap(),
-            responses: difference(&after.responses, &before.responses).try_into().unwrap(),
-            lost,
-        }
-    }
-
-    /// Framed and lost bytes are all that went over the port.
-    fn assert_bytes_add_up(&self) {
-        let counters = self.counters();
-        let mut ports: BTreeMap<Port, u64> = BTreeMap::new();
-        for ((_, _, port), Counter { packets: _, bytes }) in &counters.ports {
-            *ports.entry(*port).or_default() += bytes;
-        }
-        let (port, service) = counters.services.first_key_value().unwrap();
-        let ServiceBytes { framed, lost } = service.bytes;
-        assert_eq!(framed + lost, ports[&Port::Service(*port)]);
+fn since(service: &Service, before: &HttpCounters) -> Counted {
+    let after = http(service);
+    let difference = |after: &[u64], before: &[u64]| -> Vec<u64> {
+        after.iter().zip(before).map(|(after, before)| after - before).collect()
+    };
+    let lost = [0, 1].map(|way| {
+        let counts = difference(&after.lost.0[way], &before.lost.0[way]);
+        let mut reasons = Loss::ALL.iter().filter(|loss| counts[**loss as usize] > 0);
+        let reason = reasons.next().copied();
+        assert_eq!(reasons.next(), None, "{counts:?}");
+        reason
+    });
+    Counted {
+        requests: difference(&after.requests, &before.requests).try_into().unwrap(),
+        responses: difference(&after.responses, &before.responses).try_into().unwrap(),
+        lost,
     }
 }

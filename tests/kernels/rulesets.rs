@@ -127,6 +127,10 @@ name = "tls"
 port = ["tcp/443"]
 protocol = "tls"
 require_tls = true
+[[service]]
+name = "db"
+port = ["tcp/3306"]
+protocol = "mysql"
 "#,
     many: 0,
     judged: &[],

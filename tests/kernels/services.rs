@@ -44,6 +44,7 @@ pub(crate) fn run(report: &mut Report) {
     Report::instructions(SECTION, runs.facts().ok().and_then(of_services));
     report.check(SECTION, "requests and responses in pieces", &exchange(&mut runs));
     report.check(SECTION, "a handshake of TLS, and none where one has to be", &handshake(&mut runs));
+    report.check(SECTION, "queries as text and prepared, and their answers", &queries(&mut runs));
     report.check(SECTION, "a connection that is older than the filter", &preexisting(&mut runs));
 }
 
@@ -103,7 +104,7 @@ fn preexisting(runs: &mut TestRuns) -> Result<String> {
 fn counters(runs: &TestRuns) -> Result<HttpCounters> {
     match service(runs)?.of_protocol {
         ProtocolCounters::Http1(counters) => Ok(counters),
-        ProtocolCounters::Tls(_) => bail!("port 80 speaks TLS"),
+        ProtocolCounters::Tls(_) | ProtocolCounters::Mysql(..) => bail!("port 80 does not speak HTTP/1.x"),
     }
 }
 
@@ -129,9 +130,9 @@ fn handshake(runs: &mut TestRuns) -> Result<String> {
     runs.judge(&plain.syn_ack(), Direction::Out)?;
     let refused = runs.judge(&plain.asked(0, b"GET / HTTP/1.1\r\n\r\n"), Direction::In)?.reason;
     let services = runs.counters()?.services;
-    let counters = services.values().find_map(|service| match service.of_protocol {
-        ProtocolCounters::Tls(counters) => Some(counters),
-        ProtocolCounters::Http1(_) => None,
+    let counters = services.values().find_map(|service| match &service.of_protocol {
+        ProtocolCounters::Tls(counters) => Some(*counters),
+        ProtocolCounters::Http1(_) | ProtocolCounters::Mysql(..) => None,
     });
     let counters = counters.context("no counters of TLS")?;
     let seen = counters.handshakes[TlsVersion::Tls13 as usize][Alpn::Http2 as usize];
@@ -139,6 +140,47 @@ fn handshake(runs: &mut TestRuns) -> Result<String> {
     let names = runs.names()?;
     let names: Vec<&str> = names.values().flatten().map(|(name, _)| name.as_str()).collect();
     ensure!(names == ["www.foobar.com"], "{names:?}");
+    Ok(String::new())
+}
+
+/// A session in pieces: a query, and a statement that is prepared, executed and fails.
+fn queries(runs: &mut TestRuns) -> Result<String> {
+    const GREETING: &[u8] =
+        b"\x4a\0\0\0\x0a5.5.5-10.11.6-MariaDB\0\x01\0\0\0abcdefgh\0\xfe\xf7\x2d\x02\0\xff\x81\x15\
+        \0\0\0\0\0\0\x1d\0\0\0abcdefghijkl\0mysql_nativ\0";
+    const LOGIN: &[u8] =
+        b"\x20\0\0\x01\x85\xa2\x9e\0\0\0\0\x01\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let turns: [(&[u8], &[u8]); 5] = [
+        (b"", GREETING),
+        (LOGIN, b"\x07\0\0\x02\0\0\0\x02\0\0\0"),
+        (b"\x0c\0\0\0\x03/**/SELECT 1", b"\x01\0\0\x01\x01\x05\0\0\x02\xfe\0\0\x02\0"),
+        (b"\x0e\0\0\0\x16DELETE FROM t", b"\x0c\0\0\x01\0\x07\0\0\0\0\0\0\0\0\0\0"),
+        (b"\x0a\0\0\0\x17\x07\0\0\0\0\x01\0\0\0", b"\x09\0\0\x01\xff\x15\x04#42000no"),
+    ];
+    let connection = Connection::to(3306);
+    runs.judge(&connection.syn_ack(), Direction::Out)?;
+    let (mut asked, mut answered) = (0, 0);
+    for (question, answer) in turns {
+        for piece in question.chunks(5) {
+            runs.judge(&connection.asked(asked, piece), Direction::In)?;
+            asked += piece.len();
+        }
+        for piece in answer.chunks(9) {
+            runs.judge(&connection.answered(answered, asked, piece), Direction::Out)?;
+            answered += piece.len();
+        }
+    }
+    let services = runs.counters()?.services;
+    let counters = services.values().find_map(|service| match &service.of_protocol {
+        ProtocolCounters::Mysql(counters, _) => Some(counters),
+        ProtocolCounters::Http1(_) | ProtocolCounters::Tls(_) => None,
+    });
+    let counters = counters.context("no counters of MySQL")?;
+    ensure!(
+        (counters.sessions, counters.queries, counters.errors, counters.lost.total())
+            == ([1, 0, 0, 0], [1, 1, 0, 0, 0, 0, 0, 0], 1, 0),
+        "{counters:?}"
+    );
     Ok(String::new())
 }
 

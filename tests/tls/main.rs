@@ -1,5 +1,4 @@
 //! Handshakes of TLS through the programs, made ones in any segments and those of a real OpenSSL.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "../../foobar-common/tests/tls/hellos.rs"]
 mod hellos;
@@ -8,49 +7,45 @@ mod openssl;
 use std::cell::RefCell;
 
 use foobar_common::{
-    flow::Direction,
     service::{FirstBytes, Loss, TlsCounters},
     tls::TlsVersion,
     verdict::{Reason, Verdict},
 };
-use foobar_daemon::{
-    dataplane::{
-        counters::ProtocolCounters,
-        load::LoadedRuleset,
-        test_runs::{Judgement, TestRuns},
-    },
-    rules::{bundle::Bundle, compile::compile},
-    slots::Slots,
+use foobar_daemon::dataplane::{counters::ProtocolCounters, test_runs::Judgement};
+use foobar_tests::{
+    random::Random,
+    service::{Service, deliveries},
 };
-use foobar_tests::{random::Random, segments::Connection};
 use hellos::{Said, record, records, said};
 use proptest::{
     prelude::{ProptestConfig, any, prop_assert_eq},
     test_runner::TestRunner,
 };
 
+/// Bytes of segments.
+const LONGEST: &[usize] = &[1, 50, 1448, 3000];
 const RULES: &str = "schema = 1\n[[service]]\nname = \"www\"\nport = [\"tcp/443\"]\nprotocol = \"tls\"\n";
 
 #[test]
 fn hellos_are_counted_in_any_segments() {
     let config = ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() };
-    let server = RefCell::new(Server::new(RULES));
+    let server = RefCell::new(service(RULES));
     TestRunner::new(config)
         .run(&(said(), said(), any::<u64>()), |(client, chosen, seed)| {
             let mut server = server.borrow_mut();
             let mut random = Random::new(seed);
             let connection = server.connect();
-            let before = server.counters();
+            let before = tls(&server);
             let longest = 1 + random.index(3_000);
             let asked = records(&client.client_hello(), longest);
-            for (start, end) in segments(asked.len(), &mut random) {
+            for (start, end) in deliveries(asked.len(), LONGEST, &mut random) {
                 server.goes_in(&connection.asked(start, &asked[start..end]));
             }
             let answered = [records(&chosen.server_hello(false), longest), record(22, &[11; 700])].concat();
-            for (start, end) in segments(answered.len(), &mut random) {
+            for (start, end) in deliveries(answered.len(), LONGEST, &mut random) {
                 server.goes_out(&connection.answered(start, asked.len(), &answered[start..end]));
             }
-            let after = server.counters();
+            let after = tls(&server);
             let handshakes = |counters: &TlsCounters, version: TlsVersion| -> u64 {
                 counters.handshakes[version as usize].iter().sum()
             };
@@ -75,113 +70,75 @@ fn what_is_no_tls_is_refused_only_where_tls_is_required() {
     for (rules, reason) in
         [(RULES.to_owned(), Reason::Policy), (format!("{RULES}require_tls = true\n"), Reason::NotTls)]
     {
-        let mut server = Server::new(&rules);
+        let mut server = service(&rules);
         for (class, bytes) in [
             (FirstBytes::Http1, &b"GET / HTTP/1.1\r\n\r\n"[..]),
             (FirstBytes::Other, b"SSH-2.0-OpenSSH_9.2\r\n"),
             (FirstBytes::Other, b"\x16\x03\x01\x00\x05\x02"),
         ] {
             let connection = server.connect();
-            let before = server.counters();
-            assert_eq!(server.goes_in(&connection.asked(0, bytes)), reason, "{class:?}");
+            let before = tls(&server);
+            assert_eq!(why(&server.goes_in(&connection.asked(0, bytes))), reason, "{class:?}");
             // And so is all that follows, even if that is TLS.
             let hello = records(&Said::plain(0x0303).client_hello(), 1_000);
-            assert_eq!(server.goes_in(&connection.asked(bytes.len(), &hello)), reason, "{class:?}");
-            let after = server.counters();
+            assert_eq!(why(&server.goes_in(&connection.asked(bytes.len(), &hello))), reason, "{class:?}");
+            let after = tls(&server);
             assert_eq!(after.connections[class as usize], before.connections[class as usize] + 1);
             assert_eq!(after.offered, before.offered);
         }
         let connection = server.connect();
         let hello = records(&Said::plain(0x0301).client_hello(), 1_000);
-        assert_eq!(server.goes_in(&connection.asked(0, &hello)), Reason::Policy);
+        assert_eq!(why(&server.goes_in(&connection.asked(0, &hello))), Reason::Policy);
     }
 }
 
 #[test]
 fn versions_that_are_too_old_are_refused_at_the_end_of_their_hello() {
-    let mut server = Server::new(&format!("{RULES}min_tls = \"1.2\"\n"));
+    let mut server = service(&format!("{RULES}min_tls = \"1.2\"\n"));
     for (newest, is_refused) in [(0x0300, true), (0x0301, true), (0x0302, true), (0x0303, false)] {
         let connection = server.connect();
         let hello = records(&Said::plain(newest).client_hello(), 1_000);
         let (first, last) = hello.split_at(30);
-        assert_eq!(server.goes_in(&connection.asked(0, first)), Reason::Policy);
+        assert_eq!(why(&server.goes_in(&connection.asked(0, first))), Reason::Policy);
         let reason = if is_refused { Reason::OldTls } else { Reason::Policy };
-        assert_eq!(server.goes_in(&connection.asked(30, last)), reason, "{newest:04x}");
-        assert_eq!(server.goes_in(&connection.asked(hello.len(), b"more")), reason, "{newest:04x}");
+        assert_eq!(why(&server.goes_in(&connection.asked(30, last))), reason, "{newest:04x}");
+        assert_eq!(why(&server.goes_in(&connection.asked(hello.len(), b"more"))), reason, "{newest:04x}");
     }
     // No TLS is not old TLS.
     let connection = server.connect();
-    assert_eq!(server.goes_in(&connection.asked(0, b"GET / HTTP/1.1\r\n\r\n")), Reason::Policy);
+    assert_eq!(why(&server.goes_in(&connection.asked(0, b"GET / HTTP/1.1\r\n\r\n"))), Reason::Policy);
 }
 
 #[test]
 fn nothing_slips_past_before_the_hello_it_belongs_behind() {
     let hello = records(&Said::plain(0x0303).client_hello(), 1_000);
     let (first, last) = hello.split_at(40);
-    let mut strict = Server::new(&format!("{RULES}require_tls = true\n"));
+    let mut strict = service(&format!("{RULES}require_tls = true\n"));
     let connection = strict.connect();
-    assert_eq!(strict.goes_in(&connection.asked(40, last)), Reason::TlsOrder);
-    assert_eq!(strict.goes_in(&connection.asked(0, first)), Reason::Policy);
-    assert_eq!(strict.goes_in(&connection.asked(40, last)), Reason::Policy);
-    assert_eq!(strict.counters().offered[TlsVersion::Tls12 as usize], 1);
-    assert_eq!(strict.goes_in(&connection.asked(hello.len() + 100, b"later")), Reason::Policy);
+    assert_eq!(why(&strict.goes_in(&connection.asked(40, last))), Reason::TlsOrder);
+    assert_eq!(why(&strict.goes_in(&connection.asked(0, first))), Reason::Policy);
+    assert_eq!(why(&strict.goes_in(&connection.asked(40, last))), Reason::Policy);
+    assert_eq!(tls(&strict).offered[TlsVersion::Tls12 as usize], 1);
+    assert_eq!(why(&strict.goes_in(&connection.asked(hello.len() + 100, b"later"))), Reason::Policy);
     // Elsewhere it goes its way, and nothing more is known of the connection.
-    let mut server = Server::new(RULES);
+    let mut server = service(RULES);
     let connection = server.connect();
-    assert_eq!(server.goes_in(&connection.asked(40, last)), Reason::Policy);
-    assert_eq!(server.goes_in(&connection.asked(0, first)), Reason::Policy);
-    assert_eq!(server.counters().lost.0[0][Loss::Gap as usize], 1);
+    assert_eq!(why(&server.goes_in(&connection.asked(40, last))), Reason::Policy);
+    assert_eq!(why(&server.goes_in(&connection.asked(0, first))), Reason::Policy);
+    assert_eq!(tls(&server).lost.0[0][Loss::Gap as usize], 1);
 }
 
-fn segments(length: usize, random: &mut Random) -> Vec<(usize, usize)> {
-    let longest = random.pick(&[1_usize, 50, 1448, 3000]);
-    let mut segments = Vec::new();
-    let mut at = 0;
-    while at < length {
-        let end = (at + 1 + random.index(longest)).min(length);
-        let start = if random.percent(20) { at - random.index(at + 1).min(100) } else { at };
-        segments.push((start, end));
-        at = end;
-    }
-    segments
+fn service(rules: &str) -> Service {
+    Service::new(rules, 443)
 }
 
-/// The programs, and what went through them.
-struct Server {
-    runs: TestRuns,
-    connections: u16,
+/// Why it goes its way, or does not.
+fn why(Judgement { verdict, reason, rule }: &Judgement) -> Reason {
+    assert_eq!((*verdict == Verdict::Drop, rule), (*reason != Reason::Policy, &None));
+    *reason
 }
 
-impl Server {
-    fn new(rules: &str) -> Self {
-        let ruleset = Bundle::of_text("rules", rules).parse().unwrap();
-        let slots = Slots::for_once(&ruleset, &["eth0".to_owned()]).unwrap();
-        let runs = LoadedRuleset::for_test_runs(&compile(&ruleset, &slots).unwrap(), "eth0").unwrap();
-        Self { runs, connections: 0 }
-    }
-
-    fn connect(&mut self) -> Connection {
-        self.connections += 1;
-        let connection = Connection { client_port: 1024 + self.connections, ..Connection::to(443) };
-        self.goes_out(&connection.syn_ack());
-        connection
-    }
-
-    /// Why it goes its way, or does not.
-    fn goes_in(&mut self, frame: &[u8]) -> Reason {
-        let Judgement { verdict, reason, rule } = self.runs.judge(frame, Direction::In).unwrap();
-        assert_eq!((verdict == Verdict::Drop, rule), (reason != Reason::Policy, None));
-        reason
-    }
-
-    fn goes_out(&mut self, frame: &[u8]) {
-        assert_eq!(self.runs.judge(frame, Direction::Out).unwrap().verdict, Verdict::Accept);
-    }
-
-    fn counters(&self) -> TlsCounters {
-        let counters = self.runs.counters().unwrap();
-        let of_protocol = counters.services.into_values().next().unwrap().of_protocol;
-        let ProtocolCounters::Tls(counters) = of_protocol else { unreachable!("{of_protocol:?}") };
-        counters
-    }
+fn tls(service: &Service) -> TlsCounters {
+    let ProtocolCounters::Tls(counters) = service.spoken() else { unreachable!("a service of TLS") };
+    counters
 }

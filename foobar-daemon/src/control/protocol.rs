@@ -142,7 +142,7 @@ pub struct ServiceFacts {
     pub port: String,
     /// What is spoken there.
     pub protocol: String,
-    /// What is counted: `requests` or `handshakes`.
+    /// What is counted: `requests`, `handshakes` or `queries`.
     pub what: String,
     /// How many of those there were.
     pub total: u64,

@@ -115,7 +115,7 @@ fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
                 what: counted.request_word().to_owned(),
                 total: counted.requests(),
                 per_second: writer.requests.per_second(*port),
-                framing_lost: counted.lost(),
+                framing_lost: counted.losses().total(),
                 framed_bytes: counted.bytes.framed,
                 lost_bytes: counted.bytes.lost,
                 names,

@@ -219,7 +219,10 @@ mod tests {
         counters.rules.insert("web".to_owned(), counter);
         let http = HttpCounters { requests: [packets / 10; 10], ..HttpCounters::default() };
         let of_protocol = ProtocolCounters::Http1(http);
-        counters.services.insert(WEB, ServiceCounters { bytes: ServiceBytes::default(), of_protocol });
+        counters.services.insert(
+            WEB,
+            ServiceCounters { service: "www".to_owned(), bytes: ServiceBytes::default(), of_protocol },
+        );
         counters
     }
 

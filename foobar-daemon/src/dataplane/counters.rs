@@ -5,6 +5,7 @@ use std::{
     os::fd::AsFd as _,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -14,15 +15,25 @@ use foobar_common::{
     counters::{Counter, OTHER_INTERFACE, PORT_SLOTS, RULE_SLOTS, Transport, port_slot, verdict_slot},
     flow::Direction,
     maps,
-    service::{HttpCounters, Protocol, ServiceBytes, TlsCounters},
+    mysql::ReplicaKey,
+    service::{HttpCounters, Losses, MysqlCounters, Protocol, ServiceBytes, TlsCounters},
     verdict::{Reason, Verdict},
 };
 
+use nix::time::{ClockId, clock_gettime};
+
 use super::{features, load::LoadedRuleset, pins::PinFolder};
 use crate::{
-    rules::{compile::CompiledRuleset, model::ServicePort},
+    rules::{
+        compile::CompiledRuleset,
+        model::{ServicePort, Spoken},
+    },
     slots::{Assigned, FreshSlots},
 };
+
+/// A replica that nothing went to for so long is gone: a server sends a sign of life every 30 seconds unless told
+/// otherwise (half of `slave_net_timeout`).
+const REPLICA_ALIVE: Duration = Duration::from_secs(90);
 
 /// The name under which interfaces without a slot are counted.
 pub const OTHER: &str = "other";
@@ -41,8 +52,10 @@ pub struct Counters {
 }
 
 /// What is counted of a service beyond packets and bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceCounters {
+    /// Name of the service.
+    pub service: String,
     /// How much of it could be followed.
     pub bytes: ServiceBytes,
     /// What its protocol has.
@@ -50,12 +63,29 @@ pub struct ServiceCounters {
 }
 
 /// What is counted of a protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProtocolCounters {
     /// HTTP/1.x.
     Http1(HttpCounters),
     /// TLS.
     Tls(TlsCounters),
+    /// MySQL, with the number of replicas that it tells what changes.
+    Mysql(Box<MysqlCounters>, u64),
+}
+
+impl ProtocolCounters {
+    /// Adds another port's; nothing, if something else is spoken there.
+    pub fn add(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Http1(sum), Self::Http1(more)) => sum.add(more),
+            (Self::Tls(sum), Self::Tls(more)) => sum.add(more),
+            (Self::Mysql(sum, replicas), Self::Mysql(more, more_replicas)) => {
+                sum.add(more);
+                *replicas += more_replicas;
+            }
+            (Self::Http1(_) | Self::Tls(_) | Self::Mysql(..), _) => {}
+        }
+    }
 }
 
 impl ServiceCounters {
@@ -64,24 +94,26 @@ impl ServiceCounters {
         match self.of_protocol {
             ProtocolCounters::Http1(_) => Protocol::Http1,
             ProtocolCounters::Tls(_) => Protocol::Tls,
+            ProtocolCounters::Mysql(..) => Protocol::Mysql,
         }
     }
 
-    /// How many requests there were, or handshakes.
+    /// How many requests there were, handshakes, or queries.
     pub fn requests(&self) -> u64 {
         match &self.of_protocol {
             ProtocolCounters::Http1(counters) => counters.requests.iter().sum(),
             ProtocolCounters::Tls(counters) => counters.handshakes.as_flattened().iter().sum(),
+            ProtocolCounters::Mysql(counters, _) => counters.queries.iter().sum(),
         }
     }
 
-    /// How often one direction of a connection could not be followed to its end.
-    pub fn lost(&self) -> u64 {
-        let lost = match &self.of_protocol {
+    /// What could not be followed.
+    pub const fn losses(&self) -> &Losses {
+        match &self.of_protocol {
             ProtocolCounters::Http1(counters) => &counters.lost,
             ProtocolCounters::Tls(counters) => &counters.lost,
-        };
-        lost.by_reason().map(|(_, count)| count).sum()
+            ProtocolCounters::Mysql(counters, _) => &counters.lost,
+        }
     }
 
     /// What it has of them.
@@ -89,6 +121,7 @@ impl ServiceCounters {
         match self.of_protocol {
             ProtocolCounters::Http1(_) => "requests",
             ProtocolCounters::Tls(_) => "handshakes",
+            ProtocolCounters::Mysql(..) => "queries",
         }
     }
 }
@@ -113,7 +146,7 @@ pub(super) struct InForce {
     /// Most are those of all rulesets; some are there only since one needed them.
     maps: CounterMaps,
     slots: Assigned,
-    protocols: BTreeMap<ServicePort, Protocol>,
+    spoken: BTreeMap<ServicePort, Spoken>,
 }
 
 impl CounterReader {
@@ -134,7 +167,7 @@ impl CounterReader {
     /// Reads all of them.
     pub fn read(&self) -> Result<Counters> {
         let in_force = self.in_force();
-        let InForce { maps, slots, protocols: _ } = &*in_force;
+        let InForce { maps, slots, spoken: _ } = &*in_force;
         let mut counters = Counters { services: in_force.services()?, ..Counters::default() };
         for (id, owned) in &slots.rules {
             let live = maps.rules(owned.slot)?;
@@ -193,22 +226,26 @@ impl CounterReader {
 
 impl InForce {
     pub(super) fn of(loaded: &LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
-        let CompiledRuleset { slots, protocols, .. } = compiled;
-        Ok(Self { maps: CounterMaps::of(loaded)?, slots: slots.clone(), protocols: protocols.clone() })
+        let CompiledRuleset { slots, spoken, .. } = compiled;
+        Ok(Self { maps: CounterMaps::of(loaded)?, slots: slots.clone(), spoken: spoken.clone() })
     }
 
     fn services(&self) -> Result<BTreeMap<ServicePort, ServiceCounters>> {
-        let Self { maps, slots, protocols } = self;
+        let Self { maps, slots, spoken } = self;
         let mut services = BTreeMap::new();
-        for (port, protocol) in protocols {
+        for (port, Spoken { service, protocol, .. }) in spoken {
             let Some(slot) = slots.services.get(port) else { continue };
             let of_protocol = match protocol {
                 Protocol::Raw => continue,
-                Protocol::Http1 => ProtocolCounters::Http1(maps.http(*slot)?),
-                Protocol::Tls => ProtocolCounters::Tls(maps.tls(*slot)?),
+                Protocol::Http1 => ProtocolCounters::Http1(total(&maps.http, *slot, HttpCounters::add)?),
+                Protocol::Tls => ProtocolCounters::Tls(total(&maps.tls, *slot, TlsCounters::add)?),
+                Protocol::Mysql => {
+                    let counters = total(&maps.mysql, *slot, MysqlCounters::add)?;
+                    ProtocolCounters::Mysql(Box::new(counters), maps.replicas(*slot)?)
+                }
             };
             let bytes = maps.service_bytes(*slot)?;
-            services.insert(*port, ServiceCounters { bytes, of_protocol });
+            services.insert(*port, ServiceCounters { service: service.clone(), bytes, of_protocol });
         }
         Ok(services)
     }
@@ -245,6 +282,10 @@ pub(super) struct CounterMaps {
     /// The same.
     tls: PerCpuArray<MapData, TlsCounters>,
     /// The same.
+    mysql: PerCpuArray<MapData, MysqlCounters>,
+    /// The same.
+    replicas: HashMap<MapData, ReplicaKey, u64>,
+    /// The same.
     names: HashMap<MapData, NameKey, u64>,
     /// The same.
     service_bytes: PerCpuArray<MapData, ServiceBytes>,
@@ -260,8 +301,9 @@ impl CounterMaps {
             ports: open(loaded, maps::PORT_COUNTERS)?,
             http: open(loaded, maps::HTTP_COUNTERS)?,
             tls: open(loaded, maps::TLS_COUNTERS)?,
-            names: HashMap::try_from(second_handle(loaded, maps::TLS_NAMES)?)
-                .context("open map TLS_NAMES")?,
+            mysql: open(loaded, maps::MYSQL_COUNTERS)?,
+            replicas: open_hash(loaded, maps::MYSQL_REPLICAS)?,
+            names: open_hash(loaded, maps::TLS_NAMES)?,
             service_bytes: open(loaded, maps::SERVICE_BYTES)?,
         })
     }
@@ -281,18 +323,16 @@ impl CounterMaps {
         read(&self.ports, slot)
     }
 
-    fn http(&self, slot: u32) -> Result<HttpCounters> {
-        let values = self.http.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
-        let mut total = HttpCounters::default();
-        values.iter().for_each(|counters| total.add(counters));
-        Ok(total)
-    }
-
-    fn tls(&self, slot: u32) -> Result<TlsCounters> {
-        let values = self.tls.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
-        let mut total = TlsCounters::default();
-        values.iter().for_each(|counters| total.add(counters));
-        Ok(total)
+    /// How many replicas of a service something went to within [`REPLICA_ALIVE`].
+    fn replicas(&self, slot: u32) -> Result<u64> {
+        let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+        let mut count = 0;
+        for entry in &self.replicas {
+            let (ReplicaKey { service, .. }, last) = entry.context("read the replicas")?;
+            let age = now.saturating_sub(Duration::from_nanos(last));
+            count += u64::from(service == u64::from(slot) && age < REPLICA_ALIVE);
+        }
+        Ok(count)
     }
 
     fn service_bytes(&self, slot: u32) -> Result<ServiceBytes> {
@@ -318,6 +358,9 @@ impl CounterMaps {
             }
             if *port < self.tls.len() {
                 zero(&mut self.tls, *port)?;
+            }
+            if *port < self.mysql.len() {
+                zero(&mut self.mysql, *port)?;
             }
             if *port < self.service_bytes.len() {
                 zero(&mut self.service_bytes, *port)?;
@@ -346,6 +389,18 @@ impl CounterMaps {
     }
 }
 
+/// What all processors have counted in a slot.
+fn total<C: aya::Pod + Default>(
+    map: &PerCpuArray<MapData, C>,
+    slot: u32,
+    add: impl Fn(&mut C, &C),
+) -> Result<C> {
+    let values = map.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
+    let mut total = C::default();
+    values.iter().for_each(|counters| add(&mut total, counters));
+    Ok(total)
+}
+
 fn read(map: &PerCpuArray<MapData, Counter>, slot: u32) -> Result<Counter> {
     let values = map.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
     Ok(sum(values.iter().copied()))
@@ -354,6 +409,10 @@ fn read(map: &PerCpuArray<MapData, Counter>, slot: u32) -> Result<Counter> {
 /// A map of counters of a ruleset, by a second handle: opening a map by its id takes `CAP_SYS_ADMIN`.
 fn open<C: aya::Pod>(loaded: &LoadedRuleset, name: &str) -> Result<PerCpuArray<MapData, C>> {
     PerCpuArray::try_from(second_handle(loaded, name)?).with_context(|| format!("open map {name}"))
+}
+
+fn open_hash<K: aya::Pod, V: aya::Pod>(loaded: &LoadedRuleset, name: &str) -> Result<HashMap<MapData, K, V>> {
+    HashMap::try_from(second_handle(loaded, name)?).with_context(|| format!("open map {name}"))
 }
 
 fn second_handle(loaded: &LoadedRuleset, name: &str) -> Result<Map> {

@@ -257,8 +257,7 @@ fn fill(object: &Ebpf, compiled: &CompiledRuleset) -> Result<()> {
         word_rules,
         interface_classes: _,
         sets: _,
-        protocols: _,
-        tls_requirements: _,
+        spoken: _,
         slots: _,
     } = compiled;
     write(object, maps::ROOTS, &addresses.roots)?;

@@ -19,7 +19,8 @@ use foobar_common::{
     counters::{Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, SERVICE_SLOTS, VERDICT_ENTRIES},
     flow::Direction,
     maps,
-    service::{HttpCounters, ServiceBytes, TlsCounters},
+    mysql::{REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX, Session, StatementKey},
+    service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
 };
 use nix::{
     mount::{MsFlags, mount},
@@ -229,6 +230,13 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
             let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<TlsConnection>() as u32);
             (MapType::LruHash, key, value, CONNECTIONS_MAX)
         }
+        maps::MYSQL_COUNTERS => (MapType::PerCpuArray, 4, size_of::<MysqlCounters>() as u32, SERVICE_SLOTS),
+        maps::MYSQL_SESSIONS => {
+            let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<Session>() as u32);
+            (MapType::LruHash, key, value, SESSIONS_MAX)
+        }
+        maps::MYSQL_STATEMENTS => (MapType::LruHash, size_of::<StatementKey>() as u32, 8, STATEMENTS_MAX),
+        maps::MYSQL_REPLICAS => (MapType::LruHash, size_of::<ReplicaKey>() as u32, 8, REPLICAS_MAX),
         _ => counters(0),
     }
 }

@@ -20,12 +20,16 @@ use foobar_common::{
     connection::{AHEAD_MAX, CONNECTIONS_MAX, NAMES_MAX},
     counters::SERVICE_SLOTS,
     maps,
+    mysql::{REPLICAS_MAX, SESSIONS_MAX, STATEMENTS_MAX},
     service::{Protocol, TlsSettings},
     tls::TlsVersion,
 };
 
 use super::pins::PinFolder;
-use crate::rules::{compile::CompiledRuleset, model::TlsRequirements};
+use crate::rules::{
+    compile::CompiledRuleset,
+    model::{Spoken, TlsRequirements},
+};
 
 /// The arrays of programs, of what comes in and of what goes out.
 const NAMES: [&str; 2] = [maps::SERVICES_IN, maps::SERVICES_OUT];
@@ -59,12 +63,27 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
             ],
         }),
+        Protocol::Mysql => Some(Needs {
+            programs: [maps::MYSQL_COMMANDS, maps::MYSQL_REPLIES],
+            maps: &[
+                (maps::MYSQL_COUNTERS, SERVICE_SLOTS),
+                (maps::MYSQL_SESSIONS, SESSIONS_MAX),
+                (maps::MYSQL_STATEMENTS, STATEMENTS_MAX),
+                (maps::MYSQL_REPLICAS, REPLICAS_MAX),
+                (maps::SERVICE_BYTES, SERVICE_SLOTS),
+            ],
+        }),
     }
 }
 
 /// The protocols of a ruleset of which more is counted than packets and bytes.
 fn protocols(compiled: &CompiledRuleset) -> BTreeSet<Protocol> {
-    compiled.protocols.values().copied().filter(|protocol| *protocol != Protocol::Raw).collect()
+    compiled
+        .spoken
+        .values()
+        .map(|spoken| spoken.protocol)
+        .filter(|protocol| *protocol != Protocol::Raw)
+        .collect()
 }
 
 /// The programs that a ruleset needs for its services.
@@ -102,7 +121,7 @@ pub(super) fn connect(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<(
     }
     let map = object.map_mut(maps::TLS_SETTINGS).context("the object has no settings of TLS")?;
     let mut map: Array<_, TlsSettings> = map.try_into()?;
-    for (port, TlsRequirements { required, oldest }) in &compiled.tls_requirements {
+    for (port, Spoken { tls: TlsRequirements { required, oldest }, .. }) in &compiled.spoken {
         let slot = compiled.slots.services.get(port).with_context(|| format!("{port} has no slot"))?;
         let oldest = oldest.map_or(0, TlsVersion::number);
         map.set(*slot, TlsSettings { required: u32::from(*required), oldest }, 0)

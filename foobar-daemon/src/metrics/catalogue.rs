@@ -101,6 +101,26 @@ catalogue! {
         "TLS handshakes that one side ended with an alert before anything was secret, by the newest version offered.";
     CONNECTIONS = "foobar_connections_total", Counter, Number, ["port", "encryption", "app"],
         "Connections to a service whose client has sent something, by what it began with.";
+    DB_QUERIES = "foobar_db_queries_total", Counter, Number, ["server", "port", "op"],
+        "Queries to a database, as text or by executing a prepared statement, by what they do.";
+    DB_DURATION = "foobar_db_query_duration_seconds", Histogram, Seconds, ["server", "port", "op"],
+        "From the first byte of a query to the first packet of its answer, as they pass the interface.";
+    DB_ERRORS = "foobar_db_query_errors_total", Counter, Number, ["server", "port"],
+        "Packets of a database that tell a client of an error.";
+    DB_UNTIMED = "foobar_db_untimed_answers_total", Counter, Number, ["server", "port"],
+        "Answers that no duration is known of: over 16 commands waited in the session.";
+    DB_COMMANDS = "foobar_db_commands_total", Counter, Number, ["server", "port", "command"],
+        "Commands to a database, by kind.";
+    DB_SESSIONS = "foobar_db_sessions_total", Counter, Number, ["server", "port", "encryption", "compression"],
+        "Sessions whose client has said who it is; only of those that are neither encrypted nor compressed the queries can be seen.";
+    DB_LOGIN_FAILURES = "foobar_db_login_failures_total", Counter, Number, ["server", "port"],
+        "Clients that a database did not accept.";
+    DB_REFUSED = "foobar_db_refused_connections_total", Counter, Number, ["server", "port"],
+        "Connections that a database refused before the client had said anything, as when there are too many.";
+    DB_REPLICA_STREAMS = "foobar_db_replica_streams", Gauge, Number, ["server", "port"],
+        "Replicas that a database tells what changes, by sessions that something went to within 90 seconds.";
+    DB_WRITERS = "foobar_db_writers", Gauge, Number, [],
+        "Ports of databases on this server to which somebody wrote, or changed a table, within 15 minutes.";
     FRAMING_LOST = "foobar_l7_framing_lost_total", Counter, Number, ["port", "proto", "reason"],
         "How often one direction of a connection could not be followed to its end, so that what came after is not counted.";
     L7_BYTES = "foobar_l7_bytes_total", Counter, Bytes, ["port", "proto", "state"],
@@ -289,9 +309,14 @@ const LABELS: &[(&str, &str)] = &[
         "alpn",
         "`h2`, `http/1.1`, `other` or `none`: the server's choice, where it is secret the client's first wish",
     ),
-    ("app", "`tls`, `http1` or `other`"),
+    ("app", "`tls`, `http1`, `mysql` or `other`"),
     ("class", "`1xx`, `2xx`, `3xx`, `4xx` or `5xx`"),
     ("collector", "`counters` (read from the BPF maps) or `daemon` (asked of the daemon's writer)"),
+    (
+        "command",
+        "`query`, `prepare`, `execute`, `fetch`, `long_data`, `close`, `reset`, `init_db`, `ping`, `quit`, `change_user`, `reset_connection`, `field_list`, `statistics`, `binlog_dump` or `other`",
+    ),
+    ("compression", "`yes` or `no`"),
     ("direction", "`in`: from the network to the server; `out`: from the server"),
     ("encryption", "`tls`, or `none`"),
     ("family", "name of a metric"),
@@ -302,14 +327,19 @@ const LABELS: &[(&str, &str)] = &[
     ("method", "`GET`, `HEAD`, `POST`, `PUT`, `DELETE`, `CONNECT`, `OPTIONS`, `TRACE`, `PATCH` or `_OTHER`"),
     ("mode", "`native` or `generic`"),
     ("object", "where the BPF object of this foobar comes from"),
+    (
+        "op",
+        "`read`, `write`, `ddl`, `tx`, `other` or `unknown`, by the first words of the statement: see rules/README.md",
+    ),
     ("port", "port number of a configured service, or `other`: there are at most 32 and `other`"),
     ("program", "name of a BPF program"),
-    ("proto", "what is spoken on the port: `http1` or `tls`"),
+    ("proto", "what is spoken on the port: `http1`, `tls` or `mysql`"),
     (
         "reason",
         "of a packet and of what could not be followed: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`",
     ),
     ("rule", "`id` of a rule in force: there are at most 131,072"),
+    ("server", "name of a service that is a database"),
     ("state", "`framed` or `lost`"),
     (
         "version",

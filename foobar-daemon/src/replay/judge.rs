@@ -185,7 +185,7 @@ impl<'r> Judge<'r> {
             self.kernel
         );
         let protocols =
-            counters.services.iter().map(|(port, service)| (*port, service.of_protocol)).collect();
+            counters.services.iter().map(|(port, service)| (*port, service.of_protocol.clone())).collect();
         let names = self.runs.names()?;
         let mut totals = Totals { rules: counters.rules, services: BTreeMap::new(), protocols, names };
         for ((_, _, port), counter) in counters.ports {

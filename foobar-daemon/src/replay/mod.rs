@@ -10,3 +10,4 @@ pub mod link;
 pub mod local;
 pub mod progress;
 pub mod report;
+mod services;

@@ -7,13 +7,14 @@ use std::{
 
 use foobar_common::{
     counters::Counter,
-    service::{FirstBytes, HttpCounters, Method, STATUS_CLASS_LABELS, TlsCounters},
-    tls::{Alpn, TlsVersion},
     verdict::{Reason, Verdict},
 };
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::judge::{Judged, Totals, sum};
+use super::{
+    judge::{Judged, Totals, sum},
+    services::{OfProtocol, Ordered},
+};
 use crate::{dataplane::counters::ProtocolCounters, rules::model::Ruleset};
 
 /// Writes the lines of a replay.
@@ -81,25 +82,22 @@ impl<'o> Report<'o> {
             .map(|rule| (rule.id.clone(), totals.rules.get(&rule.id).copied().unwrap_or_default()));
         let services = ruleset.services.iter().map(|service| {
             let mut counter = Counter::default();
-            let (mut http, mut tls) = (None, None);
+            let mut spoken: Option<ProtocolCounters> = None;
             let mut sni: BTreeMap<String, u64> = BTreeMap::new();
             for port in &service.ports {
                 sum(&mut counter, totals.services.get(port).copied().unwrap_or_default());
-                match totals.protocols.get(port) {
-                    Some(ProtocolCounters::Http1(counters)) => {
-                        http.get_or_insert_with(HttpCounters::default).add(counters);
+                if let Some(counters) = totals.protocols.get(port) {
+                    match &mut spoken {
+                        Some(sum) => sum.add(counters),
+                        None => spoken = Some(counters.clone()),
                     }
-                    Some(ProtocolCounters::Tls(counters)) => {
-                        tls.get_or_insert_with(TlsCounters::default).add(counters);
-                    }
-                    None => {}
                 }
                 for (name, count) in totals.names.get(port).into_iter().flatten() {
                     *sni.entry(name.clone()).or_default() += count;
                 }
             }
-            let (http, tls) = (http.as_ref().map(Http::of), tls.as_ref().map(|tls| Tls::of(tls, sni)));
-            (service.name.clone(), ServiceSummary { traffic: counter.into(), http, tls })
+            let of_protocol = spoken.as_ref().map(|counters| OfProtocol::of(counters, sni));
+            (service.name.clone(), ServiceSummary { traffic: counter.into(), of_protocol })
         });
         let summary = Summary {
             frames: self.frames,
@@ -155,130 +153,7 @@ struct ServiceSummary {
     #[serde(flatten)]
     traffic: Counted,
     #[serde(flatten)]
-    http: Option<Http>,
-    #[serde(flatten)]
-    tls: Option<Tls>,
-}
-
-/// What was counted of TLS.
-#[derive(Serialize)]
-struct Tls {
-    hellos: u64,
-    /// Names of servers that clients asked for, the first hundred.
-    sni: BTreeMap<String, u64>,
-    handshakes: u64,
-    /// Handshakes by the version that the server chose.
-    versions: Ordered<u64>,
-    /// The same by the protocol inside.
-    alpn: Ordered<u64>,
-    failures: u64,
-    /// Connections that began with something else.
-    plain: Ordered<u64>,
-    framing_lost: u64,
-    lost: Ordered<u64>,
-}
-
-/// How many names are shown.
-const NAMES_SHOWN: usize = 100;
-
-impl Tls {
-    fn of(counters: &TlsCounters, sni: BTreeMap<String, u64>) -> Self {
-        let TlsCounters { connections, offered, handshakes, failures, lost } = counters;
-        let lost = some(lost.by_reason().map(|(loss, count)| (loss.label(), count)));
-        let versions = TlsVersion::ALL.iter().zip(handshakes);
-        let alpn = Alpn::ALL.iter().enumerate();
-        let plain = FirstBytes::ALL.iter().zip(connections).filter(|(first, _)| **first != FirstBytes::Tls);
-        Self {
-            hellos: offered.iter().sum(),
-            sni: sni.into_iter().take(NAMES_SHOWN).collect(),
-            handshakes: handshakes.as_flattened().iter().sum(),
-            versions: some(versions.map(|(version, by_alpn)| (version.label(), by_alpn.iter().sum()))),
-            alpn: some(
-                alpn.map(|(number, alpn)| (alpn.label(), handshakes.iter().map(|one| one[number]).sum())),
-            ),
-            failures: failures.iter().sum(),
-            plain: some(plain.map(|(first, count)| (first.label(), *count))),
-            framing_lost: lost.0.iter().map(|(_, count)| count).sum(),
-            lost,
-        }
-    }
-
-    /// Lines for people, without the name of the service.
-    fn lines(&self) -> Vec<String> {
-        let Self { hellos, sni, handshakes, versions, alpn, failures, plain, framing_lost, lost } = self;
-        let mut lines = vec![format!(
-            "{hellos} hellos, {handshakes} handshakes{}{}, {failures} failures",
-            list(versions),
-            list(alpn)
-        )];
-        if !plain.0.is_empty() {
-            lines.push(format!("not TLS{}", list(plain)));
-        }
-        if !sni.is_empty() {
-            let names: Vec<String> = sni.iter().map(|(name, count)| format!("{name} {count}")).collect();
-            lines.push(format!("names: {}", names.join(", ")));
-        }
-        if *framing_lost > 0 {
-            lines.push(format!("could not be followed {framing_lost} times{}", list(lost)));
-        }
-        lines
-    }
-}
-
-/// Counts in brackets; nothing if there are none.
-fn list(counts: &Ordered<u64>) -> String {
-    let words: Vec<String> = counts.0.iter().map(|(label, count)| format!("{label} {count}")).collect();
-    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
-}
-
-/// What was counted of HTTP.
-#[derive(Serialize)]
-struct Http {
-    connections: u64,
-    requests: u64,
-    methods: Ordered<u64>,
-    responses: u64,
-    status: Ordered<u64>,
-    /// How often one direction of a connection could not be followed to its end.
-    framing_lost: u64,
-    /// The same by reason.
-    lost: Ordered<u64>,
-}
-
-impl Http {
-    fn of(counters: &HttpCounters) -> Self {
-        let HttpCounters { connections, requests, responses, lost, untimed: _, first_byte: _, last_byte: _ } =
-            counters;
-        let lost = some(lost.by_reason().map(|(loss, count)| (loss.label(), count)));
-        Self {
-            connections: *connections,
-            requests: requests.iter().sum(),
-            methods: some(Method::ALL.iter().map(|method| method.label()).zip(requests.iter().copied())),
-            responses: responses.iter().sum(),
-            status: some(STATUS_CLASS_LABELS.into_iter().zip(responses.iter().copied())),
-            framing_lost: lost.0.iter().map(|(_, count)| count).sum(),
-            lost,
-        }
-    }
-
-    /// Lines for people, without the name of the service.
-    fn lines(&self) -> Vec<String> {
-        let Self { connections, requests, methods, responses, status, framing_lost, lost } = self;
-        let mut lines = vec![format!(
-            "{requests} requests{} on {connections} connections, {responses} responses{}",
-            list(methods),
-            list(status)
-        )];
-        if *framing_lost > 0 {
-            lines.push(format!("could not be followed {framing_lost} times{}", list(lost)));
-        }
-        lines
-    }
-}
-
-/// Those that are not zero.
-fn some(counts: impl Iterator<Item = (&'static str, u64)>) -> Ordered<u64> {
-    Ordered(counts.filter(|(_, count)| *count > 0).map(|(label, count)| (label.to_owned(), count)).collect())
+    of_protocol: Option<OfProtocol>,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -291,15 +166,6 @@ impl From<Counter> for Counted {
     fn from(counter: Counter) -> Self {
         let Counter { packets, bytes } = counter;
         Self { packets, bytes }
-    }
-}
-
-/// A JSON object whose keys keep this order.
-struct Ordered<V>(Vec<(String, V)>);
-
-impl<V: Serialize> Serialize for Ordered<V> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
     }
 }
 
@@ -333,9 +199,7 @@ impl Summary {
             }
         }
         for (name, service) in &self.services.0 {
-            let lines =
-                service.http.iter().flat_map(Http::lines).chain(service.tls.iter().flat_map(Tls::lines));
-            for line in lines {
+            for line in service.of_protocol.iter().flat_map(OfProtocol::lines) {
                 writeln!(out, "\n{name}: {line}")?;
             }
         }

@@ -57,16 +57,15 @@ impl Default for Policy {
 }
 
 impl Ruleset {
-    /// What clients have to offer on each port of a service.
-    pub fn tls_requirements(&self) -> BTreeMap<ServicePort, TlsRequirements> {
-        let ports = self.services.iter();
-        ports.flat_map(|service| service.ports.iter().map(|port| (*port, service.tls))).collect()
-    }
-
     /// What is spoken on each port of a service.
-    pub fn protocols(&self) -> BTreeMap<ServicePort, Protocol> {
-        let ports = self.services.iter();
-        ports.flat_map(|service| service.ports.iter().map(|port| (*port, service.protocol))).collect()
+    pub fn spoken(&self) -> BTreeMap<ServicePort, Spoken> {
+        let of_port = |service: &Service| Spoken {
+            service: service.name.clone(),
+            protocol: service.protocol,
+            tls: service.tls,
+        };
+        let services = self.services.iter();
+        services.flat_map(|service| service.ports.iter().map(move |port| (*port, of_port(service)))).collect()
     }
 }
 
@@ -121,6 +120,17 @@ pub struct Service {
     /// What is spoken there.
     pub protocol: Protocol,
     /// What clients have to offer there.
+    pub tls: TlsRequirements,
+}
+
+/// What is spoken on a port of a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spoken {
+    /// Name of the service.
+    pub service: String,
+    /// What is counted there.
+    pub protocol: Protocol,
+    /// What clients have to offer.
     pub tls: TlsRequirements,
 }
 

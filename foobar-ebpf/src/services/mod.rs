@@ -6,6 +6,7 @@
 
 mod http1;
 mod lock;
+mod mysql;
 mod passage;
 mod segment;
 mod tls;
@@ -25,6 +26,7 @@ use foobar_common::{
 
 pub(crate) use self::{
     http1::{requests as http1_requests, responses as http1_responses},
+    mysql::{commands as mysql_commands, replies as mysql_replies},
     passage::Passage,
     tls::{choices as tls_choices, offers as tls_offers},
 };
@@ -77,6 +79,10 @@ fn go_on<C: EbpfContext>(programs: &Programs, context: &C, (protocol, payload): 
         Protocol::Tls => {
             // SAFETY: as above.
             unsafe { programs.tail_call(context, Protocol::Tls.number()) }
+        }
+        Protocol::Mysql => {
+            // SAFETY: as above.
+            unsafe { programs.tail_call(context, Protocol::Mysql.number()) }
         }
     }
     payload

@@ -113,7 +113,7 @@ pub(super) fn settings_of_failsafe(failsafe: &Failsafe) -> Vec<Setting> {
 pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
     let words = |Service { name: _, ports, protocol, tls }: &Service| match protocol {
         Protocol::Raw => list(ports),
-        Protocol::Http1 | Protocol::Tls => {
+        Protocol::Http1 | Protocol::Tls | Protocol::Mysql => {
             let TlsRequirements { required, oldest } = tls;
             let required = if *required { " require_tls" } else { "" };
             let oldest = oldest.map_or(String::new(), |oldest| format!(" min_tls {}", oldest.label()));

@@ -1,7 +1,8 @@
 use std::collections::BTreeSet;
 
 use foobar_common::{
-    service::{Histogram, HttpCounters, Loss, Losses, ServiceBytes, Ticks, TlsCounters},
+    mysql::{Command, Operation},
+    service::{Histogram, HttpCounters, Loss, Losses, MysqlCounters, ServiceBytes, Ticks, TlsCounters},
     tls::{Alpn, TlsVersion},
 };
 use prometheus::{Registry, TextEncoder};
@@ -19,6 +20,7 @@ use crate::{
 };
 
 const WEB: ServicePort = ServicePort { protocol: PortProtocol::Tcp, port: 443 };
+const DATABASE: ServicePort = ServicePort { protocol: PortProtocol::Tcp, port: 3306 };
 
 /// Counters and facts that give every metric a series; `fail` makes both fail.
 struct Fixed {
@@ -53,13 +55,25 @@ impl Source for Fixed {
             ..HttpCounters::default()
         };
         let bytes = ServiceBytes { framed: 150, lost: 30 };
-        let service = ServiceCounters { bytes, of_protocol: ProtocolCounters::Http1(http) };
+        let service =
+            ServiceCounters { service: "www".to_owned(), bytes, of_protocol: ProtocolCounters::Http1(http) };
         counters.services.insert(WEB, service);
+        let mut mysql = MysqlCounters { sessions: [3, 0, 1, 0], errors: 2, ..MysqlCounters::default() };
+        mysql.queries[Operation::Write as usize] = 4;
+        mysql.commands[Command::Ping as usize] = 5;
+        mysql.durations[Operation::Write as usize].observe(Ticks::from_nanoseconds(80_000));
+        let of_protocol = ProtocolCounters::Mysql(Box::new(mysql), 1);
+        let service =
+            ServiceCounters { service: "db".to_owned(), bytes: ServiceBytes::default(), of_protocol };
+        counters.services.insert(DATABASE, service);
         let mut tls = TlsCounters { connections: [4, 1, 0], ..TlsCounters::default() };
         tls.handshakes[TlsVersion::Tls13 as usize][Alpn::Http2 as usize] = 3;
         tls.failures[TlsVersion::Tls10 as usize] = 2;
-        let service =
-            ServiceCounters { bytes: ServiceBytes::default(), of_protocol: ProtocolCounters::Tls(tls) };
+        let service = ServiceCounters {
+            service: "www".to_owned(),
+            bytes: ServiceBytes::default(),
+            of_protocol: ProtocolCounters::Tls(tls),
+        };
         counters.services.insert(ServicePort { port: 8443, ..WEB }, service);
         Ok(counters)
     }
@@ -173,6 +187,14 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_l7_framing_lost_total{port="443",proto="http1",reason="chunk"} 0"#,
         r#"foobar_l7_bytes_total{port="443",proto="http1",state="framed"} 150"#,
         r#"foobar_l7_bytes_total{port="443",proto="http1",state="lost"} 30"#,
+        r#"foobar_db_queries_total{server="db",port="3306",op="write"} 4"#,
+        r#"foobar_db_query_duration_seconds_bucket{server="db",port="3306",op="write",le="0.0001"} 1"#,
+        r#"foobar_db_query_errors_total{server="db",port="3306"} 2"#,
+        r#"foobar_db_commands_total{server="db",port="3306",command="ping"} 5"#,
+        r#"foobar_db_sessions_total{server="db",port="3306",encryption="tls",compression="no"} 1"#,
+        r#"foobar_connections_total{port="3306",encryption="none",app="mysql"} 3"#,
+        r#"foobar_db_replica_streams{server="db",port="3306"} 1"#,
+        "foobar_db_writers 0",
         r#"foobar_tls_handshakes_total{port="8443",version="tls1.3",alpn="h2"} 3"#,
         r#"foobar_tls_handshakes_total{port="8443",version="tls1.2",alpn="none"} 0"#,
         r#"foobar_tls_handshake_failures_total{port="8443",version="tls1.0"} 2"#,

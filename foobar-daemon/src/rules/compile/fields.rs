@@ -8,7 +8,6 @@ use foobar_common::{
     counters::Transport,
     fields::{TableField, icmp_value, transport_value},
     flow::{UNTAGGED, protocol},
-    service::Protocol,
 };
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
     vectors::Blocks,
 };
 use crate::{
-    rules::model::{FlagCondition, IcmpCondition, PortProtocol, Rule, ServicePort},
+    rules::model::{FlagCondition, IcmpCondition, PortProtocol, Rule, ServicePort, Spoken},
     slots::Assigned,
 };
 
@@ -31,7 +30,7 @@ pub(super) struct PortFacts<'a> {
     /// The slots of services.
     pub(super) slots: &'a Assigned,
     /// What is spoken there.
-    pub(super) protocols: &'a BTreeMap<ServicePort, Protocol>,
+    pub(super) spoken: &'a BTreeMap<ServicePort, Spoken>,
 }
 
 /// Compiles the table of one field: the class of each value, counted from the field's first one.
@@ -199,8 +198,8 @@ impl PortFacts<'_> {
                 slot.and_then(|slot| u8::try_from(*slot).ok()).unwrap_or(NO_SERVICE)
             }),
             protocol: PortProtocol::ALL.map(|protocol| {
-                let spoken = self.protocols.get(&ServicePort { protocol, port });
-                spoken.map_or(0, |spoken| u8::try_from(spoken.number()).unwrap_or(0))
+                let spoken = self.spoken.get(&ServicePort { protocol, port });
+                spoken.map_or(0, |spoken| u8::try_from(spoken.protocol.number()).unwrap_or(0))
             }),
             ..class
         }

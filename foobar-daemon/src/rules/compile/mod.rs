@@ -35,7 +35,7 @@ use self::{
     vectors::Blocks,
 };
 use super::{
-    model::{FragmentPolicy, Policy, Ruleset, ServicePort, TlsRequirements},
+    model::{FragmentPolicy, Policy, Ruleset, ServicePort, Spoken},
     sets::{SetFacts, SetTable},
 };
 use crate::slots::Assigned;
@@ -67,9 +67,7 @@ pub struct CompiledRuleset {
     /// The sets that rules name.
     pub sets: Sets,
     /// What is spoken on each port of a service.
-    pub protocols: BTreeMap<ServicePort, Protocol>,
-    /// What clients have to offer there.
-    pub tls_requirements: BTreeMap<ServicePort, TlsRequirements>,
+    pub spoken: BTreeMap<ServicePort, Spoken>,
     /// Whose the counters are.
     pub slots: Assigned,
 }
@@ -159,8 +157,7 @@ pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Res
         word_rules: word_rules(&clauses, &ranked),
         interface_classes: interfaces,
         sets,
-        protocols: ruleset.protocols(),
-        tls_requirements: ruleset.tls_requirements(),
+        spoken: ruleset.spoken(),
         slots: slots.clone(),
     })
 }
@@ -199,8 +196,8 @@ impl Tables {
             ensure!(given == number, "class {number} is {given}");
         }
 
-        let protocols = ruleset.protocols();
-        let facts = PortFacts { failsafe: &ruleset.failsafe.ports, slots, protocols: &protocols };
+        let spoken = ruleset.spoken();
+        let facts = PortFacts { failsafe: &ruleset.failsafe.ports, slots, spoken: &spoken };
         let mut first_classes = [0; TableField::COUNT as usize];
         let mut fields = Vec::new();
         for field in TableField::ALL {

@@ -65,7 +65,7 @@ fn protocol(section: &Section<'_>, errors: &mut Errors<'_>) -> Option<Protocol> 
         ("http1", Some(Protocol::Http1)),
         ("h2c", None),
         ("tls", Some(Protocol::Tls)),
-        ("mysql", None),
+        ("mysql", Some(Protocol::Mysql)),
         ("dns", None),
     ];
     let protocol = value.word("protocol", &words, errors)?;

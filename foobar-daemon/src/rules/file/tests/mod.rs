@@ -360,7 +360,6 @@ fn what_is_not_enforced_is_refused_by_name() {
         check_errors(&format!("schema = 1\n[policy]\n{lines}\n"), &[(3, column, &["not yet", key])]);
     }
     for lines in [
-        r#"protocol = "mysql""#,
         r#"protocol = "h2c""#,
         r#"syn_cookies = "auto""#,
         "proxy_protocol = true",

@@ -1,0 +1,59 @@
+//! What is counted of HTTP.
+
+use foobar_common::service::{FirstBytes, HttpCounters, Method, STATUS_CLASS_LABELS};
+use prometheus::proto::MetricFamily;
+
+use super::{Connections, Labels};
+use crate::metrics::catalogue::{self, Family};
+
+pub(super) struct HttpFamilies {
+    requests: Family<3>,
+    responses: Family<2>,
+    durations: Family<2>,
+    first_bytes: Family<2>,
+    untimed: Family<2>,
+}
+
+impl HttpFamilies {
+    pub(super) fn new() -> Self {
+        Self {
+            requests: catalogue::HTTP_REQUESTS.family(),
+            responses: catalogue::HTTP_RESPONSES.family(),
+            durations: catalogue::HTTP_DURATION.family(),
+            first_bytes: catalogue::HTTP_FIRST_BYTE.family(),
+            untimed: catalogue::HTTP_UNTIMED.family(),
+        }
+    }
+
+    pub(super) fn add(
+        &mut self,
+        labels: &Labels<'_>,
+        counters: &HttpCounters,
+        connections: &mut Connections,
+    ) {
+        let Labels { port, protocol, .. } = labels;
+        let HttpCounters { connections: begun, requests, responses, untimed, lost: _, first_byte, last_byte } =
+            counters;
+        connections.add_integer([port, "none", FirstBytes::Http1.label()], *begun);
+        for (method, count) in Method::ALL.iter().zip(requests) {
+            self.requests.add_integer([port, protocol, method.label()], *count);
+        }
+        for (class, count) in STATUS_CLASS_LABELS.into_iter().zip(responses) {
+            self.responses.add_integer([port, class], *count);
+        }
+        self.durations.add_histogram([port, protocol], last_byte);
+        self.first_bytes.add_histogram([port, protocol], first_byte);
+        self.untimed.add_integer([port, protocol], *untimed);
+    }
+
+    pub(super) fn into_proto(self) -> [MetricFamily; 5] {
+        let Self { requests, responses, durations, first_bytes, untimed } = self;
+        [
+            requests.into_proto(),
+            responses.into_proto(),
+            durations.into_proto(),
+            first_bytes.into_proto(),
+            untimed.into_proto(),
+        ]
+    }
+}

@@ -1,0 +1,60 @@
+//! What is counted of services beyond packets and bytes.
+
+mod http;
+mod mysql;
+mod tls;
+
+use std::collections::BTreeMap;
+
+use foobar_common::service::ServiceBytes;
+use prometheus::proto::MetricFamily;
+
+use self::{http::HttpFamilies, mysql::MysqlFamilies, tls::TlsFamilies};
+use super::catalogue::{self, Family};
+use crate::{
+    dataplane::counters::{ProtocolCounters, ServiceCounters},
+    rules::model::ServicePort,
+};
+
+/// Labels of a service's port.
+struct Labels<'a> {
+    port: &'a str,
+    protocol: &'a str,
+    service: &'a str,
+}
+
+/// Connections by what their clients began with.
+type Connections = Family<3>;
+
+/// Adds the families of all services; each has its zeros, too.
+pub(super) fn families(services: &BTreeMap<ServicePort, ServiceCounters>, families: &mut Vec<MetricFamily>) {
+    let mut http = HttpFamilies::new();
+    let mut tls = TlsFamilies::new();
+    let mut mysql = MysqlFamilies::new();
+    let mut connections = catalogue::CONNECTIONS.family();
+    let mut losses = catalogue::FRAMING_LOST.family();
+    let mut bytes = catalogue::L7_BYTES.family();
+    for (port, counters) in services {
+        let port = port.port.to_string();
+        let labels =
+            Labels { port: &port, protocol: counters.protocol().label(), service: &counters.service };
+        match &counters.of_protocol {
+            ProtocolCounters::Http1(counters) => http.add(&labels, counters, &mut connections),
+            ProtocolCounters::Tls(counters) => tls.add(&labels, counters, &mut connections),
+            ProtocolCounters::Mysql(counters, replicas) => {
+                mysql.add(&labels, counters, *replicas, &mut connections);
+            }
+        }
+        for (loss, count) in counters.losses().by_reason() {
+            losses.add_integer([&port, labels.protocol, loss.label()], count);
+        }
+        let ServiceBytes { framed, lost } = counters.bytes;
+        bytes.add_integer([&port, labels.protocol, "framed"], framed);
+        bytes.add_integer([&port, labels.protocol, "lost"], lost);
+    }
+    families.extend(http.into_proto());
+    families.extend(tls.into_proto());
+    families.extend([connections.into_proto()]);
+    families.extend(mysql.into_proto());
+    families.extend([losses.into_proto(), bytes.into_proto()]);
+}

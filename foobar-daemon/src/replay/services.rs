@@ -1,0 +1,235 @@
+//! What a replay has counted of services, for programs and for people.
+
+use std::collections::BTreeMap;
+
+use foobar_common::{
+    mysql::{Command, Operation},
+    service::{
+        FirstBytes, HttpCounters, Losses, Method, MysqlCounters, SESSION_KINDS, STATUS_CLASS_LABELS,
+        TlsCounters,
+    },
+    tls::{Alpn, TlsVersion},
+};
+use serde::{Serialize, Serializer};
+
+use crate::dataplane::counters::ProtocolCounters;
+
+/// What was counted of a protocol.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum OfProtocol {
+    Http(Http),
+    Tls(Tls),
+    Mysql(Mysql),
+}
+
+impl OfProtocol {
+    /// From counters, and how often servers were asked for by name.
+    pub(super) fn of(counters: &ProtocolCounters, sni: BTreeMap<String, u64>) -> Self {
+        match counters {
+            ProtocolCounters::Http1(counters) => Self::Http(Http::of(counters)),
+            ProtocolCounters::Tls(counters) => Self::Tls(Tls::of(counters, sni)),
+            ProtocolCounters::Mysql(counters, _) => Self::Mysql(Mysql::of(counters)),
+        }
+    }
+
+    /// Lines for people, without the name of the service.
+    pub(super) fn lines(&self) -> Vec<String> {
+        match self {
+            Self::Http(http) => http.lines(),
+            Self::Tls(tls) => tls.lines(),
+            Self::Mysql(mysql) => mysql.lines(),
+        }
+    }
+}
+
+/// What was counted of HTTP.
+#[derive(Serialize)]
+pub(super) struct Http {
+    connections: u64,
+    requests: u64,
+    methods: Ordered<u64>,
+    responses: u64,
+    status: Ordered<u64>,
+    /// How often one direction of a connection could not be followed to its end.
+    framing_lost: u64,
+    /// The same by reason.
+    lost: Ordered<u64>,
+}
+
+impl Http {
+    fn of(counters: &HttpCounters) -> Self {
+        let HttpCounters { connections, requests, responses, lost, untimed: _, first_byte: _, last_byte: _ } =
+            counters;
+        Self {
+            connections: *connections,
+            requests: requests.iter().sum(),
+            methods: some(Method::ALL.iter().map(|method| method.label()).zip(requests.iter().copied())),
+            responses: responses.iter().sum(),
+            status: some(STATUS_CLASS_LABELS.into_iter().zip(responses.iter().copied())),
+            framing_lost: lost.total(),
+            lost: reasons(lost),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Self { connections, requests, methods, responses, status, framing_lost, lost } = self;
+        let mut lines = vec![format!(
+            "{requests} requests{} on {connections} connections, {responses} responses{}",
+            list(methods),
+            list(status)
+        )];
+        lines.extend(lost_line(*framing_lost, lost));
+        lines
+    }
+}
+
+/// What was counted of TLS.
+#[derive(Serialize)]
+pub(super) struct Tls {
+    hellos: u64,
+    /// Names of servers that clients asked for, the first hundred.
+    sni: BTreeMap<String, u64>,
+    handshakes: u64,
+    /// Handshakes by the version that the server chose.
+    versions: Ordered<u64>,
+    /// The same by the protocol inside.
+    alpn: Ordered<u64>,
+    failures: u64,
+    /// Connections that began with something else.
+    plain: Ordered<u64>,
+    framing_lost: u64,
+    lost: Ordered<u64>,
+}
+
+/// How many names are shown.
+const NAMES_SHOWN: usize = 100;
+
+impl Tls {
+    fn of(counters: &TlsCounters, sni: BTreeMap<String, u64>) -> Self {
+        let TlsCounters { connections, offered, handshakes, failures, lost } = counters;
+        let versions = TlsVersion::ALL.iter().zip(handshakes);
+        let alpn = Alpn::ALL.iter().enumerate();
+        let plain = FirstBytes::ALL.iter().zip(connections).filter(|(first, _)| **first != FirstBytes::Tls);
+        Self {
+            hellos: offered.iter().sum(),
+            sni: sni.into_iter().take(NAMES_SHOWN).collect(),
+            handshakes: handshakes.as_flattened().iter().sum(),
+            versions: some(versions.map(|(version, by_alpn)| (version.label(), by_alpn.iter().sum()))),
+            alpn: some(
+                alpn.map(|(number, alpn)| (alpn.label(), handshakes.iter().map(|one| one[number]).sum())),
+            ),
+            failures: failures.iter().sum(),
+            plain: some(plain.map(|(first, count)| (first.label(), *count))),
+            framing_lost: lost.total(),
+            lost: reasons(lost),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Self { hellos, sni, handshakes, versions, alpn, failures, plain, framing_lost, lost } = self;
+        let mut lines = vec![format!(
+            "{hellos} hellos, {handshakes} handshakes{}{}, {failures} failures",
+            list(versions),
+            list(alpn)
+        )];
+        if !plain.0.is_empty() {
+            lines.push(format!("not TLS{}", list(plain)));
+        }
+        if !sni.is_empty() {
+            let names: Vec<String> = sni.iter().map(|(name, count)| format!("{name} {count}")).collect();
+            lines.push(format!("names: {}", names.join(", ")));
+        }
+        lines.extend(lost_line(*framing_lost, lost));
+        lines
+    }
+}
+
+/// What was counted of MySQL.
+#[derive(Serialize)]
+pub(super) struct Mysql {
+    /// Sessions by whether they are encrypted and compressed.
+    sessions: Ordered<u64>,
+    commands: Ordered<u64>,
+    queries: u64,
+    /// Queries by what they do.
+    operations: Ordered<u64>,
+    reads: u64,
+    writes: u64,
+    errors: u64,
+    login_failures: u64,
+    framing_lost: u64,
+    lost: Ordered<u64>,
+}
+
+/// Words for [`MysqlCounters::sessions`].
+const SESSION_LABELS: [&str; SESSION_KINDS as usize] = ["plain", "compressed", "tls", "tls_compressed"];
+
+impl Mysql {
+    fn of(counters: &MysqlCounters) -> Self {
+        let MysqlCounters { sessions, login_failures, commands, queries, errors, lost, .. } = counters;
+        let operations = Operation::ALL.iter().map(|operation| operation.label());
+        let commands = Command::ALL.iter().map(|command| command.label()).zip(commands.iter().copied());
+        let of = |operation: Operation| queries.get(operation as usize).copied().unwrap_or(0);
+        Self {
+            sessions: some(SESSION_LABELS.into_iter().zip(sessions.iter().copied())),
+            commands: some(commands),
+            queries: queries.iter().sum(),
+            operations: some(operations.zip(queries.iter().copied())),
+            reads: of(Operation::Read),
+            writes: of(Operation::Write),
+            errors: *errors,
+            login_failures: *login_failures,
+            framing_lost: lost.total(),
+            lost: reasons(lost),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Self {
+            sessions, commands, queries, operations, errors, login_failures, framing_lost, lost, ..
+        } = self;
+        let sessions_in_all: u64 = sessions.0.iter().map(|(_, count)| count).sum();
+        let commands_in_all: u64 = commands.0.iter().map(|(_, count)| count).sum();
+        let mut lines = vec![
+            format!("{queries} queries{}, {errors} errors", list(operations)),
+            format!(
+                "{sessions_in_all} sessions{}, {login_failures} failed to log in, {commands_in_all} commands{}",
+                list(sessions),
+                list(commands)
+            ),
+        ];
+        lines.extend(lost_line(*framing_lost, lost));
+        lines
+    }
+}
+
+/// How often one direction of a connection could not be followed to its end, if that was so.
+fn lost_line(framing_lost: u64, lost: &Ordered<u64>) -> Option<String> {
+    (framing_lost > 0).then(|| format!("could not be followed {framing_lost} times{}", list(lost)))
+}
+
+/// The same by reason.
+fn reasons(lost: &Losses) -> Ordered<u64> {
+    some(lost.by_reason().map(|(loss, count)| (loss.label(), count)))
+}
+
+/// Counts in brackets; nothing if there are none.
+fn list(counts: &Ordered<u64>) -> String {
+    let words: Vec<String> = counts.0.iter().map(|(label, count)| format!("{label} {count}")).collect();
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join(", ")) }
+}
+
+/// Those that are not zero.
+fn some(counts: impl Iterator<Item = (&'static str, u64)>) -> Ordered<u64> {
+    Ordered(counts.filter(|(_, count)| *count > 0).map(|(label, count)| (label.to_owned(), count)).collect())
+}
+
+/// A JSON object whose keys keep this order.
+pub(super) struct Ordered<V>(pub(super) Vec<(String, V)>);
+
+impl<V: Serialize> Serialize for Ordered<V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}

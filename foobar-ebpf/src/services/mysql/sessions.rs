@@ -1,0 +1,96 @@
+//! Sessions of MySQL, and the statements that they have prepared.
+
+use aya_ebpf::{
+    btf_maps::{LruHashMap, PerCpuArray},
+    macros::btf_map,
+};
+use foobar_common::{
+    connection::ConnectionKey,
+    mysql::{Operation, SESSIONS_MAX, STATEMENTS_MAX, Session, StatementKey, Statements},
+};
+
+use crate::services::segment::Segment;
+
+#[btf_map]
+static MYSQL_SESSIONS: LruHashMap<ConnectionKey, Session, { SESSIONS_MAX as usize }> = LruHashMap::new();
+#[btf_map]
+static MYSQL_STATEMENTS: LruHashMap<StatementKey, u64, { STATEMENTS_MAX as usize }> = LruHashMap::new();
+/// Where new ones are made: they are too large for the stack.
+#[btf_map]
+static MYSQL_NEW: PerCpuArray<Session, 1> = PerCpuArray::new();
+
+/// What is kept of a session.
+#[inline(always)]
+pub(super) fn find(key: &ConnectionKey) -> Option<*mut Session> {
+    MYSQL_SESSIONS.get_ptr_mut(key)
+}
+
+/// Keeps a new session that this segment of the server is the first one of.
+#[inline(always)]
+pub(super) fn open(segment: &Segment) -> Option<()> {
+    let session = new()?;
+    session.open(segment.sequence(), segment.acknowledged());
+    keep(&segment.key, session);
+    Some(())
+}
+
+/// Keeps a session that is met in the middle, behind this segment of the server.
+#[inline(always)]
+pub(super) fn open_lost(segment: &Segment) -> Option<()> {
+    let session = new()?;
+    session.open_lost(segment.next(), segment.acknowledged());
+    keep(&segment.key, session);
+    Some(())
+}
+
+#[inline(always)]
+fn new() -> Option<&'static mut Session> {
+    let place = MYSQL_NEW.get_ptr_mut(0)?;
+    // SAFETY: the map gave the pointer; only what goes out makes sessions, and programs of one direction do not
+    // interrupt each other on a processor.
+    Some(unsafe { &mut *place })
+}
+
+/// Keeps a session, in the place of an older one with the same ends. Where there is no room, another one is forgotten
+/// that was not in use for long.
+#[inline(always)]
+fn keep(key: &ConnectionKey, session: &Session) {
+    // If it fails, the session counts as one that is met in the middle.
+    let _kept: Result<(), i32> = MYSQL_SESSIONS.insert(key, session, 0);
+}
+
+/// The statements of one session. Where there is no room, one is forgotten that was not in use for long.
+pub(super) struct Prepared {
+    /// The session.
+    pub(super) connection: ConnectionKey,
+}
+
+impl Prepared {
+    #[inline(always)]
+    fn key(&self, number: u32) -> StatementKey {
+        StatementKey { connection: self.connection, statement: u64::from(number) }
+    }
+}
+
+impl Statements for Prepared {
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "the number of an operation")]
+    fn find(&mut self, number: u32) -> Option<Operation> {
+        let place = MYSQL_STATEMENTS.get_ptr(self.key(number))?;
+        // SAFETY: the map gave the pointer.
+        Operation::from_number(unsafe { *place } as u32)
+    }
+
+    #[inline(always)]
+    fn keep(&mut self, number: u32, operation: Operation) {
+        // If it fails, what is executed counts as unknown.
+        let _kept: Result<(), i32> =
+            MYSQL_STATEMENTS.insert(self.key(number), u64::from(operation.number()), 0);
+    }
+
+    #[inline(always)]
+    fn forget(&mut self, number: u32) {
+        // It may have been forgotten before.
+        let _there: Result<(), i32> = MYSQL_STATEMENTS.remove(self.key(number));
+    }
+}
