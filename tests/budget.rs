@@ -36,7 +36,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 15] = [
+const PER_CPU: [&str; 17] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -52,6 +52,8 @@ const PER_CPU: [&str; 15] = [
     maps::MYSQL_COUNTERS,
     "MYSQL_READINGS",
     "MYSQL_NEW",
+    maps::PROXY_HEADERS,
+    "PROXY_READINGS",
 ];
 
 /// Of the rulesets that are generated.

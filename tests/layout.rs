@@ -22,10 +22,11 @@ use foobar_common::{
         Answered, Asked, Client, Command, Operation, REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX,
         Server, Session, StatementKey,
     },
+    proxy::{ProxyCounters, ProxyHeader},
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
     service::{
         DURATION_BOUNDS_US, FirstBytes, HttpCounters, Loss, Method, MysqlCounters, Protocol, ServiceBytes,
-        Ticks, TlsCounters, TlsSettings,
+        ServiceSettings, Ticks, TlsCounters,
     },
     sets::Line,
     tls::{Alpn, Hello, TlsVersion},
@@ -48,6 +49,7 @@ map MYSQL_COUNTERS
 map MYSQL_SESSIONS
 map MYSQL_STATEMENTS
 map MYSQL_REPLICAS
+map PROXY_HEADERS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
 entries: 1632 verdicts, 2380 ports
@@ -119,8 +121,13 @@ loss 16 not_mysql
 loss 17 encrypted
 loss 18 compressed
 loss 19 order
+loss 20 proxy
+PROXY header 0 none
+PROXY header 1 v1
+PROXY header 2 v2
+PROXY header 3 cut
 durations up to [50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000, 60000000] us, in units of 1024 ns
-HTTP counters 792 bytes: connections at 0, requests at 8, responses at 88, untimed at 128, lost at 136, first byte at 456, last byte at 624
+HTTP counters 808 bytes: connections at 0, requests at 8, responses at 88, untimed at 128, lost at 136, first byte at 472, last byte at 640
 bytes of a service 16: framed at 0, lost at 8
 connection key 40 bytes: local at 0, remote at 16, ports at 32 and 34, family at 36
 65536 connections of 192 bytes, 64 requests paired, 16 timed: inbound at 8, its asked at 24, bodiless at 40, started at 56, rounds at 120; outbound at 144, its answered at 24, unseen at 44
@@ -137,7 +144,7 @@ ALPN 3 other
 first bytes 0 tls
 first bytes 1 http1
 first bytes 2 other
-TLS counters 728 bytes: connections at 0, offered at 24, handshakes at 88, failures at 344, lost at 408
+TLS counters 744 bytes: connections at 0, offered at 24, handshakes at 88, failures at 344, lost at 408
 TLS connection 200 bytes: inbound at 8, outbound at 72, name at 136; a side 64 bytes: next at 8, hello at 16 of 48
 1024 names of 72 bytes: name at 0, service at 64
 operation 0 read
@@ -162,7 +169,7 @@ command 12 field_list
 command 13 statistics
 command 14 binlog_dump
 command 15 other
-MySQL counters 1928 bytes: sessions at 0, refused at 32, login failures at 40, commands at 48, queries at 176, errors at 240, untimed at 248, last write at 256, lost at 264, durations at 584
+MySQL counters 1944 bytes: sessions at 0, refused at 32, login failures at 40, commands at 48, queries at 176, errors at 240, untimed at 248, last write at 256, lost at 264, durations at 600
 16384 MySQL sessions of 256 bytes: inbound at 8, outbound at 24, client at 40 of 56, server at 96 of 40, asked at 136 of 104, answered at 240 of 16
 65536 statements of 48 bytes
 256 replicas of 48 bytes
@@ -226,6 +233,9 @@ fn surviving_of_services() -> String {
     }
     for loss in Loss::ALL {
         line(format!("loss {} {}", loss.number(), loss.label()));
+    }
+    for header in ProxyHeader::ALL {
+        line(format!("PROXY header {} {}", header.number(), header.label()));
     }
     line(format!("durations up to {DURATION_BOUNDS_US:?} us, in units of {} ns", Ticks::NANOSECONDS));
     line(format!(
@@ -389,16 +399,17 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
     assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (19 * 4, 4));
     // All words of 64 bits.
-    assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (1 + 10 + 5 + 1 + 40 + 42), 8));
-    assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (3 + 8 + 4 * 8 + 8 + 40), 8));
-    assert_eq!(size_of::<MysqlCounters>(), 8 * (4 + 1 + 1 + 16 + 8 + 1 + 1 + 1 + 40 + 8 * 21));
+    assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (1 + 10 + 5 + 1 + 42 + 42), 8));
+    assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (3 + 8 + 4 * 8 + 8 + 42), 8));
+    assert_eq!(size_of::<MysqlCounters>(), 8 * (4 + 1 + 1 + 16 + 8 + 1 + 1 + 1 + 42 + 8 * 21));
     assert_eq!(size_of::<Client>(), 24 + 16 + 4 + 4 + 4 + 4);
     assert_eq!(size_of::<Server>(), 24 + 8 + 4 + 4);
     assert_eq!(size_of::<Asked>(), 4 + 4 + 16 * (4 + 1 + 1));
     assert_eq!(size_of::<Answered>(), 3 * 4 + 4);
     assert_eq!(size_of::<ReplicaKey>(), 40 + 8);
     assert_eq!(size_of::<StatementKey>(), 40 + 8);
-    assert_eq!((size_of::<TlsSettings>(), align_of::<TlsSettings>()), (4 + 4, 4));
+    assert_eq!((size_of::<ServiceSettings>(), align_of::<ServiceSettings>()), (4 * 4, 4));
+    assert_eq!((size_of::<ProxyCounters>(), align_of::<ProxyCounters>()), (4 * 8, 8));
     assert_eq!((size_of::<NameKey>(), align_of::<NameKey>()), (64 + 8, 8));
     assert_eq!((size_of::<TlsSide>(), align_of::<TlsSide>()), (8 + 4 + 4 + 48, 8));
     assert_eq!((size_of::<TlsConnection>(), align_of::<TlsConnection>()), (4 + 4 + 2 * 64 + 64, 8));

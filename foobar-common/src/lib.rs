@@ -22,6 +22,7 @@ pub mod mysql;
 pub mod parse;
 #[cfg(feature = "user")]
 mod pod;
+pub mod proxy;
 pub mod rule;
 pub mod service;
 pub mod sets;

@@ -26,8 +26,8 @@ pub const INTERFACES: &str = "INTERFACES";
 pub const DECISION: &str = "DECISION";
 /// Segments that came before others, by [`crate::connection::ConnectionKey`]; of one entry unless a service needs it.
 pub const SEGMENTS_AHEAD: &str = "SEGMENTS_AHEAD";
-/// The [`crate::service::TlsSettings`] by service slot.
-pub const TLS_SETTINGS: &str = "TLS_SETTINGS";
+/// The [`crate::service::ServiceSettings`] by service slot.
+pub const SERVICE_SETTINGS: &str = "SERVICE_SETTINGS";
 /// Maps that belong to one ruleset and are made anew with it.
 pub const OF_RULESET: [&str; 14] = [
     ROOTS,
@@ -43,7 +43,7 @@ pub const OF_RULESET: [&str; 14] = [
     INTERFACES,
     DECISION,
     SEGMENTS_AHEAD,
-    TLS_SETTINGS,
+    SERVICE_SETTINGS,
 ];
 
 /// Per-CPU [`crate::counters::Counter`]s by rule slot, the first [`crate::counters::RULE_SLOTS`] of them.
@@ -73,11 +73,13 @@ pub const MYSQL_STATEMENTS: &str = "MYSQL_STATEMENTS";
 pub const MYSQL_REPLICAS: &str = "MYSQL_REPLICAS";
 /// Per-CPU [`crate::service::ServiceBytes`] by service slot; there only since a ruleset needed them.
 pub const SERVICE_BYTES: &str = "SERVICE_BYTES";
+/// Per-CPU [`crate::proxy::ProxyCounters`] by service slot; there only since a ruleset needed them.
+pub const PROXY_HEADERS: &str = "PROXY_HEADERS";
 /// The [`crate::connection::Connection`]s to services by [`crate::connection::ConnectionKey`]; there only since a
 /// ruleset needed them.
 pub const CONNECTIONS: &str = "CONNECTIONS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 14] = [
+pub const SURVIVING: [&str; 15] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -92,6 +94,7 @@ pub const SURVIVING: [&str; 14] = [
     MYSQL_SESSIONS,
     MYSQL_STATEMENTS,
     MYSQL_REPLICAS,
+    PROXY_HEADERS,
 ];
 
 /// The programs that read what comes in to services, by number of the [`crate::service::Protocol`].

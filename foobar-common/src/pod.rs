@@ -6,8 +6,9 @@ use crate::{
     counters::Counter,
     fields::{Root, Stride, Table},
     mysql::ReplicaKey,
+    proxy::ProxyCounters,
     rule::{DecisionRecord, Interfaces, Settings},
-    service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters, TlsSettings},
+    service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
 };
 
@@ -36,11 +37,12 @@ pod!(
     NameKey,
     ReplicaKey,
     Root,
+    ProxyCounters,
     ServiceBytes,
+    ServiceSettings,
     Settings,
     Stride,
     Table,
     TlsCounters,
-    TlsSettings,
     WordRules
 );

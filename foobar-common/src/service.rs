@@ -57,6 +57,7 @@ words! {
         Encrypted = 17, "encrypted", "the session goes on in TLS";
         Compressed = 18, "compressed", "the session goes on compressed";
         Order = 19, "order", "a command before the server has accepted the client";
+        Proxy = 20, "proxy", "a PROXY header that is not in one segment";
     }
 }
 
@@ -247,14 +248,18 @@ impl TlsCounters {
     }
 }
 
-/// What a service of TLS asks for.
+/// What the rules say of a service of which more is counted than packets and bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct TlsSettings {
+pub struct ServiceSettings {
     /// 1 if what is no TLS is dropped.
-    pub required: u32,
+    pub tls_required: u32,
     /// The oldest [`TlsVersion`] that a client may offer as its newest, as a number.
-    pub oldest: u32,
+    pub oldest_tls: u32,
+    /// 1 if proxies speak before clients do.
+    pub proxy: u32,
+    /// Always zero.
+    pub padding: u32,
 }
 
 /// Places for what queries do: a power of two, as for versions of TLS.

@@ -124,7 +124,12 @@ mod tests {
             let of_protocol = ProtocolCounters::Http1(http);
             BTreeMap::from([(
                 port,
-                ServiceCounters { service: "www".to_owned(), bytes: ServiceBytes::default(), of_protocol },
+                ServiceCounters {
+                    service: "www".to_owned(),
+                    bytes: ServiceBytes::default(),
+                    proxied: None,
+                    of_protocol,
+                },
             )])
         };
         let mut history = RequestHistory::default();

@@ -146,16 +146,14 @@ fn handshake(runs: &mut TestRuns) -> Result<String> {
 /// A session in pieces: a query, and a statement that is prepared, executed and fails.
 fn queries(runs: &mut TestRuns) -> Result<String> {
     const GREETING: &[u8] =
-        b"\x4a\0\0\0\x0a5.5.5-10.11.6-MariaDB\0\x01\0\0\0abcdefgh\0\xfe\xf7\x2d\x02\0\xff\x81\x15\
-        \0\0\0\0\0\0\x1d\0\0\0abcdefghijkl\0mysql_nativ\0";
-    const LOGIN: &[u8] =
-        b"\x20\0\0\x01\x85\xa2\x9e\0\0\0\0\x01\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
-    let turns: [(&[u8], &[u8]); 5] = [
-        (b"", GREETING),
-        (LOGIN, b"\x07\0\0\x02\0\0\0\x02\0\0\0"),
-        (b"\x0c\0\0\0\x03/**/SELECT 1", b"\x01\0\0\x01\x01\x05\0\0\x02\xfe\0\0\x02\0"),
-        (b"\x0e\0\0\0\x16DELETE FROM t", b"\x0c\0\0\x01\0\x07\0\0\0\0\0\0\0\0\0\0"),
-        (b"\x0a\0\0\0\x17\x07\0\0\0\0\x01\0\0\0", b"\x09\0\0\x01\xff\x15\x04#42000no"),
+        b"\x0a5.5.5-10.11.6-MariaDB\0\x01\0\0\0abcdefgh\0\xfe\xf7\x2d\x02\0\xff\x81\x15\0";
+    const LOGIN: [u8; 33] = *b"\x85\xa2\x9e\0\0\0\0\x01\x2d\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let turns = [
+        (Vec::new(), packet(0, GREETING)),
+        (packet(1, &LOGIN), packet(2, b"\0\0\0\x02\0\0\0")),
+        (packet(0, b"\x03/**/SELECT 1"), [packet(1, b"\x01"), packet(2, b"\xfe\0\0\x02\0")].concat()),
+        (packet(0, b"\x16DELETE FROM t"), packet(1, b"\0\x07\0\0\0\0\0\0\0\0\0\0")),
+        (packet(0, b"\x17\x07\0\0\0\0\x01\0\0\0"), packet(1, b"\xff\x15\x04#42000no")),
     ];
     let connection = Connection::to(3306);
     runs.judge(&connection.syn_ack(), Direction::Out)?;
@@ -182,6 +180,12 @@ fn queries(runs: &mut TestRuns) -> Result<String> {
         "{counters:?}"
     );
     Ok(String::new())
+}
+
+/// A packet of MySQL with this number.
+fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u8::try_from(payload.len()).unwrap_or(u8::MAX);
+    [&[length, 0, 0, sequence], payload].concat()
 }
 
 /// `server_name`, `supported_versions` with 1.3 and 1.2, ALPN with h2.

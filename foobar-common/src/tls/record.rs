@@ -55,7 +55,7 @@ impl Hello {
 
     /// Whether anything of a hello has been read.
     #[inline(always)]
-    fn has_begun(&self) -> bool {
+    pub fn has_begun(&self) -> bool {
         !matches!(self.field, Field::MessageType)
     }
 

@@ -221,7 +221,12 @@ mod tests {
         let of_protocol = ProtocolCounters::Http1(http);
         counters.services.insert(
             WEB,
-            ServiceCounters { service: "www".to_owned(), bytes: ServiceBytes::default(), of_protocol },
+            ServiceCounters {
+                service: "www".to_owned(),
+                bytes: ServiceBytes::default(),
+                proxied: None,
+                of_protocol,
+            },
         );
         counters
     }

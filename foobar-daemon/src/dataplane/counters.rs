@@ -16,6 +16,7 @@ use foobar_common::{
     flow::Direction,
     maps,
     mysql::ReplicaKey,
+    proxy::ProxyCounters,
     service::{HttpCounters, Losses, MysqlCounters, Protocol, ServiceBytes, TlsCounters},
     verdict::{Reason, Verdict},
 };
@@ -58,6 +59,8 @@ pub struct ServiceCounters {
     pub service: String,
     /// How much of it could be followed.
     pub bytes: ServiceBytes,
+    /// How its connections begin, if proxies speak first there.
+    pub proxied: Option<ProxyCounters>,
     /// What its protocol has.
     pub of_protocol: ProtocolCounters,
 }
@@ -233,7 +236,7 @@ impl InForce {
     fn services(&self) -> Result<BTreeMap<ServicePort, ServiceCounters>> {
         let Self { maps, slots, spoken } = self;
         let mut services = BTreeMap::new();
-        for (port, Spoken { service, protocol, .. }) in spoken {
+        for (port, Spoken { service, protocol, tls: _, proxy_protocol }) in spoken {
             let Some(slot) = slots.services.get(port) else { continue };
             let of_protocol = match protocol {
                 Protocol::Raw => continue,
@@ -245,7 +248,17 @@ impl InForce {
                 }
             };
             let bytes = maps.service_bytes(*slot)?;
-            services.insert(*port, ServiceCounters { service: service.clone(), bytes, of_protocol });
+            let proxied = if *proxy_protocol {
+                Some(total(&maps.proxied, *slot, |sum: &mut ProxyCounters, more| {
+                    for (sum, more) in sum.headers.iter_mut().zip(more.headers) {
+                        *sum = sum.wrapping_add(more);
+                    }
+                })?)
+            } else {
+                None
+            };
+            let service = service.clone();
+            services.insert(*port, ServiceCounters { service, bytes, proxied, of_protocol });
         }
         Ok(services)
     }
@@ -286,6 +299,8 @@ pub(super) struct CounterMaps {
     /// The same.
     replicas: HashMap<MapData, ReplicaKey, u64>,
     /// The same.
+    proxied: PerCpuArray<MapData, ProxyCounters>,
+    /// The same.
     names: HashMap<MapData, NameKey, u64>,
     /// The same.
     service_bytes: PerCpuArray<MapData, ServiceBytes>,
@@ -303,6 +318,7 @@ impl CounterMaps {
             tls: open(loaded, maps::TLS_COUNTERS)?,
             mysql: open(loaded, maps::MYSQL_COUNTERS)?,
             replicas: open_hash(loaded, maps::MYSQL_REPLICAS)?,
+            proxied: open(loaded, maps::PROXY_HEADERS)?,
             names: open_hash(loaded, maps::TLS_NAMES)?,
             service_bytes: open(loaded, maps::SERVICE_BYTES)?,
         })
@@ -358,6 +374,9 @@ impl CounterMaps {
             }
             if *port < self.tls.len() {
                 zero(&mut self.tls, *port)?;
+            }
+            if *port < self.proxied.len() {
+                zero(&mut self.proxied, *port)?;
             }
             if *port < self.mysql.len() {
                 zero(&mut self.mysql, *port)?;

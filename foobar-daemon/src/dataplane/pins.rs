@@ -20,6 +20,7 @@ use foobar_common::{
     flow::Direction,
     maps,
     mysql::{REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX, Session, StatementKey},
+    proxy::ProxyCounters,
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
 };
 use nix::{
@@ -236,6 +237,7 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
             (MapType::LruHash, key, value, SESSIONS_MAX)
         }
         maps::MYSQL_STATEMENTS => (MapType::LruHash, size_of::<StatementKey>() as u32, 8, STATEMENTS_MAX),
+        maps::PROXY_HEADERS => (MapType::PerCpuArray, 4, size_of::<ProxyCounters>() as u32, SERVICE_SLOTS),
         maps::MYSQL_REPLICAS => (MapType::LruHash, size_of::<ReplicaKey>() as u32, 8, REPLICAS_MAX),
         _ => counters(0),
     }

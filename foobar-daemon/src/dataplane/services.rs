@@ -21,7 +21,7 @@ use foobar_common::{
     counters::SERVICE_SLOTS,
     maps,
     mysql::{REPLICAS_MAX, SESSIONS_MAX, STATEMENTS_MAX},
-    service::{Protocol, TlsSettings},
+    service::{Protocol, ServiceSettings},
     tls::TlsVersion,
 };
 
@@ -52,6 +52,7 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
                 (maps::CONNECTIONS, CONNECTIONS_MAX),
                 (maps::SEGMENTS_AHEAD, AHEAD_MAX),
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
+                (maps::PROXY_HEADERS, SERVICE_SLOTS),
             ],
         }),
         Protocol::Tls => Some(Needs {
@@ -61,6 +62,7 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
                 (maps::TLS_CONNECTIONS, CONNECTIONS_MAX),
                 (maps::TLS_NAMES, NAMES_MAX),
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
+                (maps::PROXY_HEADERS, SERVICE_SLOTS),
             ],
         }),
         Protocol::Mysql => Some(Needs {
@@ -71,6 +73,7 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
                 (maps::MYSQL_STATEMENTS, STATEMENTS_MAX),
                 (maps::MYSQL_REPLICAS, REPLICAS_MAX),
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
+                (maps::PROXY_HEADERS, SERVICE_SLOTS),
             ],
         }),
     }
@@ -119,13 +122,18 @@ pub(super) fn connect(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<(
                 .with_context(|| format!("let packets of services go on in '{name}'"))?;
         }
     }
-    let map = object.map_mut(maps::TLS_SETTINGS).context("the object has no settings of TLS")?;
-    let mut map: Array<_, TlsSettings> = map.try_into()?;
-    for (port, Spoken { tls: TlsRequirements { required, oldest }, .. }) in &compiled.spoken {
+    let map = object.map_mut(maps::SERVICE_SETTINGS).context("the object has no settings of services")?;
+    let mut map: Array<_, ServiceSettings> = map.try_into()?;
+    for (port, Spoken { service: _, protocol: _, tls, proxy_protocol }) in &compiled.spoken {
+        let TlsRequirements { required, oldest } = tls;
         let slot = compiled.slots.services.get(port).with_context(|| format!("{port} has no slot"))?;
-        let oldest = oldest.map_or(0, TlsVersion::number);
-        map.set(*slot, TlsSettings { required: u32::from(*required), oldest }, 0)
-            .with_context(|| format!("enter what clients of {port} have to offer"))?;
+        let settings = ServiceSettings {
+            tls_required: u32::from(*required),
+            oldest_tls: oldest.map_or(0, TlsVersion::number),
+            proxy: u32::from(*proxy_protocol),
+            padding: 0,
+        };
+        map.set(*slot, settings, 0).with_context(|| format!("enter what the rules say of {port}"))?;
     }
     Ok(())
 }

@@ -101,6 +101,8 @@ catalogue! {
         "TLS handshakes that one side ended with an alert before anything was secret, by the newest version offered.";
     CONNECTIONS = "foobar_connections_total", Counter, Number, ["port", "encryption", "app"],
         "Connections to a service whose client has sent something, by what it began with.";
+    PROXY_CONNECTIONS = "foobar_proxy_connections_total", Counter, Number, ["port", "header"],
+        "Connections to a service with proxy_protocol, by the PROXY header that they begin with.";
     DB_QUERIES = "foobar_db_queries_total", Counter, Number, ["server", "port", "op"],
         "Queries to a database, as text or by executing a prepared statement, by what they do.";
     DB_DURATION = "foobar_db_query_duration_seconds", Histogram, Seconds, ["server", "port", "op"],
@@ -321,6 +323,7 @@ const LABELS: &[(&str, &str)] = &[
     ("encryption", "`tls`, or `none`"),
     ("family", "name of a metric"),
     ("hash", "SHA-256 in hexadecimal digits"),
+    ("header", "`none`, `v1`, `v2`, or `cut`: not in one segment, so that the connection is not followed"),
     ("iface", "name of an interface of `--interface`, or `other`: there are at most eight and `other`"),
     ("l4", "`tcp`, `udp`, `sctp`, `icmp`, `icmpv6` or `other`"),
     ("map", "name of a BPF map"),

@@ -63,6 +63,7 @@ impl Ruleset {
             service: service.name.clone(),
             protocol: service.protocol,
             tls: service.tls,
+            proxy_protocol: service.proxy_protocol,
         };
         let services = self.services.iter();
         services.flat_map(|service| service.ports.iter().map(move |port| (*port, of_port(service)))).collect()
@@ -121,6 +122,8 @@ pub struct Service {
     pub protocol: Protocol,
     /// What clients have to offer there.
     pub tls: TlsRequirements,
+    /// Whether a proxy says who the client is, before the client speaks.
+    pub proxy_protocol: bool,
 }
 
 /// What is spoken on a port of a service.
@@ -132,6 +135,8 @@ pub struct Spoken {
     pub protocol: Protocol,
     /// What clients have to offer.
     pub tls: TlsRequirements,
+    /// Whether proxies speak before clients do.
+    pub proxy_protocol: bool,
 }
 
 /// `require_tls` and `min_tls`.
@@ -146,7 +151,13 @@ pub struct TlsRequirements {
 impl Service {
     /// One of which packets and bytes are counted.
     pub fn raw(name: &str, ports: Vec<ServicePort>) -> Self {
-        Self { name: name.to_owned(), ports, protocol: Protocol::Raw, tls: TlsRequirements::default() }
+        Self {
+            name: name.to_owned(),
+            ports,
+            protocol: Protocol::Raw,
+            tls: TlsRequirements::default(),
+            proxy_protocol: false,
+        }
     }
 }
 

@@ -4,11 +4,14 @@
 //! judged a packet, and ends at the same exit. So other packets do not pay for it, each program has a verifier's
 //! million instructions to itself, and only those are loaded that the rules ask for.
 
+mod configured;
 mod http1;
 mod lock;
 mod mysql;
 mod passage;
+mod proxy;
 mod segment;
+
 mod tls;
 
 use aya_ebpf::{

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 10] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
@@ -16,6 +16,7 @@ const PROGRAMS: [(&str, &str); 10] = [
     ("openssl", "openssl"),
     ("promtool", "prometheus"),
     ("xz", "xz-utils"),
+    ("haproxy", "haproxy"),
     ("mariadbd", "mariadb-server-core"),
     ("mariadb", "mariadb-client-core"),
 ];

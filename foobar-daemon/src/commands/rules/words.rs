@@ -111,13 +111,14 @@ pub(super) fn settings_of_failsafe(failsafe: &Failsafe) -> Vec<Setting> {
 
 /// The ports of each service and what is spoken there, by its name.
 pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
-    let words = |Service { name: _, ports, protocol, tls }: &Service| match protocol {
+    let words = |Service { name: _, ports, protocol, tls, proxy_protocol }: &Service| match protocol {
         Protocol::Raw => list(ports),
         Protocol::Http1 | Protocol::Tls | Protocol::Mysql => {
             let TlsRequirements { required, oldest } = tls;
             let required = if *required { " require_tls" } else { "" };
             let oldest = oldest.map_or(String::new(), |oldest| format!(" min_tls {}", oldest.label()));
-            format!("{} {}{required}{oldest}", list(ports), protocol.label())
+            let proxy = if *proxy_protocol { " proxy_protocol" } else { "" };
+            format!("{} {}{required}{oldest}{proxy}", list(ports), protocol.label())
         }
     };
     services.iter().map(|service| (service.name.as_str(), words(service))).collect()

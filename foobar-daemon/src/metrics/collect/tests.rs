@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use foobar_common::{
     mysql::{Command, Operation},
+    proxy::ProxyCounters,
     service::{Histogram, HttpCounters, Loss, Losses, MysqlCounters, ServiceBytes, Ticks, TlsCounters},
     tls::{Alpn, TlsVersion},
 };
@@ -55,16 +56,24 @@ impl Source for Fixed {
             ..HttpCounters::default()
         };
         let bytes = ServiceBytes { framed: 150, lost: 30 };
-        let service =
-            ServiceCounters { service: "www".to_owned(), bytes, of_protocol: ProtocolCounters::Http1(http) };
+        let service = ServiceCounters {
+            service: "www".to_owned(),
+            bytes,
+            proxied: Some(ProxyCounters { headers: [0, 1, 6, 0] }),
+            of_protocol: ProtocolCounters::Http1(http),
+        };
         counters.services.insert(WEB, service);
         let mut mysql = MysqlCounters { sessions: [3, 0, 1, 0], errors: 2, ..MysqlCounters::default() };
         mysql.queries[Operation::Write as usize] = 4;
         mysql.commands[Command::Ping as usize] = 5;
         mysql.durations[Operation::Write as usize].observe(Ticks::from_nanoseconds(80_000));
         let of_protocol = ProtocolCounters::Mysql(Box::new(mysql), 1);
-        let service =
-            ServiceCounters { service: "db".to_owned(), bytes: ServiceBytes::default(), of_protocol };
+        let service = ServiceCounters {
+            service: "db".to_owned(),
+            bytes: ServiceBytes::default(),
+            proxied: None,
+            of_protocol,
+        };
         counters.services.insert(DATABASE, service);
         let mut tls = TlsCounters { connections: [4, 1, 0], ..TlsCounters::default() };
         tls.handshakes[TlsVersion::Tls13 as usize][Alpn::Http2 as usize] = 3;
@@ -72,6 +81,7 @@ impl Source for Fixed {
         let service = ServiceCounters {
             service: "www".to_owned(),
             bytes: ServiceBytes::default(),
+            proxied: None,
             of_protocol: ProtocolCounters::Tls(tls),
         };
         counters.services.insert(ServicePort { port: 8443, ..WEB }, service);
@@ -195,6 +205,7 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_connections_total{port="3306",encryption="none",app="mysql"} 3"#,
         r#"foobar_db_replica_streams{server="db",port="3306"} 1"#,
         "foobar_db_writers 0",
+        r#"foobar_proxy_connections_total{port="443",header="v2"} 6"#,
         r#"foobar_tls_handshakes_total{port="8443",version="tls1.3",alpn="h2"} 3"#,
         r#"foobar_tls_handshakes_total{port="8443",version="tls1.2",alpn="none"} 0"#,
         r#"foobar_tls_handshake_failures_total{port="8443",version="tls1.0"} 2"#,

@@ -36,7 +36,8 @@ pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Error
         let ports = ports(&section, protocol.unwrap_or(Protocol::Raw), reading, errors);
         if let (Some(name), Some(ports), Some(protocol)) = (name, ports, protocol) {
             let tls = tls(&section, protocol, errors);
-            reading.ruleset.services.push(Service { name, ports, protocol, tls });
+            let proxy_protocol = proxy_protocol(&section, protocol, errors);
+            reading.ruleset.services.push(Service { name, ports, protocol, tls, proxy_protocol });
         }
     }
 }
@@ -104,6 +105,21 @@ fn tls(section: &Section<'_>, protocol: Protocol, errors: &mut Errors<'_>) -> Tl
     }
 }
 
+/// Whether a proxy speaks first, which only matters where something is read.
+fn proxy_protocol(section: &Section<'_>, protocol: Protocol, errors: &mut Errors<'_>) -> bool {
+    let Some(value) = section.get("proxy_protocol") else { return false };
+    let is_proxied = value.boolean("proxy_protocol", errors).unwrap_or(false);
+    if is_proxied && protocol == Protocol::Raw {
+        errors.add(
+            &value.place,
+            "proxy_protocol means nothing for a service of which packets and bytes alone are counted"
+                .to_owned(),
+            "write what is spoken there, as protocol = \"tls\", or leave this out",
+        );
+    }
+    is_proxied
+}
+
 fn ports(
     section: &Section<'_>,
     protocol: Protocol,
@@ -159,7 +175,6 @@ fn refuse_unenforced(section: &Section<'_>, errors: &mut Errors<'_>) {
             errors.add(&value.place, message, "write syn_cookies = \"off\", or leave it out");
         }
     }
-    section.refuse_true("proxy_protocol", "leave it out", errors);
     section.refuse("decrypt_by", "leave it out", errors);
     section.refuse("reconcile", "leave it out", errors);
 }

@@ -25,6 +25,7 @@ use self::{
 use super::{
     lock,
     passage::Passage,
+    proxy,
     segment::{Belongs, Packet as _, Place, Segment, WINDOW_MAX},
 };
 
@@ -57,6 +58,16 @@ pub(crate) fn requests(context: &XdpContext) -> Option<()> {
         if is_at_first && matches!(segment.place(first.get()), Place::Next(read) if read < segment.length) {
             counters.connections = counters.connections.wrapping_add(1);
         }
+        let Cursor { next, state, .. } = &inbound.cursor;
+        let service = Passage::service(Direction::In)?;
+        let Some(begin) = proxy::client_begins(&segment, service, next.get(), first.get(), context) else {
+            state.set(State::Lost);
+            counters.lost.count(Direction::In, Loss::Proxy);
+            next.set(segment.next());
+            Passage::lose(Direction::In, segment.length);
+            return None;
+        };
+        next.set(begin);
         read::<Inbound>(&segment, connection, counters, context.context())
     })
 }

@@ -20,6 +20,7 @@ use self::{reading::read, sessions::Prepared};
 use super::{
     lock,
     passage::Passage,
+    proxy,
     segment::{Belongs, Packet, Place, Segment, WINDOW_MAX},
 };
 
@@ -59,7 +60,14 @@ pub(crate) fn commands(context: &XdpContext) -> Option<()> {
     // SAFETY: the map gave the pointer. This half is written by this direction alone, under its lock.
     let client = unsafe { &mut (*session).client };
     let statements = Prepared { connection: segment.key };
-    let commands = Commands { client, asked, answered, counters, statements, now: now() };
+    let mut commands = Commands { client, asked, answered, counters, statements, now: now() };
+    // SAFETY: the map gave the pointer, and the number never changes.
+    let first = unsafe { (*session).first };
+    let service = Passage::service(Direction::In)?;
+    match proxy::client_begins(&segment, service, inbound.next.get(), first, context) {
+        Some(next) => inbound.next.set(next),
+        None => commands.lose(Loss::Proxy),
+    }
     follow(&segment, inbound, commands, context);
     lock::give_back(&inbound.lock);
     Some(())

@@ -4,7 +4,7 @@ mod connections;
 mod reading;
 
 use aya_ebpf::{
-    btf_maps::{Array, PerCpuArray},
+    btf_maps::PerCpuArray,
     macros::btf_map,
     programs::{TcContext, XdpContext},
 };
@@ -13,27 +13,26 @@ use foobar_common::{
     counters::SERVICE_SLOTS,
     flow::Direction,
     frame::within,
-    service::{FirstBytes, Loss, TlsCounters, TlsSettings, VERSIONS_ROOM},
+    service::{FirstBytes, Loss, ServiceSettings, TlsCounters, VERSIONS_ROOM},
     tls::{Alpn, Finding, TlsVersion},
     verdict::Reason,
 };
 
 use self::reading::{Findings, read};
 use super::{
-    lock,
+    configured, lock,
     passage::Passage,
+    proxy,
     segment::{Belongs, Place, Segment},
 };
 
 #[btf_map]
 static TLS_COUNTERS: PerCpuArray<TlsCounters, { SERVICE_SLOTS as usize }> = PerCpuArray::new();
-#[btf_map]
-static TLS_SETTINGS: Array<TlsSettings, { SERVICE_SLOTS as usize }> = Array::new();
 
 /// What is known of the service of a packet.
 struct Service {
     slot: u32,
-    settings: TlsSettings,
+    settings: ServiceSettings,
     counters: &'static mut TlsCounters,
 }
 
@@ -45,13 +44,13 @@ impl Service {
         // SAFETY: the map gave the pointer, and an entry of a per-CPU array is this processor's alone while the program
         // runs, but for a program of the other direction that interrupts it and counts elsewhere in it.
         let counters = unsafe { &mut *place };
-        Some(Self { slot, settings: *TLS_SETTINGS.get(slot)?, counters })
+        Some(Self { slot, settings: configured::of(slot)?, counters })
     }
 
     /// Whether clients may not send what they like.
     #[inline(always)]
     fn is_strict(&self) -> bool {
-        self.settings.required != 0 || self.settings.oldest != 0
+        self.settings.tls_required != 0 || self.settings.oldest_tls != 0
     }
 
     #[inline(always)]
@@ -101,8 +100,19 @@ pub(crate) fn offers(context: &XdpContext) -> Option<()> {
         service.lose(Direction::In, Loss::Busy, &segment);
         return None;
     }
+    if let Some(next) = proxy::client_begins(&segment, service.slot, inbound.next, first, context) {
+        inbound.next = next;
+    } else {
+        inbound.hello.end();
+        service.lose(Direction::In, Loss::Proxy, &segment);
+        if service.is_strict() {
+            *refused = Reason::NotTls.number();
+            Passage::refuse(Direction::In, Reason::NotTls);
+        }
+    }
     match segment.place(inbound.next) {
         Place::Old => {}
+        _ if inbound.hello.is_over() => {}
         Place::Ahead(_) if inbound.hello.is_complete() => inbound.hello.end(),
         Place::Ahead(_) if service.is_strict() => Passage::refuse(Direction::In, Reason::TlsOrder),
         Place::Ahead(_) => {
@@ -110,7 +120,7 @@ pub(crate) fn offers(context: &XdpContext) -> Option<()> {
             service.lose(Direction::In, Loss::Gap, &segment);
         }
         Place::Next(before) => {
-            let is_first = inbound.next == first && before == 0;
+            let is_first = !inbound.hello.has_begun();
             inbound.next = segment.next();
             let findings = read(&segment, before, Direction::In, inbound, name, context);
             if let Some(reason) = conclude(findings, is_first, inbound, &mut service) {
@@ -129,13 +139,13 @@ pub(crate) fn offers(context: &XdpContext) -> Option<()> {
 /// Counts what a client has said, and tells why it may not say more.
 #[inline(always)]
 fn conclude(findings: Findings, is_first: bool, inbound: &TlsSide, service: &mut Service) -> Option<Reason> {
-    let Service { slot: _, settings: TlsSettings { required, oldest }, counters } = service;
+    let Service { slot: _, settings: ServiceSettings { tls_required, oldest_tls, .. }, counters } = service;
     let version = inbound.hello.offer().version();
     let place = place(version);
     if findings.has(Finding::Complete) {
         count(counters.offered.get_mut(place));
         count(counters.connections.get_mut(FirstBytes::Tls as usize));
-        if version.number() < *oldest {
+        if version.number() < *oldest_tls {
             return Some(Reason::OldTls);
         }
     }
@@ -145,7 +155,7 @@ fn conclude(findings: Findings, is_first: bool, inbound: &TlsSide, service: &mut
     if findings.has(Finding::NotTls) {
         let class = if is_first && findings.begins_as_http() { FirstBytes::Http1 } else { FirstBytes::Other };
         count(counters.connections.get_mut(class as usize));
-        if *required != 0 {
+        if *tls_required != 0 {
             return Some(Reason::NotTls);
         }
     }

@@ -6,7 +6,7 @@ mod tls;
 
 use std::collections::BTreeMap;
 
-use foobar_common::service::ServiceBytes;
+use foobar_common::{proxy::ProxyHeader, service::ServiceBytes};
 use prometheus::proto::MetricFamily;
 
 use self::{http::HttpFamilies, mysql::MysqlFamilies, tls::TlsFamilies};
@@ -32,6 +32,7 @@ pub(super) fn families(services: &BTreeMap<ServicePort, ServiceCounters>, famili
     let mut tls = TlsFamilies::new();
     let mut mysql = MysqlFamilies::new();
     let mut connections = catalogue::CONNECTIONS.family();
+    let mut proxied = catalogue::PROXY_CONNECTIONS.family();
     let mut losses = catalogue::FRAMING_LOST.family();
     let mut bytes = catalogue::L7_BYTES.family();
     for (port, counters) in services {
@@ -48,13 +49,18 @@ pub(super) fn families(services: &BTreeMap<ServicePort, ServiceCounters>, famili
         for (loss, count) in counters.losses().by_reason() {
             losses.add_integer([&port, labels.protocol, loss.label()], count);
         }
+        for (header, count) in
+            ProxyHeader::ALL.iter().zip(counters.proxied.iter().flat_map(|proxied| proxied.headers))
+        {
+            proxied.add_integer([&port, header.label()], count);
+        }
         let ServiceBytes { framed, lost } = counters.bytes;
         bytes.add_integer([&port, labels.protocol, "framed"], framed);
         bytes.add_integer([&port, labels.protocol, "lost"], lost);
     }
     families.extend(http.into_proto());
     families.extend(tls.into_proto());
-    families.extend([connections.into_proto()]);
+    families.extend([connections.into_proto(), proxied.into_proto()]);
     families.extend(mysql.into_proto());
     families.extend([losses.into_proto(), bytes.into_proto()]);
 }

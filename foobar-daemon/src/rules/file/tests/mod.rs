@@ -362,7 +362,6 @@ fn what_is_not_enforced_is_refused_by_name() {
     for lines in [
         r#"protocol = "h2c""#,
         r#"syn_cookies = "auto""#,
-        "proxy_protocol = true",
         r#"decrypt_by = "uprobe""#,
         r#"reconcile = { mysql = "x" }"#,
     ] {
@@ -384,6 +383,9 @@ fn what_a_service_asks_of_its_clients_fits_what_is_spoken_there() {
     check_errors(&service("require_tls = true"), &[(5, 15, &["only", "protocol = \"tls\""])]);
     check_errors(&service("protocol = \"http1\"\nmin_tls = \"1.2\""), &[(6, 11, &["only", "tls"])]);
     check_errors(&service("protocol = \"tls\"\nmin_tls = \"1.4\""), &[(6, 11, &["min_tls cannot be"])]);
+    check_errors(&service("proxy_protocol = true"), &[(5, 18, &["means nothing", "protocol = \"tls\""])]);
+    let proxied = service("protocol = \"mysql\"\nproxy_protocol = true");
+    assert!(Bundle::of_text("rules.toml", &proxied).parse().unwrap().services[0].proxy_protocol);
     let udp = service("protocol = \"tls\"").replace("tcp/1", "udp/1");
     check_errors(&udp, &[(4, 8, &["udp/1 cannot speak tls", "tcp/1"])]);
 }
