@@ -1,5 +1,6 @@
-//! Takes out of an object what the kernel has no use for: DWARF, which is most of its size, and the folder names
-//! of the registry that crates came from, which differ where a mirror is used. BTF stays.
+//! Takes out of an object what the kernel has no use for: DWARF, which is most of its size, relocations of BTF, which
+//! has its offsets in place (loaders pass over them), and the folder names of the registry that crates came from, which
+//! differ where a mirror is used. BTF stays.
 
 use anyhow::{Context as _, Result};
 use object::{
@@ -7,13 +8,13 @@ use object::{
     elf::SHT_STRTAB,
 };
 
-/// The object without its `.debug_*` sections, their relocations and their symbols, and without names of
-/// registries.
+/// The object without its `.debug_*` sections, their relocations and their symbols, without relocations of BTF and
+/// without names of registries.
 pub(crate) fn strip(object: &[u8]) -> Result<Vec<u8>> {
     let mut builder = Builder::read(object)?;
     for section in &mut builder.sections {
         let name = section.name.to_string();
-        section.delete = name.starts_with(".debug_") || name.starts_with(".rel.debug_");
+        section.delete = [".debug_", ".rel.debug_", ".rel.BTF"].iter().any(|start| name.starts_with(start));
         if let (".BTF", SectionData::Data(btf)) = (name.as_str(), &mut section.data) {
             forget_registries(btf.to_mut()).context("read the strings of BTF")?;
         }
