@@ -1,73 +1,28 @@
 //! A real nginx, and clients that ask it in every way: foobar counts what nginx counts, to the last request.
 
 use std::{
-    io::{Read as _, Write as _},
+    io::Write as _,
     net::{IpAddr, SocketAddr, TcpStream},
-    thread,
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use foobar_tests::{
     command::succeed,
     daemon::Foobar,
     figures::say,
     frames::Family,
+    http1_client::{self, ALL_KINDS, Kind, Scenario, Stream, load},
     metrics::Metrics,
     network::{CLIENT, Network, SERVER},
-    random::Random,
     tap::settle,
     wait,
-    web_server::{PAGE, WebServer},
+    web_server::WebServer,
     wire::{Disturbance, Wire},
 };
 
 const PORT: u16 = 8080;
 const RULES: &str = "schema = 1\n[[service]]\nname = \"www\"\nport = [\"tcp/8080\"]\nprotocol = \"http1\"\n";
-const LARGE: usize = 10_000_000;
-const MEDIUM: usize = 30_000;
-/// What looks like messages, and is none.
-const DECOY: &str = "GET / HTTP/1.1\r\nHost: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n";
-
-/// How a client speaks.
-#[derive(Clone, Copy)]
-struct Scenario {
-    name: &'static str,
-    connections: usize,
-    /// On each connection.
-    requests: usize,
-    /// How many requests are sent before the first answer is awaited.
-    pipelined: usize,
-    /// Longest piece that is written at once.
-    piece: usize,
-    /// What the requests are, in turn.
-    kinds: &'static [Kind],
-}
-
-#[derive(Clone, Copy)]
-enum Kind {
-    Get,
-    Head,
-    Missing,
-    Medium,
-    Large,
-    Post,
-    Chunked,
-    Options,
-    Unknown,
-}
-
-const ALL_KINDS: &[Kind] = &[
-    Kind::Get,
-    Kind::Head,
-    Kind::Missing,
-    Kind::Medium,
-    Kind::Post,
-    Kind::Chunked,
-    Kind::Options,
-    Kind::Unknown,
-];
-
 const SCENARIOS: [Scenario; 6] = [
     Scenario {
         name: "keep-alive",
@@ -147,24 +102,20 @@ const DISTURBED: [Scenario; 3] = [
     },
 ];
 
-impl Scenario {
-    /// How many requests it has in all.
-    fn sent(&self) -> u64 {
-        (self.connections * self.requests) as u64
-    }
-}
-
 /// Starts an nginx that has what the requests ask for.
 fn serve(network: &Network) -> Result<WebServer> {
-    let page = PAGE.escape_default();
-    let lines = format!(
-        "location = /medium {{ }} location = /large {{ }} location = /missing {{ }} \
-         location / {{ client_max_body_size 1m; return 200 \"{page}\"; }}"
-    );
-    let server = WebServer::serving(&network.server, &[PORT], &lines)?;
-    server.put_file("medium", MEDIUM)?;
-    server.put_file("large", LARGE)?;
+    let server = WebServer::serving(&network.server, &[PORT], &http1_client::locations())?;
+    http1_client::put_files(&server)?;
     Ok(server)
+}
+
+/// By IPv4 and IPv6 in turn.
+fn connect(number: usize) -> Result<Box<dyn Stream>> {
+    let family = if number.is_multiple_of(2) { Family::V4 } else { Family::V6 };
+    let stream = TcpStream::connect(SocketAddr::new(family.server(), PORT))?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+    Ok(Box::new(stream))
 }
 
 #[test]
@@ -205,7 +156,7 @@ fn counts_what_nginx_counts(mode: &str, offload: &str, mtu: u32) -> Result<()> {
     for scenario in &SCENARIOS {
         let name = scenario.name;
         let (before, served_before) = (foobar.scrape()?, server.requests(&network.server)?);
-        network.client.enter(|| load(scenario))?;
+        network.client.enter(|| load(scenario, &connect))?;
         settle();
         let (after, served_after) = (foobar.scrape()?, server.requests(&network.server)?);
         let grown = |metric: &str, labels: &[(&str, &str)]| {
@@ -248,7 +199,7 @@ fn what_a_bad_cable_hides_is_declared_lost() -> Result<()> {
         for scenario in &DISTURBED {
             let sent = scenario.sent();
             let (before, served_before) = (foobar.scrape()?, server.requests(&network.server)?);
-            network.client.enter(|| load(scenario))?;
+            network.client.enter(|| load(scenario, &connect))?;
             settle();
             let (after, served_after) = (foobar.scrape()?, server.requests(&network.server)?);
             let grown = |metric: &str| after.count(metric, &[]) - before.count(metric, &[]);
@@ -374,117 +325,4 @@ fn expect_counted(foobar: &Foobar, pages: u64) -> Result<()> {
 fn losses(metrics: &Metrics) -> Vec<String> {
     let lost = metrics.select("foobar_l7_framing_lost_total", &[]);
     lost.filter(|sample| sample.value > 0.0).map(|sample| format!("{sample:?}")).collect()
-}
-
-/// Every connection of a scenario, a few at a time.
-fn load(scenario: &Scenario) -> Result<()> {
-    const CLIENTS: usize = 8;
-    thread::scope(|scope| {
-        let clients: Vec<_> = (0..CLIENTS)
-            .map(|client| {
-                scope.spawn(move || {
-                    (client..scenario.connections).step_by(CLIENTS).try_for_each(|number| {
-                        let family = if number % 2 == 0 { Family::V4 } else { Family::V6 };
-                        talk(scenario, family.server(), number as u64)
-                    })
-                })
-            })
-            .collect();
-        clients.into_iter().try_for_each(|client| {
-            client.join().map_err(|_payload| anyhow!("a client panicked"))?.context(scenario.name)
-        })
-    })
-}
-
-/// One connection.
-fn talk(scenario: &Scenario, server: IpAddr, number: u64) -> Result<()> {
-    let mut random = Random::new(number);
-    let mut stream = TcpStream::connect(SocketAddr::new(server, PORT))?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(Duration::from_secs(20)))?;
-    let first = usize::try_from(number)?;
-    let kinds: Vec<Kind> =
-        scenario.kinds.iter().copied().cycle().skip(first % 8).take(scenario.requests).collect();
-    let mut unread = Vec::new();
-    for (batch, kinds) in kinds.chunks(scenario.pipelined).enumerate() {
-        let bytes: Vec<u8> = kinds.iter().flat_map(|kind| kind.request(batch).into_bytes()).collect();
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            let longest = scenario.piece.min(rest.len());
-            let (piece, behind) = rest.split_at(1 + random.index(longest));
-            stream.write_all(piece)?;
-            rest = behind;
-        }
-        for kind in kinds {
-            kind.read_answer(&mut stream, &mut unread)?;
-        }
-    }
-    ensure!(unread.is_empty(), "{} bytes too many", unread.len());
-    Ok(())
-}
-
-impl Kind {
-    fn request(self, number: usize) -> String {
-        let host = "Host: www.foobar.com\r\nUser-Agent: a client that says who it is\r\nAccept: */*\r\n";
-        match self {
-            Self::Get => format!("GET /page?{number} HTTP/1.1\r\n{host}\r\n"),
-            Self::Head => format!("HEAD /medium HTTP/1.1\r\n{host}\r\n"),
-            Self::Missing => format!("GET /missing HTTP/1.1\r\n{host}\r\n"),
-            Self::Medium => {
-                format!("GET /medium HTTP/1.1\r\n{host}Cookie: {}\r\n\r\n", "c".repeat(number % 700))
-            }
-            Self::Large => format!("GET /large HTTP/1.1\r\n{host}\r\n"),
-            Self::Options => format!("OPTIONS / HTTP/1.1\r\n{host}\r\n"),
-            Self::Unknown => format!("PURGE http://www.foobar.com/a HTTP/1.1\r\n{host}\r\n"),
-            Self::Post => {
-                let body = DECOY.repeat(1 + number % 40);
-                format!("POST /form HTTP/1.1\r\n{host}Content-Length: {}\r\n\r\n{body}", body.len())
-            }
-            Self::Chunked => {
-                let chunk = format!("{:x};name=value\r\n{DECOY}\r\n", DECOY.len());
-                let chunks = chunk.repeat(1 + number % 20);
-                format!(
-                    "PUT /form HTTP/1.1\r\n{host}Transfer-Encoding: chunked\r\n\r\n{chunks}0\r\nX: trailer\r\n\r\n"
-                )
-            }
-        }
-    }
-
-    /// Reads an answer and looks whether it is the right one.
-    fn read_answer(self, stream: &mut TcpStream, unread: &mut Vec<u8>) -> Result<()> {
-        let head_end = loop {
-            if let Some(end) = unread.windows(4).position(|bytes| bytes == b"\r\n\r\n") {
-                break end + 4;
-            }
-            more(stream, unread)?;
-        };
-        let head = String::from_utf8_lossy(&unread[..head_end]).to_ascii_lowercase();
-        let (status, body) = match self {
-            Self::Get | Self::Post | Self::Chunked => ("200", Some(PAGE.len())),
-            // nginx answers OPTIONS and unknown methods as it likes; they are requests all the same.
-            Self::Options | Self::Unknown => ("", None),
-            Self::Missing => ("404", None),
-            Self::Head | Self::Medium => ("200", Some(MEDIUM)),
-            Self::Large => ("200", Some(LARGE)),
-        };
-        ensure!(head.starts_with(&format!("http/1.1 {status}")), "{head}");
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = length.with_context(|| format!("no length: {head}"))?.parse()?;
-        ensure!(body.is_none_or(|body| body == length), "{head}");
-        unread.drain(..head_end);
-        let length = if matches!(self, Self::Head) { 0 } else { length };
-        while unread.len() < length {
-            more(stream, unread)?;
-        }
-        unread.drain(..length);
-        Ok(())
-    }
-}
-
-fn more(stream: &mut TcpStream, unread: &mut Vec<u8>) -> Result<()> {
-    let mut bytes = vec![0; 65_536];
-    let length = stream.read(&mut bytes)?;
-    ensure!(length > 0, "the server ended the connection");
-    unread.extend(&bytes[..length]);
-    Ok(())
 }

@@ -16,6 +16,7 @@ pub mod frames;
 pub mod generate;
 pub mod headers;
 pub mod http;
+pub mod http1_client;
 pub mod links;
 pub mod metrics;
 pub mod mixed;
