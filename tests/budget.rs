@@ -36,7 +36,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 17] = [
+const PER_CPU: [&str; 18] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -54,6 +54,7 @@ const PER_CPU: [&str; 17] = [
     "MYSQL_NEW",
     maps::PROXY_HEADERS,
     "PROXY_READINGS",
+    "TLS_PLAINTEXTS",
 ];
 
 /// Of the rulesets that are generated.

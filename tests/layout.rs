@@ -22,6 +22,7 @@ use foobar_common::{
         Answered, Asked, Client, Command, Operation, REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX,
         Server, Session, StatementKey,
     },
+    plaintext::{Call, TlsObject, WatchedProcess},
     proxy::{ProxyCounters, ProxyHeader},
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
     service::{
@@ -419,6 +420,9 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Inbound>(), align_of::<Inbound>()), (8 + 16 + 16 + 16 + 64 + 16, 8));
     assert_eq!((size_of::<Outbound>(), align_of::<Outbound>()), (8 + 16 + 6 * 4, 8));
     assert_eq!((size_of::<Connection>(), align_of::<Connection>()), (8 + 136 + 48, 8));
+    assert_eq!((size_of::<WatchedProcess>(), align_of::<WatchedProcess>()), (8 + 8, 8));
+    assert_eq!((size_of::<TlsObject>(), align_of::<TlsObject>()), (8 + 8, 8));
+    assert_eq!((size_of::<Call>(), align_of::<Call>()), (4 * 8, 8));
     assert_eq!((size_of::<DecisionRecord>(), align_of::<DecisionRecord>()), (4 * 4, 4));
 }
 

@@ -20,6 +20,7 @@ pub mod http1;
 pub mod maps;
 pub mod mysql;
 pub mod parse;
+pub mod plaintext;
 #[cfg(feature = "user")]
 mod pod;
 pub mod proxy;

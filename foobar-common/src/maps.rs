@@ -97,6 +97,17 @@ pub const SURVIVING: [&str; 15] = [
     PROXY_HEADERS,
 ];
 
+/// The [`crate::plaintext::WatchedProcess`]es by process id.
+pub const PROCESSES: &str = "PROCESSES";
+/// How many connections processes have taken that are not watched, by process id.
+pub const STRANGERS: &str = "STRANGERS";
+/// The [`crate::plaintext::Call`]s by thread.
+pub const TLS_CALLS: &str = "TLS_CALLS";
+/// The [`crate::connection::Connection`]s by [`crate::plaintext::TlsObject`].
+pub const TLS_OBJECTS: &str = "TLS_OBJECTS";
+/// Maps that belong to the probes and live as long as the daemon.
+pub const OF_PROBES: [&str; 4] = [PROCESSES, STRANGERS, TLS_CALLS, TLS_OBJECTS];
+
 /// The programs that read what comes in to services, by number of the [`crate::service::Protocol`].
 pub const SERVICES_IN: &str = "SERVICES_IN";
 /// The same for what goes out.
@@ -118,5 +129,25 @@ pub const MYSQL_COMMANDS: &str = "mysql_commands";
 pub const MYSQL_REPLIES: &str = "mysql_replies";
 /// The program that reads responses of HTTP/1.x.
 pub const HTTP1_RESPONSES: &str = "http1_responses";
+/// The probe on what makes a TLS object the server's side of a connection.
+pub const TLS_ACCEPTING: &str = "tls_accepting";
+/// The probe on what makes it the client's side.
+pub const TLS_CONNECTING: &str = "tls_connecting";
+/// The probe on its end.
+pub const TLS_FREED: &str = "tls_freed";
+/// The probe on a call that reads or writes.
+pub const TLS_CALLED: &str = "tls_called";
+/// The probe on the return of a call that reads.
+pub const TLS_READ: &str = "tls_read";
+/// The probe on the return of a call that writes.
+pub const TLS_WRITTEN: &str = "tls_written";
+/// Where a process has made another one.
+pub const PROCESS_FORKED: &str = "process_forked";
+/// Where a process has become another program.
+pub const PROCESS_EXECUTED: &str = "process_executed";
+/// Where a process has ended.
+pub const PROCESS_ENDED: &str = "process_ended";
+/// The read-only constant that says where the kernel has the process id of a task, in bytes from its beginning.
+pub const TASK_PROCESS_ID: &str = "TASK_PROCESS_ID";
 /// The read-only constant that holds [`crate::rule::Settings`].
 pub const SETTINGS: &str = "SETTINGS";

@@ -6,6 +6,7 @@ use crate::{
     counters::Counter,
     fields::{Root, Stride, Table},
     mysql::ReplicaKey,
+    plaintext::WatchedProcess,
     proxy::ProxyCounters,
     rule::{DecisionRecord, Interfaces, Settings},
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
@@ -44,5 +45,6 @@ pod!(
     Stride,
     Table,
     TlsCounters,
+    WatchedProcess,
     WordRules
 );

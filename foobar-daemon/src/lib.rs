@@ -13,6 +13,8 @@ pub mod rules;
 
 pub mod slots;
 
+pub mod processes;
+
 pub mod dataplane;
 
 pub mod replay;

@@ -69,7 +69,11 @@ pub struct RequestHistory {
 impl RequestHistory {
     /// Adds what was counted up to a moment, which comes after all that were added before.
     pub fn add(&mut self, at: Duration, services: &BTreeMap<ServicePort, ServiceCounters>) {
-        let totals = services.iter().map(|(port, service)| (*port, service.requests())).collect();
+        self.add_totals(at, services.iter().map(|(port, service)| (*port, service.requests())).collect());
+    }
+
+    /// The same with how many requests each port had.
+    pub fn add_totals(&mut self, at: Duration, totals: BTreeMap<ServicePort, u64>) {
         self.moments.push_back((at, totals));
         let longest = Duration::from_secs(SPANS.into_iter().max().unwrap_or_default());
         // One moment that is as old as the longest span stays.

@@ -14,6 +14,7 @@ mod headers;
 mod infrastructure;
 mod interface;
 mod maps;
+mod probes;
 mod received;
 mod scratch;
 mod sent;
@@ -27,8 +28,8 @@ use aya_ebpf::{
         TC_ACT_SHOT, TC_ACT_UNSPEC,
         xdp_action::{XDP_DROP, XDP_PASS},
     },
-    macros::{classifier, xdp},
-    programs::{TcContext, XdpContext},
+    macros::{classifier, raw_tracepoint, uprobe, uretprobe, xdp},
+    programs::{ProbeContext, RawTracePointContext, RetProbeContext, TcContext, XdpContext},
 };
 use foobar_common::{flow::Direction, verdict::Verdict};
 
@@ -104,6 +105,76 @@ fn mysql_commands(context: XdpContext) -> u32 {
 fn mysql_replies(context: TcContext) -> i32 {
     services::mysql_replies(&context);
     tc_action(Passage::end(Direction::Out))
+}
+
+/// A TLS library takes an object for the server's side of a connection.
+#[uprobe]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn tls_accepting(context: ProbeContext) -> u32 {
+    probes::accepting(&context);
+    0
+}
+
+/// A TLS library takes an object for the client's side of a connection.
+#[uprobe]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn tls_connecting(context: ProbeContext) -> u32 {
+    let _done: Option<()> = probes::connecting(&context);
+    0
+}
+
+/// A TLS library gives an object back.
+#[uprobe]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn tls_freed(context: ProbeContext) -> u32 {
+    let _done: Option<()> = probes::freed(&context);
+    0
+}
+
+/// A TLS library is asked to read or write.
+#[uprobe]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn tls_called(context: ProbeContext) -> u32 {
+    let _done: Option<()> = probes::begun(&context);
+    0
+}
+
+/// A TLS library has read and decrypted, or not.
+#[uretprobe]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn tls_read(context: RetProbeContext) -> u32 {
+    let _done: Option<()> = probes::read(&context);
+    0
+}
+
+/// A TLS library has encrypted and written, or not.
+#[uretprobe]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn tls_written(context: RetProbeContext) -> u32 {
+    let _done: Option<()> = probes::written(&context);
+    0
+}
+
+/// A process has made another one, or a thread (`sched_process_fork`).
+#[raw_tracepoint]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn process_forked(context: RawTracePointContext) -> i32 {
+    let _done: Option<()> = probes::forked(&context);
+    0
+}
+
+/// A process has become another program (`sched_process_exec`).
+#[raw_tracepoint]
+fn process_executed(_context: RawTracePointContext) -> i32 {
+    probes::executed();
+    0
+}
+
+/// A thread has ended (`sched_process_exit`).
+#[raw_tracepoint]
+fn process_ended(_context: RawTracePointContext) -> i32 {
+    probes::ended();
+    0
 }
 
 #[inline(always)]

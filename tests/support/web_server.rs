@@ -9,9 +9,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
-use crate::{http, namespace::Namespace, wait};
+use crate::{http, namespace::Namespace, tls::Identity, wait};
 
 /// Where the web server tells of itself.
 pub const STATUS: u16 = 8099;
@@ -25,6 +29,8 @@ pub struct WebServer {
     /// How often [`WebServer::requests`] was called.
     asked: AtomicU64,
     folder: TempDir,
+    /// Its key, if it speaks TLS.
+    identity: Option<Identity>,
 }
 
 impl WebServer {
@@ -37,20 +43,38 @@ impl WebServer {
     /// Starts one that does what these lines of `server` say on these ports. On port [`STATUS`] it tells how much it
     /// has done.
     pub fn serving(namespace: &Namespace, ports: &[u16], lines: &str) -> Result<Self> {
+        // One process, so that it is gone with the one that is killed.
+        Self::with(namespace, ports, lines, "master_process off;", "")
+    }
+
+    /// The same by TLS, with a process that makes two others, which answer. `http2` can be spoken as well, if wanted.
+    pub fn serving_tls(namespace: &Namespace, ports: &[u16], lines: &str, http2: bool) -> Result<Self> {
+        let identity = Identity::new()?;
+        let lines = format!(
+            "ssl_certificate {}; ssl_certificate_key {}; {lines}",
+            identity.certificate.display(),
+            identity.key.display()
+        );
+        let kind = if http2 { "ssl http2" } else { "ssl" };
+        let mut server = Self::with(namespace, ports, &lines, "worker_processes 2; user root;", kind)?;
+        server.identity = Some(identity);
+        Ok(server)
+    }
+
+    fn with(namespace: &Namespace, ports: &[u16], lines: &str, processes: &str, kind: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         let root = folder.path().display();
         let listen = ports.iter().fold(String::new(), |lines, port| {
             format!(
-                "{lines}listen {port}; listen [::]:{port};
+                "{lines}listen {port} {kind}; listen [::]:{port} {kind};
 "
             )
         });
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|name| format!("{name}_temp_path {root}/{name};\n"))
             .concat();
-        // One process, so that it is gone with the one that is killed.
         let configuration = format!(
-            "daemon off; master_process off; pid {root}/pid; error_log stderr;\n\
+            "daemon off; {processes} pid {root}/pid; error_log stderr;\n\
              events {{ worker_connections 4096; }}\n\
              http {{ access_log off; {temporary}\n\
              server {{ {listen} root {root}; keepalive_requests 1000000; {lines} }}\n\
@@ -68,7 +92,7 @@ impl WebServer {
             .stderr(fs::File::create(&log)?)
             .spawn()
             .context("start nginx")?;
-        let mut server = Self { child, asked: AtomicU64::new(0), folder };
+        let mut server = Self { child, asked: AtomicU64::new(0), folder, identity: None };
         wait::until("nginx listens", Duration::from_secs(10), || {
             if let Some(status) = server.child.try_wait()? {
                 bail!("nginx ended with {status}: {}", fs::read_to_string(&log)?);
@@ -91,6 +115,17 @@ impl WebServer {
         fs::write(self.folder.path().join(name), "x".repeat(bytes)).with_context(|| format!("write {name}"))
     }
 
+    /// Process id of the first of its processes.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal to it.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id())?);
+        kill(pid, signal).with_context(|| format!("send {signal} to nginx"))
+    }
+
     /// How many requests it has answered or refused, but for those that asked this.
     pub fn requests(&self, namespace: &Namespace) -> Result<u64> {
         let answer = http::get(namespace, SocketAddr::from(([127, 0, 0, 1], STATUS)), "/")?;
@@ -103,8 +138,8 @@ impl WebServer {
 
 impl Drop for WebServer {
     fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.child.kill());
+        // It may have ended by itself. With others that it has made, it has to end them first.
+        drop(self.signal(Signal::SIGTERM));
         drop(self.child.wait());
     }
 }

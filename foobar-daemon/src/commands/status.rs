@@ -20,6 +20,7 @@ use crate::{
         attach::Attachment,
         filter::{MapFill, ProgramFacts},
         pins,
+        probes::{DecryptionFacts, ProcessFacts},
     },
     env::Env,
     outcome::Outcome,
@@ -106,6 +107,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         programs,
         rates,
         services,
+        decryption,
         problems,
         listen,
         control,
@@ -170,6 +172,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         )?;
     }
     write_services(out, services)?;
+    write_decryption(out, decryption)?;
     writeln!(out, "\nmaps")?;
     for MapFill { map, entries, max_entries, bytes } in maps {
         writeln!(out, "  {map:<18} {entries:>8} of {max_entries:>8}  {:>8} KiB", bytes / 1024)?;
@@ -210,6 +213,27 @@ fn write_services(out: &mut dyn Write, services: &[ServiceFacts]) -> Result<()> 
         if !names.is_empty() {
             let more = if facts.names.len() > NAMES_SHOWN { ", and others (--json)" } else { "" };
             writeln!(out, "    names: {}{more}", names.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whose TLS is read, and what is missing.
+fn write_decryption(out: &mut dyn Write, decryption: &[DecryptionFacts]) -> Result<()> {
+    if decryption.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\ndecrypted by uprobe")?;
+    for DecryptionFacts { service, port, processes, missed_connections, problems } in decryption {
+        writeln!(out, "  {service} tcp/{port}  {} processes watched", processes.len())?;
+        for ProcessFacts { pid, name, library } in processes {
+            writeln!(out, "    {pid} {name}  {library}")?;
+        }
+        if *missed_connections > 0 {
+            writeln!(out, "    connections taken before their process was found: {missed_connections}")?;
+        }
+        for problem in problems {
+            writeln!(out, "    NOT COMPLETE: {problem}")?;
         }
     }
     Ok(())

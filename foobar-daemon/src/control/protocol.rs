@@ -9,6 +9,7 @@ use crate::{
     dataplane::{
         attach::{Attachment, Mode},
         filter::{MapFill, ProgramFacts},
+        probes::DecryptionFacts,
     },
     rates::SPANS,
     rules::{
@@ -73,6 +74,9 @@ pub struct Status {
     pub rates: Option<Rates>,
     /// The services of which more is counted than packets and bytes.
     pub services: Vec<ServiceFacts>,
+    /// The services whose TLS is read.
+    #[serde(default)]
+    pub decryption: Vec<DecryptionFacts>,
     /// What of this could not be found out, and why.
     pub problems: Vec<String>,
     /// Address of the metrics.

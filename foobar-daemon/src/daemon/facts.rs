@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::{handle::Facts, writer::Writer};
 use crate::{
     control::protocol::{PendingFacts, RulesetFacts, ServiceFacts, Status},
-    dataplane::{attach::Attachment, object},
+    dataplane::{attach::Attachment, counters::DECRYPTED, object},
     rates::Sample,
 };
 
@@ -81,6 +81,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         programs,
         rates,
         services,
+        decryption: filter.decryption(),
         problems,
         listen: settings.listen.to_string(),
         control: absolute(&settings.control),
@@ -102,6 +103,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
 fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
     let reader = writer.filter.counter_reader();
     let (counters, mut names) = (reader.services()?, reader.names()?);
+    let decrypted = reader.decrypted()?;
     let mut facts = Vec::new();
     for service in &writer.rules.ruleset.services {
         for port in &service.ports {
@@ -119,6 +121,19 @@ fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
                 framed_bytes: counted.bytes.framed,
                 lost_bytes: counted.bytes.lost,
                 names,
+            });
+            let Some(inside) = decrypted.get(port) else { continue };
+            facts.push(ServiceFacts {
+                service: service.name.clone(),
+                port: port.to_string(),
+                protocol: DECRYPTED.to_owned(),
+                what: "requests".to_owned(),
+                total: inside.requests.iter().sum(),
+                per_second: writer.decrypted_requests.per_second(*port),
+                framing_lost: inside.lost.total(),
+                framed_bytes: 0,
+                lost_bytes: 0,
+                names: Vec::new(),
             });
         }
     }

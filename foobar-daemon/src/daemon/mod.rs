@@ -274,6 +274,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         started: Instant::now(),
         samples: [None; 2],
         requests: RequestHistory::default(),
+        decrypted_requests: RequestHistory::default(),
         tended: None,
         sampled: None,
         runs_before: BTreeMap::new(),

@@ -72,6 +72,8 @@ pub struct Writer {
     pub samples: [Option<Sample>; 2],
     /// Requests of the last minute.
     pub requests: RequestHistory,
+    /// The same of those inside of TLS.
+    pub decrypted_requests: RequestHistory,
     /// When interfaces were last looked after.
     pub tended: Option<Instant>,
     /// When the last sample was taken.
@@ -340,6 +342,14 @@ impl Writer {
             Ok(services) => self.requests.add(self.started.elapsed(), &services),
             Err(error) => tracing::debug!("read the counters of services: {error:#}"),
         }
+        match self.filter.counter_reader().decrypted() {
+            Ok(decrypted) => {
+                let totals = decrypted.iter().map(|(port, counted)| (*port, counted.requests.iter().sum()));
+                self.decrypted_requests.add_totals(self.started.elapsed(), totals.collect());
+            }
+            Err(error) => tracing::debug!("read the counters of what is inside of TLS: {error:#}"),
+        }
+        self.filter.tend_decryption();
         for news in self.filter.tend() {
             match news {
                 Tended::Vanished(name) => {

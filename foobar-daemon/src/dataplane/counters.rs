@@ -1,7 +1,7 @@
 //! Counters, read from the kernel and summed over the processors.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     os::fd::AsFd as _,
     path::Path,
     sync::{Arc, PoisonError, RwLock},
@@ -39,6 +39,9 @@ const REPLICA_ALIVE: Duration = Duration::from_secs(90);
 /// The name under which interfaces without a slot are counted.
 pub const OTHER: &str = "other";
 
+/// The word for what probes have read inside of TLS, where others have that for a protocol.
+pub const DECRYPTED: &str = "https1";
+
 /// All counters of the filter by what they count, since its pins were made. Zero ones are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -50,6 +53,8 @@ pub struct Counters {
     pub ports: BTreeMap<(String, Direction, Port), Counter>,
     /// By port of a service of which more is counted than this; these are there even if zero.
     pub services: BTreeMap<ServicePort, ServiceCounters>,
+    /// What probes have read inside of TLS, by the first port of the service; these are there even if zero.
+    pub decrypted: BTreeMap<ServicePort, HttpCounters>,
 }
 
 /// What is counted of a service beyond packets and bytes.
@@ -150,6 +155,8 @@ pub(super) struct InForce {
     maps: CounterMaps,
     slots: Assigned,
     spoken: BTreeMap<ServicePort, Spoken>,
+    /// Slots of services whose TLS is read.
+    decrypted: BTreeSet<u32>,
 }
 
 impl CounterReader {
@@ -170,8 +177,9 @@ impl CounterReader {
     /// Reads all of them.
     pub fn read(&self) -> Result<Counters> {
         let in_force = self.in_force();
-        let InForce { maps, slots, spoken: _ } = &*in_force;
-        let mut counters = Counters { services: in_force.services()?, ..Counters::default() };
+        let InForce { maps, slots, .. } = &*in_force;
+        let (services, decrypted) = (in_force.services()?, in_force.decrypted()?);
+        let mut counters = Counters { services, decrypted, ..Counters::default() };
         for (id, owned) in &slots.rules {
             let live = maps.rules(owned.slot)?;
             counters.rules.insert(id.clone(), sum([live, owned.carried]));
@@ -202,6 +210,11 @@ impl CounterReader {
         self.in_force().services()
     }
 
+    /// Reads what probes have read inside of TLS alone.
+    pub fn decrypted(&self) -> Result<BTreeMap<ServicePort, HttpCounters>> {
+        self.in_force().decrypted()
+    }
+
     /// How often each server was asked for by name, by port of the service; those that are text, the most asked for
     /// first.
     pub fn names(&self) -> Result<BTreeMap<ServicePort, Vec<(String, u64)>>> {
@@ -229,12 +242,23 @@ impl CounterReader {
 
 impl InForce {
     pub(super) fn of(loaded: &LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
-        let CompiledRuleset { slots, spoken, .. } = compiled;
-        Ok(Self { maps: CounterMaps::of(loaded)?, slots: slots.clone(), spoken: spoken.clone() })
+        let CompiledRuleset { slots, spoken, decrypted, .. } = compiled;
+        Ok(Self {
+            maps: CounterMaps::of(loaded)?,
+            slots: slots.clone(),
+            spoken: spoken.clone(),
+            decrypted: decrypted.iter().map(|service| service.slot).collect(),
+        })
+    }
+
+    fn decrypted(&self) -> Result<BTreeMap<ServicePort, HttpCounters>> {
+        let Self { maps, slots, decrypted, .. } = self;
+        let services = slots.services.iter().filter(|(_, slot)| decrypted.contains(slot));
+        services.map(|(port, slot)| Ok((*port, total(&maps.http, *slot, HttpCounters::add)?))).collect()
     }
 
     fn services(&self) -> Result<BTreeMap<ServicePort, ServiceCounters>> {
-        let Self { maps, slots, spoken } = self;
+        let Self { maps, slots, spoken, .. } = self;
         let mut services = BTreeMap::new();
         for (port, Spoken { service, protocol, tls: _, proxy_protocol }) in spoken {
             let Some(slot) = slots.services.get(port) else { continue };

@@ -5,7 +5,7 @@ use std::{
     os::fd::{AsFd, AsRawFd as _},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use aya::{
     EbpfError,
     maps::{Map, MapData, MapType},
@@ -28,18 +28,41 @@ const CAPABILITIES: [(u32, &str, &str); 3] = [
 /// # Errors
 /// Names what is missing.
 pub fn check_privileges() -> Result<()> {
+    let missing = missing_capabilities(&CAPABILITIES)?;
+    ensure!(missing.is_empty(), "this process lacks {missing}; run foobar as root, or by its systemd unit");
+    Ok(())
+}
+
+/// The capabilities that probes on libraries need besides.
+const PROBE_CAPABILITIES: [(u32, &str, &str); 2] = [
+    (21, "CAP_SYS_ADMIN", "put probes on libraries"),
+    (19, "CAP_SYS_PTRACE", "see which files and libraries other processes have"),
+];
+
+/// Checks that this process may put probes on libraries.
+///
+/// # Errors
+/// Names what is missing.
+pub(super) fn check_probe_privileges() -> Result<()> {
+    let missing = missing_capabilities(&PROBE_CAPABILITIES)?;
+    ensure!(
+        missing.is_empty(),
+        "this process lacks {missing}; run foobar as root, or put decrypt.conf of its package beside its systemd unit"
+    );
+    Ok(())
+}
+
+/// Those of these that the process does not have, in words.
+fn missing_capabilities(wanted: &[(u32, &str, &str)]) -> Result<String> {
     let status = fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
     let effective = status.lines().find_map(|line| line.strip_prefix("CapEff:")).unwrap_or("0").trim();
     let effective = u64::from_str_radix(effective, 16).context("read the capabilities of this process")?;
-    let missing: Vec<String> = CAPABILITIES
+    let missing: Vec<String> = wanted
         .iter()
         .filter(|(bit, _, _)| effective & (1 << bit) == 0)
         .map(|(_, name, purpose)| format!("{name} (to {purpose})"))
         .collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    bail!("this process lacks {}; run foobar as root, or by its systemd unit", missing.join(", "))
+    Ok(missing.join(", "))
 }
 
 /// Checks that the kernel has what the programs need.

@@ -24,6 +24,7 @@ use super::{
     features, interfaces,
     load::LoadedRuleset,
     pins::{self, PinFolder},
+    probes::{Decryption, DecryptionFacts},
     services,
 };
 use crate::rules::{
@@ -60,6 +61,7 @@ pub struct Filter {
     fill: BTreeMap<&'static str, Fill>,
     lines: Vec<Line>,
     reader: CounterReader,
+    decryption: Decryption,
 }
 
 /// What a start has done so far, which is undone unless the rules come into force.
@@ -187,7 +189,9 @@ impl Filter {
         drop(pending);
         started.is_in_force = true;
         drop(started);
-        let filter = Self { mode, pins, ephemeral, loaded, fill: fill(compiled), lines, reader };
+        let mut decryption = Decryption::default();
+        decryption.follow(compiled, &pins);
+        let filter = Self { mode, pins, ephemeral, loaded, fill: fill(compiled), lines, reader, decryption };
         filter.forget_other_interfaces()?;
         services::forget_others(&filter.pins, filter.loaded.program_id()?);
         filter.unpin_if_ephemeral()?;
@@ -241,6 +245,7 @@ impl Filter {
         self.fill = fill(compiled);
         self.reader.follow(counted);
         services::forget_others(&self.pins, program);
+        self.decryption.follow(compiled, &self.pins);
         Ok(())
     }
 
@@ -344,6 +349,16 @@ impl Filter {
             tracing::warn!("{error:#}");
         }
         news
+    }
+
+    /// Looks whether processes of services whose TLS is read have come or gone.
+    pub fn tend_decryption(&mut self) {
+        self.decryption.tend();
+    }
+
+    /// What is known of services whose TLS is read.
+    pub fn decryption(&self) -> Vec<DecryptionFacts> {
+        self.decryption.facts()
     }
 
     /// Where the filter is attached, and where it should be and is not.

@@ -226,6 +226,10 @@ fn create_maps(
         let entries = u32::try_from(entries.max(1)).with_context(|| format!("no room for map {name}"))?;
         loader.map_max_entries(name, entries);
     }
+    for name in maps::OF_PROBES {
+        // They are loaded by themselves.
+        loader.map_max_entries(name, 1);
+    }
     for (name, entries) in &of_services {
         loader.map_max_entries(name, entries.unwrap_or(1));
     }
@@ -258,6 +262,7 @@ fn fill(object: &Ebpf, compiled: &CompiledRuleset) -> Result<()> {
         interface_classes: _,
         sets: _,
         spoken: _,
+        decrypted: _,
         slots: _,
     } = compiled;
     write(object, maps::ROOTS, &addresses.roots)?;

@@ -14,6 +14,7 @@ pub mod load;
 mod mapped;
 pub mod object;
 pub mod pins;
+pub mod probes;
 mod services;
 mod sets;
 pub mod test_runs;

@@ -104,6 +104,9 @@ pub(super) fn maps(compiled: &CompiledRuleset) -> BTreeMap<&'static str, (u32, b
             *is_used |= used.contains(protocol);
         }
     }
+    if let Some((_, is_used)) = all.get_mut(maps::HTTP_COUNTERS) {
+        *is_used |= !compiled.decrypted.is_empty();
+    }
     all
 }
 

@@ -90,9 +90,9 @@ catalogue! {
     HTTP_RESPONSES = "foobar_http_responses_total", Counter, Number, ["port", "class"],
         "HTTP responses of a service, by class of their status; interim ones (1xx) besides the final one.";
     HTTP_DURATION = "foobar_http_request_duration_seconds", Histogram, Seconds, ["port", "proto"],
-        "From the first byte of a request to the last one of its response, as they pass the interface.";
+        "From the first byte of a request to the last one of its response, as they pass the interface, or the TLS library.";
     HTTP_FIRST_BYTE = "foobar_http_time_to_first_byte_seconds", Histogram, Seconds, ["port", "proto"],
-        "From the first byte of a request to the first one of its response, as they pass the interface.";
+        "From the first byte of a request to the first one of its response, as they pass the interface, or the TLS library.";
     HTTP_UNTIMED = "foobar_http_untimed_responses_total", Counter, Number, ["port", "proto"],
         "Responses that no duration is known of: over 16 requests waited on the connection, or nobody had asked.";
     TLS_HANDSHAKES = "foobar_tls_handshakes_total", Counter, Number, ["port", "version", "alpn"],
@@ -127,6 +127,12 @@ catalogue! {
         "How often one direction of a connection could not be followed to its end, so that what came after is not counted.";
     L7_BYTES = "foobar_l7_bytes_total", Counter, Bytes, ["port", "proto", "state"],
         "Bytes on the port of a service, by whether they could be followed; together they are all that passed.";
+    DECRYPT_PROCESSES = "foobar_decrypt_processes", Gauge, Number, ["port"],
+        "Processes of a service with decrypt_by whose TLS library is watched.";
+    DECRYPT_COMPLETE = "foobar_decrypt_complete", Gauge, Flag, ["port"],
+        "Whether nothing is known to be missing: probes are in place, and every process that was found is watched.";
+    DECRYPT_MISSED = "foobar_decrypt_missed_connections_total", Counter, Number, ["port"],
+        "Connections that processes of the service took before they were found, since the daemon started: what was asked there is not counted.";
     MAP_ENTRIES = "foobar_map_entries", Gauge, Number, ["map"],
         "Entries in use in a BPF map.";
     MAP_MAX_ENTRIES = "foobar_map_max_entries", Gauge, Number, ["map"],
@@ -336,7 +342,10 @@ const LABELS: &[(&str, &str)] = &[
     ),
     ("port", "port number of a configured service, or `other`: there are at most 32 and `other`"),
     ("program", "name of a BPF program"),
-    ("proto", "what is spoken on the port: `http1`, `tls` or `mysql`"),
+    (
+        "proto",
+        "what is spoken on the port: `http1`, `tls` or `mysql`; inside of TLS, where a service has `decrypt_by`: `https1`, under its first port",
+    ),
     (
         "reason",
         "of a packet and of what could not be followed: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`",

@@ -124,6 +124,29 @@ pub struct Service {
     pub tls: TlsRequirements,
     /// Whether a proxy says who the client is, before the client speaks.
     pub proxy_protocol: bool,
+    /// Whose TLS library tells the requests, if one does.
+    pub decrypt: Option<DecryptFrom>,
+}
+
+/// By what the processes of a service are known whose TLS library tells the requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DecryptFrom {
+    /// They listen on a port of the service.
+    Listeners,
+    /// They are in this unit of systemd.
+    Unit(String),
+    /// They run this program.
+    Path(String),
+}
+
+impl fmt::Display for DecryptFrom {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listeners => write!(formatter, "listens on a port of the service"),
+            Self::Unit(unit) => write!(formatter, "is in the unit {unit}"),
+            Self::Path(path) => write!(formatter, "runs {path}"),
+        }
+    }
 }
 
 /// What is spoken on a port of a service.
@@ -157,6 +180,7 @@ impl Service {
             protocol: Protocol::Raw,
             tls: TlsRequirements::default(),
             proxy_protocol: false,
+            decrypt: None,
         }
     }
 }

@@ -12,7 +12,7 @@ const TRIES: u32 = 1 << 18;
 
 /// Waits for a lock. Whether it was got; if not, whoever has it is not about to give it back.
 #[inline(always)]
-pub(super) fn take(lock: &Cell<u64>) -> bool {
+pub(crate) fn take(lock: &Cell<u64>) -> bool {
     if swap(lock, 1) == 0 {
         return true;
     }
@@ -31,7 +31,7 @@ pub(super) fn take(lock: &Cell<u64>) -> bool {
 
 /// Gives a lock back.
 #[inline(always)]
-pub(super) fn give_back(lock: &Cell<u64>) {
+pub(crate) fn give_back(lock: &Cell<u64>) {
     if cfg!(bpf_target_arch = "x86_64") {
         // What a processor of this kind writes, others see in the same order, so nothing that was done with the lock
         // comes after this.

@@ -6,7 +6,7 @@
 
 mod configured;
 mod http1;
-mod lock;
+pub(crate) mod lock;
 mod mysql;
 mod passage;
 mod proxy;
@@ -28,7 +28,7 @@ use foobar_common::{
 };
 
 pub(crate) use self::{
-    http1::{requests as http1_requests, responses as http1_responses},
+    http1::{counters_of as http_counters, requests as http1_requests, responses as http1_responses},
     mysql::{commands as mysql_commands, replies as mysql_replies},
     passage::Passage,
     tls::{choices as tls_choices, offers as tls_offers},

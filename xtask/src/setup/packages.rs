@@ -7,16 +7,17 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
     ("curl", "curl"),
     ("nginx", "nginx-light"),
     ("openssl", "openssl"),
+    ("haproxy", "haproxy"),
+    ("/usr/bin/python3", "python3"),
     ("promtool", "prometheus"),
     ("xz", "xz-utils"),
-    ("haproxy", "haproxy"),
     ("mariadbd", "mariadb-server-core"),
     ("mariadb", "mariadb-client-core"),
 ];

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::rules::{
     model::{
-        AddressCondition, AddressMatch, Failsafe, FlagCondition, FragmentPolicy, Policy, Rule, Service,
-        TlsRequirements,
+        AddressCondition, AddressMatch, DecryptFrom, Failsafe, FlagCondition, FragmentPolicy, Policy, Rule,
+        Service, TlsRequirements,
     },
     names,
 };
@@ -111,17 +111,28 @@ pub(super) fn settings_of_failsafe(failsafe: &Failsafe) -> Vec<Setting> {
 
 /// The ports of each service and what is spoken there, by its name.
 pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
-    let words = |Service { name: _, ports, protocol, tls, proxy_protocol }: &Service| match protocol {
+    let words = |Service { name: _, ports, protocol, tls, proxy_protocol, decrypt }: &Service| match protocol
+    {
         Protocol::Raw => list(ports),
         Protocol::Http1 | Protocol::Tls | Protocol::Mysql => {
             let TlsRequirements { required, oldest } = tls;
             let required = if *required { " require_tls" } else { "" };
             let oldest = oldest.map_or(String::new(), |oldest| format!(" min_tls {}", oldest.label()));
             let proxy = if *proxy_protocol { " proxy_protocol" } else { "" };
-            format!("{} {}{required}{oldest}{proxy}", list(ports), protocol.label())
+            let decrypt = decrypt.as_ref().map_or(String::new(), decrypt_words);
+            format!("{} {}{required}{oldest}{proxy}{decrypt}", list(ports), protocol.label())
         }
     };
     services.iter().map(|service| (service.name.as_str(), words(service))).collect()
+}
+
+fn decrypt_words(from: &DecryptFrom) -> String {
+    let from = match from {
+        DecryptFrom::Listeners => String::new(),
+        DecryptFrom::Unit(unit) => format!(" from unit {unit}"),
+        DecryptFrom::Path(path) => format!(" from path {path}"),
+    };
+    format!(" decrypt_by uprobe{from}")
 }
 
 /// Words with commas between them.

@@ -27,6 +27,7 @@ use crate::{
     dataplane::{
         attach::Attachment,
         counters::{Counters, Port},
+        probes::DecryptionFacts,
     },
     rules::model::{PortProtocol, ServicePort},
 };
@@ -214,7 +215,7 @@ fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut V
         hits.add_integer([id], counter.packets);
     }
     families.push(hits.into_proto());
-    services::families(&counters.services, families);
+    services::families(&counters.services, &counters.decrypted, families);
 }
 
 /// Each interface with each direction.
@@ -260,6 +261,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         last_reload,
         maps,
         programs,
+        decryption,
         pid: _,
         started_unix_ms: _,
         not_ready: _,
@@ -292,6 +294,17 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
             .add([&program.program], std::time::Duration::from_nanos(program.run_time_ns).as_secs_f64());
     }
     families.extend([runs.into_proto(), run_seconds.into_proto()]);
+
+    let mut watched = catalogue::DECRYPT_PROCESSES.family();
+    let mut complete = catalogue::DECRYPT_COMPLETE.family();
+    let mut missed = catalogue::DECRYPT_MISSED.family();
+    for DecryptionFacts { service: _, port, processes, missed_connections, problems } in decryption {
+        let port = port.to_string();
+        watched.add_integer([&port], processes.len() as u64);
+        complete.add_flag([&port], problems.is_empty());
+        missed.add_integer([&port], *missed_connections);
+    }
+    families.extend([watched.into_proto(), complete.into_proto(), missed.into_proto()]);
 
     let mut attached = catalogue::PROGRAM_ATTACHED.family();
     let mut modes = catalogue::ATTACH_MODE.family();

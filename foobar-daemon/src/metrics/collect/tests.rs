@@ -16,6 +16,7 @@ use crate::{
         counters::{ProtocolCounters, ServiceCounters},
         egress::EgressHook,
         filter::{MapFill, ProgramFacts},
+        probes::ProcessFacts,
     },
     state::Applied,
 };
@@ -85,6 +86,9 @@ impl Source for Fixed {
             of_protocol: ProtocolCounters::Tls(tls),
         };
         counters.services.insert(ServicePort { port: 8443, ..WEB }, service);
+        let mut inside = HttpCounters { requests: [6, 0, 0, 0, 0, 0, 0, 0, 0, 1], ..HttpCounters::default() };
+        inside.lost.count(Direction::In, Loss::NotHttp);
+        counters.decrypted.insert(ServicePort { port: 8443, ..WEB }, inside);
         Ok(counters)
     }
 
@@ -135,6 +139,17 @@ impl Source for Fixed {
             }],
             rates: None,
             services: Vec::new(),
+            decryption: vec![DecryptionFacts {
+                service: "api".to_owned(),
+                port: 8443,
+                processes: vec![ProcessFacts {
+                    pid: 7,
+                    name: "nginx".to_owned(),
+                    library: "libssl.so.3".to_owned(),
+                }],
+                missed_connections: 2,
+                problems: vec!["a process has no libssl".to_owned()],
+            }],
             problems: vec![],
             listen: String::new(),
             control: String::new(),

@@ -35,7 +35,7 @@ use self::{
     vectors::Blocks,
 };
 use super::{
-    model::{FragmentPolicy, Policy, Ruleset, ServicePort, Spoken},
+    model::{DecryptFrom, FragmentPolicy, Policy, Ruleset, Service, ServicePort, Spoken},
     sets::{SetFacts, SetTable},
 };
 use crate::slots::Assigned;
@@ -68,8 +68,23 @@ pub struct CompiledRuleset {
     pub sets: Sets,
     /// What is spoken on each port of a service.
     pub spoken: BTreeMap<ServicePort, Spoken>,
+    /// Services whose TLS library tells the requests.
+    pub decrypted: Vec<DecryptedService>,
     /// Whose the counters are.
     pub slots: Assigned,
+}
+
+/// A service whose TLS library tells the requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecryptedService {
+    /// Its name.
+    pub name: String,
+    /// Its ports.
+    pub ports: Vec<u16>,
+    /// By what its processes are known.
+    pub from: DecryptFrom,
+    /// Counter slot of its first port, where all of it is counted: a library does not tell of ports.
+    pub slot: u32,
 }
 
 /// The table of sets of a compiled ruleset.
@@ -158,8 +173,24 @@ pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Res
         interface_classes: interfaces,
         sets,
         spoken: ruleset.spoken(),
+        decrypted: decrypted(ruleset, slots)?,
         slots: slots.clone(),
     })
+}
+
+fn decrypted(ruleset: &Ruleset, slots: &Assigned) -> Result<Vec<DecryptedService>> {
+    let mut services = Vec::new();
+    for Service { name, ports, decrypt, .. } in &ruleset.services {
+        let (Some(from), Some(first)) = (decrypt, ports.first()) else { continue };
+        let slot = slots.services.get(first).with_context(|| format!("{first} has no counter slot"))?;
+        services.push(DecryptedService {
+            name: name.clone(),
+            ports: ports.iter().map(|port| port.port).collect(),
+            from: from.clone(),
+            slot: *slot,
+        });
+    }
+    Ok(services)
 }
 
 /// What is compiled for one order of clauses.

@@ -2,6 +2,7 @@
 
 mod address;
 mod condition;
+mod decryption;
 mod error;
 mod policy;
 mod port;

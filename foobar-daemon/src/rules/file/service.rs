@@ -3,14 +3,14 @@
 use foobar_common::{counters::SERVICE_PORTS_MAX, service::Protocol, tls::TlsVersion};
 
 use super::{
-    Reading,
+    Reading, decryption,
     error::Errors,
     name, port,
     value::{Section, Value},
 };
 use crate::rules::model::{PortProtocol, Service, ServicePort, TlsRequirements};
 
-const SERVICE_KEYS: [&str; 9] = [
+const SERVICE_KEYS: [&str; 10] = [
     "name",
     "port",
     "protocol",
@@ -19,6 +19,7 @@ const SERVICE_KEYS: [&str; 9] = [
     "syn_cookies",
     "proxy_protocol",
     "decrypt_by",
+    "decrypt_from",
     "reconcile",
 ];
 const SERVICE_HELP: &str = "write [[service]], then name = \"www\" and port = \"tcp/443\"";
@@ -37,7 +38,8 @@ pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Error
         if let (Some(name), Some(ports), Some(protocol)) = (name, ports, protocol) {
             let tls = tls(&section, protocol, errors);
             let proxy_protocol = proxy_protocol(&section, protocol, errors);
-            reading.ruleset.services.push(Service { name, ports, protocol, tls, proxy_protocol });
+            let decrypt = decryption::read(&section, protocol, errors);
+            reading.ruleset.services.push(Service { name, ports, protocol, tls, proxy_protocol, decrypt });
         }
     }
 }
@@ -175,6 +177,5 @@ fn refuse_unenforced(section: &Section<'_>, errors: &mut Errors<'_>) {
             errors.add(&value.place, message, "write syn_cookies = \"off\", or leave it out");
         }
     }
-    section.refuse("decrypt_by", "leave it out", errors);
     section.refuse("reconcile", "leave it out", errors);
 }

@@ -29,6 +29,7 @@ use super::{
     segment::{Belongs, Packet as _, Place, Segment, WINDOW_MAX},
 };
 
+/// Those of services of TLS count what probes read.
 #[btf_map]
 static HTTP_COUNTERS: PerCpuArray<HttpCounters, { SERVICE_SLOTS as usize }> = PerCpuArray::new();
 
@@ -125,9 +126,16 @@ fn with_lock<W: Way>(
 /// The counters of the packet's service.
 #[inline(always)]
 fn counters(direction: Direction) -> Option<&'static mut HttpCounters> {
-    let place = HTTP_COUNTERS.get_ptr_mut(Passage::service(direction)?)?;
+    counters_of(Passage::service(direction)?)
+}
+
+/// The counters of a service, by its slot.
+#[inline(always)]
+pub(crate) fn counters_of(service: u32) -> Option<&'static mut HttpCounters> {
+    let place = HTTP_COUNTERS.get_ptr_mut(service)?;
     // SAFETY: the map gave the pointer, and an entry of a per-CPU array is this processor's alone while the program
-    // runs, but for a program of the other direction that interrupts it and counts elsewhere in it.
+    // runs, but for a program of the other direction that interrupts it and counts elsewhere in it. Probes count in
+    // those of other services, and hold a lock.
     Some(unsafe { &mut *place })
 }
 

@@ -1,9 +1,8 @@
 //! What is counted of HTTP.
 
-use foobar_common::service::{FirstBytes, HttpCounters, Method, STATUS_CLASS_LABELS};
+use foobar_common::service::{HttpCounters, Method, STATUS_CLASS_LABELS};
 use prometheus::proto::MetricFamily;
 
-use super::{Connections, Labels};
 use crate::metrics::catalogue::{self, Family};
 
 pub(super) struct HttpFamilies {
@@ -25,16 +24,10 @@ impl HttpFamilies {
         }
     }
 
-    pub(super) fn add(
-        &mut self,
-        labels: &Labels<'_>,
-        counters: &HttpCounters,
-        connections: &mut Connections,
-    ) {
-        let Labels { port, protocol, .. } = labels;
-        let HttpCounters { connections: begun, requests, responses, untimed, lost: _, first_byte, last_byte } =
+    /// Adds those of a service, but for its connections and losses.
+    pub(super) fn add(&mut self, port: &str, protocol: &str, counters: &HttpCounters) {
+        let HttpCounters { connections: _, requests, responses, untimed, lost: _, first_byte, last_byte } =
             counters;
-        connections.add_integer([port, "none", FirstBytes::Http1.label()], *begun);
         for (method, count) in Method::ALL.iter().zip(requests) {
             self.requests.add_integer([port, protocol, method.label()], *count);
         }

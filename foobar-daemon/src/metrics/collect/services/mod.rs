@@ -6,13 +6,16 @@ mod tls;
 
 use std::collections::BTreeMap;
 
-use foobar_common::{proxy::ProxyHeader, service::ServiceBytes};
+use foobar_common::{
+    proxy::ProxyHeader,
+    service::{FirstBytes, HttpCounters, ServiceBytes},
+};
 use prometheus::proto::MetricFamily;
 
 use self::{http::HttpFamilies, mysql::MysqlFamilies, tls::TlsFamilies};
 use super::catalogue::{self, Family};
 use crate::{
-    dataplane::counters::{ProtocolCounters, ServiceCounters},
+    dataplane::counters::{DECRYPTED, ProtocolCounters, ServiceCounters},
     rules::model::ServicePort,
 };
 
@@ -27,7 +30,11 @@ struct Labels<'a> {
 type Connections = Family<3>;
 
 /// Adds the families of all services; each has its zeros, too.
-pub(super) fn families(services: &BTreeMap<ServicePort, ServiceCounters>, families: &mut Vec<MetricFamily>) {
+pub(super) fn families(
+    services: &BTreeMap<ServicePort, ServiceCounters>,
+    decrypted: &BTreeMap<ServicePort, HttpCounters>,
+    families: &mut Vec<MetricFamily>,
+) {
     let mut http = HttpFamilies::new();
     let mut tls = TlsFamilies::new();
     let mut mysql = MysqlFamilies::new();
@@ -40,7 +47,10 @@ pub(super) fn families(services: &BTreeMap<ServicePort, ServiceCounters>, famili
         let labels =
             Labels { port: &port, protocol: counters.protocol().label(), service: &counters.service };
         match &counters.of_protocol {
-            ProtocolCounters::Http1(counters) => http.add(&labels, counters, &mut connections),
+            ProtocolCounters::Http1(counters) => {
+                connections.add_integer([&port, "none", FirstBytes::Http1.label()], counters.connections);
+                http.add(&port, labels.protocol, counters);
+            }
             ProtocolCounters::Tls(counters) => tls.add(&labels, counters, &mut connections),
             ProtocolCounters::Mysql(counters, replicas) => {
                 mysql.add(&labels, counters, *replicas, &mut connections);
@@ -57,6 +67,13 @@ pub(super) fn families(services: &BTreeMap<ServicePort, ServiceCounters>, famili
         let ServiceBytes { framed, lost } = counters.bytes;
         bytes.add_integer([&port, labels.protocol, "framed"], framed);
         bytes.add_integer([&port, labels.protocol, "lost"], lost);
+    }
+    for (port, counters) in decrypted {
+        let port = port.port.to_string();
+        http.add(&port, DECRYPTED, counters);
+        for (loss, count) in counters.lost.by_reason() {
+            losses.add_integer([&port, DECRYPTED, loss.label()], count);
+        }
     }
     families.extend(http.into_proto());
     families.extend(tls.into_proto());

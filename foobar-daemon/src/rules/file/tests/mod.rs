@@ -4,8 +4,8 @@ use foobar_common::{flow::Direction, tls::TlsVersion, verdict::Verdict};
 
 use super::*;
 use crate::rules::model::{
-    AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
-    Policy, PortProtocol, Rule, Service, ServicePort, TlsRequirements,
+    AddressCondition, AddressMatch, AddressSet, DecryptFrom, Failsafe, FlagCondition, FragmentPolicy,
+    IcmpCondition, Policy, PortProtocol, Rule, Service, ServicePort, TlsRequirements,
 };
 
 mod noise;
@@ -359,14 +359,9 @@ fn what_is_not_enforced_is_refused_by_name() {
         let column = if key == "adopt" { 1 } else { key.len() + 4 };
         check_errors(&format!("schema = 1\n[policy]\n{lines}\n"), &[(3, column, &["not yet", key])]);
     }
-    for lines in [
-        r#"protocol = "h2c""#,
-        r#"syn_cookies = "auto""#,
-        r#"decrypt_by = "uprobe""#,
-        r#"reconcile = { mysql = "x" }"#,
-    ] {
+    for lines in [r#"protocol = "h2c""#, r#"syn_cookies = "auto""#, r#"reconcile = { mysql = "x" }"#] {
         let key = lines.split(' ').next().unwrap();
-        let column = if matches!(key, "decrypt_by" | "reconcile") { 1 } else { key.len() + 4 };
+        let column = if key == "reconcile" { 1 } else { key.len() + 4 };
         let text = format!("schema = 1\n[[service]]\nname = \"a\"\nport = \"tcp/1\"\n{lines}\n");
         let name = if key == "protocol" { "[[service]]" } else { key };
         check_errors(&text, &[(5, column, &["not yet", name])]);
@@ -388,6 +383,47 @@ fn what_a_service_asks_of_its_clients_fits_what_is_spoken_there() {
     assert!(Bundle::of_text("rules.toml", &proxied).parse().unwrap().services[0].proxy_protocol);
     let udp = service("protocol = \"tls\"").replace("tcp/1", "udp/1");
     check_errors(&udp, &[(4, 8, &["udp/1 cannot speak tls", "tcp/1"])]);
+}
+
+#[test]
+fn what_is_inside_of_tls_is_read_of_processes_that_are_named() {
+    let service = |lines: &str| format!("schema = 1\n[[service]]\nname = \"a\"\nport = \"tcp/1\"\n{lines}\n");
+    let of_tls = |lines: &str| service(&format!("protocol = \"tls\"\ndecrypt_by = \"uprobe\"\n{lines}"));
+    for (lines, from) in [
+        ("", DecryptFrom::Listeners),
+        (r#"decrypt_from = { unit = "nginx.service" }"#, DecryptFrom::Unit("nginx.service".to_owned())),
+        (r#"decrypt_from = { path = "/usr/sbin/nginx" }"#, DecryptFrom::Path("/usr/sbin/nginx".to_owned())),
+    ] {
+        let ruleset = Bundle::of_text("rules.toml", &of_tls(lines)).parse().unwrap();
+        assert_eq!(ruleset.services[0].decrypt, Some(from));
+    }
+    check_errors(&service("decrypt_by = \"uprobe\""), &[(5, 14, &["only", "protocol = \"tls\""])]);
+    check_errors(
+        &service("protocol = \"tls\"\ndecrypt_by = \"key\""),
+        &[(6, 14, &["decrypt_by cannot be", "uprobe"])],
+    );
+    check_errors(
+        &service("protocol = \"tls\"\ndecrypt_from = { unit = \"a.service\" }"),
+        &[(6, 16, &["without decrypt_by", "decrypt_by = \"uprobe\""])],
+    );
+    check_errors(&of_tls("decrypt_from = \"nginx\""), &[(7, 16, &["not a table", "unit ="])]);
+    check_errors(&of_tls("decrypt_from = {}"), &[(7, 16, &["names nothing", "leave it out"])]);
+    check_errors(
+        &of_tls("decrypt_from = { pid = 7 }"),
+        &[(7, 16, &["names nothing"]), (7, 18, &["pid", "unit"])],
+    );
+    check_errors(
+        &of_tls("decrypt_from = { unit = \"nginx\" }"),
+        &[(7, 25, &["no name of a unit", "nginx.service"])],
+    );
+    check_errors(
+        &of_tls("decrypt_from = { path = \"nginx\" }"),
+        &[(7, 25, &["no path from the root", "/usr"])],
+    );
+    check_errors(
+        &of_tls("decrypt_from = { unit = \"a.service\", path = \"/a\" }"),
+        &[(7, 45, &["both", "leave one"])],
+    );
 }
 
 #[test]
