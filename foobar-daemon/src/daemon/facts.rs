@@ -30,6 +30,10 @@ pub(super) fn gather(writer: &Writer) -> Facts {
             program.run_time_ns += before.run_time_ns;
         }
     }
+    programs.extend(filter.probes().unwrap_or_else(|error| {
+        or_problem("ask for the programs that read inside of TLS", error);
+        Vec::new()
+    }));
     let rates = match filter.counters() {
         Ok(counters) => {
             let sample = Sample::of(&counters, writer.started.elapsed());

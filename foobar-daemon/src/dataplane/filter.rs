@@ -417,6 +417,11 @@ impl Filter {
         self.loaded.facts()
     }
 
+    /// The programs that read inside of TLS, which go on over swaps.
+    pub fn probes(&self) -> Result<Vec<ProgramFacts>> {
+        self.decryption.programs()
+    }
+
     /// Takes the filter away: links, pins and counters.
     pub fn detach(self) -> Result<()> {
         for line in &self.lines {

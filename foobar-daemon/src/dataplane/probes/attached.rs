@@ -25,7 +25,7 @@ use super::{
     tasks,
 };
 use crate::{
-    dataplane::{features, object, pins::PinFolder},
+    dataplane::{features, filter::ProgramFacts, object, pins::PinFolder},
     processes::{self, Library},
 };
 
@@ -97,6 +97,20 @@ impl Probes {
         let strangers = HashMap::try_from(take(&mut object, maps::STRANGERS)?)?;
         let (libraries, library_of) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { object, processes, strangers, libraries, library_of, entered: 0 })
+    }
+
+    /// What the kernel says of the programs.
+    pub(super) fn facts(&self) -> Result<Vec<ProgramFacts>> {
+        let names = PROBES.into_iter().chain(TRACES.map(|(name, _)| name));
+        names
+            .map(|name| {
+                let program = self
+                    .object
+                    .program(name)
+                    .with_context(|| format!("the object has no program '{name}'"))?;
+                ProgramFacts::of(name, &program.info()?, program.fd()?)
+            })
+            .collect()
     }
 
     /// The processes that are watched, by their ids.

@@ -16,7 +16,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use self::attached::Probes;
-use super::{features, pins::PinFolder};
+use super::{features, filter::ProgramFacts, pins::PinFolder};
 use crate::{
     processes::{self, Process, Wanted},
     rules::compile::{CompiledRuleset, DecryptedService},
@@ -110,6 +110,11 @@ impl Decryption {
     /// What is known of each service.
     pub(super) fn facts(&self) -> Vec<DecryptionFacts> {
         self.facts.clone()
+    }
+
+    /// What the kernel says of the programs, if there are any.
+    pub(super) fn programs(&self) -> Result<Vec<ProgramFacts>> {
+        self.probes.as_ref().map_or(Ok(Vec::new()), Probes::facts)
     }
 
     fn look(&mut self) -> Result<()> {
