@@ -53,13 +53,14 @@ pub(crate) fn run(report: &mut Report, section: &str, mode: Mode) {
             return;
         }
     };
-    let steps: [(&str, Step); 7] = [
+    let steps: [(&str, Step); 8] = [
         ("attach", State::attach),
         ("drop, accept and count", State::count),
         ("the same for what goes out", State::count_out),
         ("swap in place", State::swap),
         ("stay in force without a daemon", State::stay),
         ("adopt, and go on counting", State::adopt),
+        ("load the probes", State::load_probes),
         ("detach", State::detach),
     ];
     for (name, step) in steps {
@@ -172,6 +173,18 @@ impl State {
         ensure!(of_rule(&counters, "web") == 2 * FRAMES, "the rule counted {}", of_rule(&counters, "web"));
         let out = of_rule(&counters, "no-way-out");
         ensure!(out == 4 * FRAMES, "the rule for what goes out counted {out}");
+        Ok(String::new())
+    }
+
+    /// There is no library in the machine to put them on, nor anybody who serves.
+    fn load_probes(&mut self) -> Result<String> {
+        let compiled = rulesets::DECRYPTED.compile(&mut self.slots)?;
+        let filter = self.filter()?;
+        filter.swap(&compiled)?;
+        let facts = filter.decryption();
+        let facts = facts.first().context("nothing is known of the service")?;
+        let nobody = ["there is no process that listens on a port of the service"];
+        ensure!(facts.problems == nobody, "{:?}", facts.problems);
         Ok(String::new())
     }
 

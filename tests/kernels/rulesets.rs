@@ -114,6 +114,15 @@ pub(crate) const THOUSANDS: Ruleset = Ruleset {
     judged_out: OUT,
 };
 
+/// A service whose TLS is read by probes.
+pub(crate) const DECRYPTED: Ruleset = Ruleset {
+    name: "decrypted",
+    text: "schema = 1\n[[service]]\nname = \"www\"\nport = \"tcp/443\"\nprotocol = \"tls\"\ndecrypt_by = \"uprobe\"\n",
+    many: 0,
+    judged: &[],
+    judged_out: &[],
+};
+
 /// A service of each protocol.
 pub(crate) const SERVICES: Ruleset = Ruleset {
     name: "services",
