@@ -4,6 +4,7 @@ use std::{
     fs,
     io::Read as _,
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
     process::{Child, Stdio},
     sync::Arc,
     time::Duration,
@@ -198,6 +199,47 @@ fn services_and_other_processes_are_told_apart() -> Result<()> {
     let by_path = format!("{RULES}decrypt_from = {{ path = {:?} }}\n", program.display().to_string());
     foobar.apply(&by_path)?;
     expect_watched(&foobar, "www", python.child.id())
+}
+
+/// A server that asks another one is a client there, by the same library.
+#[test]
+fn what_a_server_asks_of_others_is_none_of_its_requests() -> Result<()> {
+    let network = Network::new()?;
+    let _other = Python::start(&network.server, OTHER_PORT)?;
+    let lines = format!("location / {{ proxy_pass https://127.0.0.1:{OTHER_PORT}; }}");
+    let server = WebServer::serving_tls(&network.server, &[PORT], &lines, false)?;
+    let foobar = watch(&network, RULES)?;
+    expect_watched(&foobar, "www", server.pid())?;
+    let mut client = connect(&network.client, PORT, 0)?;
+    for _ in 0..10 {
+        ask(&mut *client, Kind::Get)?;
+    }
+    settle();
+    let metrics = foobar.scrape()?;
+    let counted = (requests(&metrics, PORT), lost(&metrics, PORT));
+    ensure!(counted == (10, 0), "{counted:?}: {:?}", losses(&metrics));
+    Ok(())
+}
+
+#[test]
+fn processes_are_known_by_their_unit() -> Result<()> {
+    let network = Network::new()?;
+    let server = serve(&network)?;
+    let unit = Unit::new()?;
+    let rules = format!("{RULES}decrypt_from = {{ unit = {:?} }}\n", unit.name);
+    let foobar = watch(&network, &rules)?;
+    let told = foobar.status()?["decryption"][0]["problems"].to_string();
+    ensure!(told.contains(&format!("no process that is in the unit {}", unit.name)), "{told}");
+    unit.add(server.pid())?;
+    // The processes that answer are made anew, there.
+    server.signal(Signal::SIGHUP)?;
+    expect_watched(&foobar, "www", server.pid())?;
+    wait::until("the processes that answer are watched", FOUND_WITHIN, || {
+        let status = foobar.status()?;
+        let processes = status["decryption"][0]["processes"].as_array().context("no list")?;
+        Ok(processes.len() == 3)
+    })?;
+    expect_exact(&network, &server, &foobar, &SOME)
 }
 
 #[test]
@@ -401,6 +443,43 @@ impl Drop for Python {
         // It may have ended by itself.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+/// A control group as systemd makes one for a unit; it is gone with its processes when this is dropped.
+struct Unit {
+    name: String,
+    folder: PathBuf,
+}
+
+impl Unit {
+    fn new() -> Result<Self> {
+        let mounts = fs::read_to_string("/proc/mounts")?;
+        let mut groups = mounts.lines().filter_map(|line| {
+            let mut words = line.split(' ').skip(1);
+            words.next().filter(|_| words.next() == Some("cgroup2"))
+        });
+        let root = groups.next().context("no control groups (cgroup2) are mounted")?;
+        let name = format!("foobar-test-{}.service", std::process::id());
+        let folder = PathBuf::from(root).join(&name);
+        fs::create_dir(&folder).with_context(|| format!("make {}", folder.display()))?;
+        Ok(Self { name, folder })
+    }
+
+    fn add(&self, process: u32) -> Result<()> {
+        let path = self.folder.join("cgroup.procs");
+        fs::write(&path, process.to_string()).with_context(|| format!("write {}", path.display()))
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        let processes = fs::read_to_string(self.folder.join("cgroup.procs")).unwrap_or_default();
+        for process in processes.lines() {
+            // Back to where everybody is: a group with processes cannot be removed.
+            drop(fs::write(self.folder.with_file_name("cgroup.procs"), process));
+        }
+        drop(fs::remove_dir(&self.folder));
     }
 }
 
