@@ -141,6 +141,8 @@ pub const TLS_CALLED: &str = "tls_called";
 pub const TLS_READ: &str = "tls_read";
 /// The probe on the return of a call that writes.
 pub const TLS_WRITTEN: &str = "tls_written";
+/// The probe on the return of a call that sends a part of a file.
+pub const TLS_FILE_SENT: &str = "tls_file_sent";
 /// Where a process has made another one.
 pub const PROCESS_FORKED: &str = "process_forked";
 /// Where a process has become another program.

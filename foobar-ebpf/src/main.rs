@@ -155,6 +155,14 @@ fn tls_written(context: RetProbeContext) -> u32 {
     0
 }
 
+/// A TLS library has had the kernel send a part of a file, or not.
+#[uretprobe]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn tls_file_sent(context: RetProbeContext) -> u32 {
+    let _done: Option<()> = probes::file_sent(&context);
+    0
+}
+
 /// A process has made another one, or a thread (`sched_process_fork`).
 #[raw_tracepoint]
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]

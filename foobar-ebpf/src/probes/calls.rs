@@ -59,6 +59,23 @@ pub(crate) fn written(context: &RetProbeContext) -> Option<()> {
     returned::<Responses>(context)
 }
 
+/// A call that sends a part of a file, which the kernel reads and encrypts by itself (kernel TLS), has returned.
+#[inline(always)]
+pub(crate) fn file_sent(context: &RetProbeContext) -> Option<()> {
+    let process = processes::present()?;
+    let sent: i64 = context.ret();
+    if sent <= 0 {
+        return None;
+    }
+    let Call { object, .. } = call()?;
+    let object = TlsObject { instance: process.instance, address: object };
+    let connection: &'static Connection = find_or_lose(&object, &process)?;
+    if is_read(connection) {
+        reading::pass_over::<Responses>(&process, connection, sent.unsigned_abs());
+    }
+    Some(())
+}
+
 #[inline(always)]
 fn returned<W: Way>(context: &RetProbeContext) -> Option<()> {
     let process = processes::present()?;
@@ -66,10 +83,7 @@ fn returned<W: Way>(context: &RetProbeContext) -> Option<()> {
     if returned <= 0 {
         return None;
     }
-    let place = TLS_CALLS.get_ptr_mut(processes::thread())?;
-    // SAFETY: the map gave the pointer, and only this thread's calls are there. If it was forgotten meanwhile, this is
-    // another call of a watched process, and is counted as that one's.
-    let Call { object, buffer, length, done } = unsafe { *place };
+    let Call { object, buffer, length, done } = call()?;
     let done = if done == 0 {
         u64::from(returned.unsigned_abs())
     } else {
@@ -87,4 +101,13 @@ fn returned<W: Way>(context: &RetProbeContext) -> Option<()> {
         reading::read::<W>(&process, connection, Bytes { address: buffer, length });
     }
     Some(())
+}
+
+/// The call of this thread that returns.
+#[inline(always)]
+fn call() -> Option<Call> {
+    let place = TLS_CALLS.get_ptr(processes::thread())?;
+    // SAFETY: the map gave the pointer, and only this thread's calls are there. If it was forgotten meanwhile, this is
+    // another call of a watched process, and is counted as that one's.
+    Some(unsafe { *place })
 }

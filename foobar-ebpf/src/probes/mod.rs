@@ -9,7 +9,7 @@ mod reading;
 mod way;
 
 pub(crate) use self::{
-    calls::{begun, read, written},
+    calls::{begun, file_sent, read, written},
     objects::{accepting, connecting, freed},
     processes::{ended, executed, forked},
 };

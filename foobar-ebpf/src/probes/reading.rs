@@ -10,7 +10,7 @@ use aya_ebpf::{
 use foobar_common::{
     connection::Connection,
     frame::within,
-    http1::{Block, Side, Stream},
+    http1::{Block, Side, State, Stream},
     plaintext::WatchedProcess,
     service::{HttpCounters, Loss, Ticks},
 };
@@ -88,10 +88,35 @@ pub(super) fn read<W: Way>(process: &WatchedProcess, connection: &'static Connec
         reading.stream.put_down(cursor);
     });
     if done.is_none() {
-        W::cursor(connection).state.set(foobar_common::http1::State::Lost);
-        if let Some(counters) = http_counters(slot(process)) {
-            counters.lost.count(W::DIRECTION, Loss::Busy);
+        give_up::<W>(process, connection);
+    }
+}
+
+/// Moves the cursor over bytes that nobody has seen, which are part of a body or lost.
+#[inline(always)]
+pub(super) fn pass_over<W: Way>(process: &WatchedProcess, connection: &'static Connection, bytes: u64) {
+    let done = with_reading(process, |reading, counters| {
+        let cursor = W::cursor(connection);
+        // SAFETY: a helper that only reads a clock (Linux 4.1).
+        let now = Ticks::from_nanoseconds(unsafe { bpf_ktime_get_ns() });
+        let mut side = W::side(connection, counters, now);
+        reading.stream.take_up(cursor);
+        if !reading.stream.skip(bytes, &mut side) {
+            reading.stream.lose(Loss::Gap, &mut side);
         }
+        reading.stream.put_down(cursor);
+    });
+    if done.is_none() {
+        give_up::<W>(process, connection);
+    }
+}
+
+/// Somebody else is at it for too long.
+#[inline(always)]
+fn give_up<W: Way>(process: &WatchedProcess, connection: &Connection) {
+    W::cursor(connection).state.set(State::Lost);
+    if let Some(counters) = http_counters(slot(process)) {
+        counters.lost.count(W::DIRECTION, Loss::Busy);
     }
 }
 

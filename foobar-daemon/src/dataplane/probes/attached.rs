@@ -30,13 +30,14 @@ use crate::{
 };
 
 /// Programs on functions of the library.
-const PROBES: [&str; 6] = [
+const PROBES: [&str; 7] = [
     maps::TLS_ACCEPTING,
     maps::TLS_CONNECTING,
     maps::TLS_FREED,
     maps::TLS_CALLED,
     maps::TLS_READ,
     maps::TLS_WRITTEN,
+    maps::TLS_FILE_SENT,
 ];
 /// Programs on what processes do, and where.
 const TRACES: [(&str, &str); 3] = [
@@ -218,14 +219,16 @@ impl Probes {
         let Library { path, name, .. } = library;
         let bytes = fs::read(path).with_context(|| format!("read {name}"))?;
         let points = library::points(&bytes).with_context(|| format!("find where probes go in {name}"))?;
-        let Points { accepting, connecting, freed, reads, writes } = points;
+        let Points { accepting, connecting, freed, reads, writes, files } = points;
         let mut links = Vec::new();
         for (program, offset) in
             [(maps::TLS_ACCEPTING, accepting), (maps::TLS_CONNECTING, connecting), (maps::TLS_FREED, freed)]
         {
             links.push(self.attach_at(program, path, offset, None)?);
         }
-        for (program, points) in [(maps::TLS_READ, reads), (maps::TLS_WRITTEN, writes)] {
+        for (program, points) in
+            [(maps::TLS_READ, reads), (maps::TLS_WRITTEN, writes), (maps::TLS_FILE_SENT, files)]
+        {
             for CallPoint { offset, done } in points {
                 links.push(self.attach_at(maps::TLS_CALLED, path, offset, Some(done))?);
                 links.push(self.attach_at(program, path, offset, None)?);

@@ -31,6 +31,8 @@ pub(super) struct Points {
     pub(super) reads: Vec<CallPoint>,
     /// Functions that write.
     pub(super) writes: Vec<CallPoint>,
+    /// Functions that send a part of a file.
+    pub(super) files: Vec<CallPoint>,
 }
 
 /// The beginning of a function that reads or writes.
@@ -56,6 +58,8 @@ pub(super) fn points(bytes: &[u8]) -> Result<Points> {
         freed: beginning("SSL_free")?,
         reads: code.calls(["SSL_read", "SSL_read_ex"], Done::Fourth)?,
         writes: code.calls(["SSL_write", "SSL_write_ex"], written)?,
+        // A library that is made without kernel TLS may have none.
+        files: code.function("SSL_sendfile").ok().map(returning).into_iter().collect(),
     })
 }
 
@@ -101,10 +105,14 @@ impl<'e> Code<'e> {
                 return Ok(vec![CallPoint { offset: function.offset + offset, done }]);
             }
         }
-        let plain = CallPoint { offset: plain.offset, done: Done::Returned };
-        // It has no flags in any version.
-        Ok(vec![plain, CallPoint { offset: extended.offset, done: Done::Fourth }])
+        // The second has no flags in any version.
+        Ok(vec![returning(plain), CallPoint { done: Done::Fourth, ..returning(extended) }])
     }
+}
+
+/// A function that returns what it has done.
+fn returning(Function { address: _, offset, bytes }: Function<'_>) -> CallPoint {
+    CallPoint { offset: offset + push(bytes).unwrap_or(0), done: Done::Returned }
 }
 
 /// What a function may call. Among them can be what only looks like a call.
