@@ -403,8 +403,15 @@ struct Python {
     _identity: Identity,
 }
 
+/// It is killed for the system call by which probed functions return, as sandboxes do that do not know it, unless the
+/// kernel keeps that from them.
 const PYTHON: &str = "
-import http.server, socketserver, ssl, sys
+import ctypes, http.server, socketserver, ssl, struct, sys
+steps = [(0x20, 0, 0, 0), (0x15, 0, 1, 335), (0x06, 0, 0, 0x80000000), (0x06, 0, 0, 0x7fff0000)]
+steps = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *step) for step in steps))
+sandbox = ctypes.create_string_buffer(struct.pack('HxxxxxxQ', 4, ctypes.addressof(steps)))
+libc = ctypes.CDLL(None)
+assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, sandbox) == 0
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = 'HTTP/1.1'
     def do_GET(self):

@@ -52,6 +52,35 @@ pub(super) fn check_probe_privileges() -> Result<()> {
     Ok(())
 }
 
+/// Checks that probes on libraries do no harm.
+///
+/// Since Linux 6.11 a function that is probed returns by a system call of the kernel's own. Up to 6.12.14 and 6.13.3,
+/// processes whose system calls are filtered (seccomp) are killed for it.
+///
+/// # Errors
+/// Names the kernel, and those that can be used.
+pub(super) fn check_probe_kernel() -> Result<()> {
+    let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("read the kernel's version")?;
+    let release = release.trim();
+    ensure!(
+        !is_harmful_to_sandboxes(release),
+        "Linux {release} kills processes with filters of system calls (seccomp) where probes are; use Linux 6.12.14, \
+         6.13.3, 6.14 or newer, or one older than 6.11"
+    );
+    Ok(())
+}
+
+fn is_harmful_to_sandboxes(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-', '+']).skip(2).map(str::parse::<u32>);
+    let patch = numbers.next().and_then(Result::ok).unwrap_or(0);
+    match parse_release(release) {
+        Some((6, 11)) => true,
+        Some((6, 12)) => patch < 14,
+        Some((6, 13)) => patch < 3,
+        _ => false,
+    }
+}
+
 /// Those of these that the process does not have, in words.
 fn missing_capabilities(wanted: &[(u32, &str, &str)]) -> Result<String> {
     let status = fs::read_to_string("/proc/self/status").context("read /proc/self/status")?;
@@ -192,6 +221,18 @@ mod tests {
         assert!(parse_release("5.10.0-46-amd64").unwrap() < KERNEL_MIN);
         assert!(parse_release("6.12.1").unwrap() > KERNEL_MIN);
         assert_eq!(parse_release("custom"), None);
+    }
+
+    #[test]
+    fn kernels_that_kill_sandboxed_processes_are_known() {
+        for release in ["6.11.0-29-generic", "6.11.11", "6.12.13+deb13-amd64", "6.12.0", "6.13.2"] {
+            assert!(is_harmful_to_sandboxes(release), "{release}");
+        }
+        for release in
+            ["6.1.0-56-amd64", "6.10.14", "6.12.14", "6.12.117+deb12-amd64", "6.13.3", "6.14.0", "7.3.4"]
+        {
+            assert!(!is_harmful_to_sandboxes(release), "{release}");
+        }
     }
 
     #[test]

@@ -74,7 +74,9 @@ impl Decryption {
             return;
         }
         if self.probes.is_none() {
-            let loaded = features::check_probe_privileges().and_then(|()| Probes::load(pins));
+            let loaded = features::check_probe_privileges()
+                .and_then(|()| features::check_probe_kernel())
+                .and_then(|()| Probes::load(pins));
             match loaded {
                 Ok(probes) => self.probes = Some(probes),
                 Err(error) => self.failure = Some(format!("{error:#}")),
