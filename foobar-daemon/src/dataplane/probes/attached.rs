@@ -132,7 +132,7 @@ impl Probes {
         for (process, watched) in known {
             let is_wanted = slots.iter().any(|slot| u64::from(*slot) == watched.service);
             if !is_wanted || !processes::exists(*process) {
-                self.remove(*process)?;
+                self.unwatch(*process)?;
             }
         }
         let processes = &self.processes;
@@ -163,7 +163,7 @@ impl Probes {
             return Ok(0);
         }
         if watched.is_some() {
-            self.remove(process)?;
+            self.unwatch(process)?;
         }
         self.entered += 1;
         let instance = WatchedProcess::NUMBERED | self.entered;
@@ -201,7 +201,8 @@ impl Probes {
         }
     }
 
-    fn remove(&mut self, process: u32) -> Result<()> {
+    /// Watches a process no longer.
+    pub(super) fn unwatch(&mut self, process: u32) -> Result<()> {
         match self.processes.remove(&process) {
             Ok(()) | Err(MapError::KeyNotFound | MapError::ElementNotFound) => Ok(()),
             // The kernel forgets those that end.

@@ -29,6 +29,8 @@ const SHARE: u32 = 50;
 #[derive(Default)]
 pub(super) struct Decryption {
     services: Vec<DecryptedService>,
+    /// Slots of services that have been known by something else before: what is watched for them may be none of theirs.
+    changed: BTreeSet<u32>,
     probes: Option<Probes>,
     /// Why there are no probes, though there should be.
     failure: Option<String>,
@@ -66,6 +68,13 @@ impl Decryption {
     /// Goes over to the services of a ruleset that comes into force. Its counters have to be pinned.
     pub(super) fn follow(&mut self, compiled: &CompiledRuleset, pins: &PinFolder) {
         let before = std::mem::take(&mut self.facts);
+        let is_same = |service: &&DecryptedService| {
+            self.services
+                .iter()
+                .any(|before| wanted(before) == wanted(service) && before.slot == service.slot)
+        };
+        let changed = compiled.decrypted.iter().filter(|service| !is_same(service));
+        self.changed.extend(changed.map(|service| service.slot));
         self.services.clone_from(&compiled.decrypted);
         self.facts = self.services.iter().map(|service| DecryptionFacts::of(service, &before)).collect();
         self.failure = None;
@@ -131,10 +140,22 @@ impl Decryption {
         tracing::debug!("looked through all processes in {:?}", begun.elapsed());
         let slots: Vec<u32> = self.services.iter().map(|service| service.slot).collect();
         probes.forget(&known, &slots)?;
+        let serves = |pid: &u32, slot: u64| {
+            let served = found.get(pid).into_iter().flat_map(|process| &process.serves);
+            served.into_iter().any(|place| u64::from(slots[*place]) == slot)
+        };
+        for (pid, watched) in &known {
+            let is_changed = self.changed.iter().any(|slot| u64::from(*slot) == watched.service);
+            if is_changed && !serves(pid, watched.service) {
+                probes.unwatch(*pid)?;
+            }
+        }
+        self.changed.clear();
         let mut served: BTreeSet<usize> = BTreeSet::new();
         for (pid, Process { name, serves }) in &found {
             served.extend(serves);
             let [place] = serves.iter().copied().collect::<Vec<_>>()[..] else {
+                probes.unwatch(*pid)?;
                 for place in serves {
                     let problem = format!(
                         "process {pid} ({name}) serves several services, and its requests cannot be told apart: list \
@@ -188,7 +209,8 @@ impl Decryption {
 impl DecryptionFacts {
     fn of(service: &DecryptedService, before: &[Self]) -> Self {
         let port = service.ports.first().copied().unwrap_or_default();
-        let before = before.iter().find(|facts| facts.service == service.name && facts.port == port);
+        // Metrics have no names of services.
+        let before = before.iter().find(|facts| facts.port == port);
         Self {
             service: service.name.clone(),
             port,
