@@ -45,6 +45,8 @@ struct Shown {
     /// What a packet meets before the rules, in order, and the policy after them.
     steps: Vec<Step>,
     rules: Vec<ShownRule>,
+    /// The ports of each service and what is spoken there.
+    services: BTreeMap<String, String>,
 }
 
 /// A built-in step.
@@ -128,11 +130,15 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
         edited_sets: in_force.edited_sets.clone(),
         steps,
         rules,
+        services: words::services(&ruleset.services)
+            .into_iter()
+            .map(|(name, words)| (name.to_owned(), words))
+            .collect(),
     }
 }
 
 fn print(shown: &Shown, out: &mut dyn Write) -> Result<()> {
-    let Shown { hash, generation, edited_sets, steps, rules } = shown;
+    let Shown { hash, generation, edited_sets, steps, rules, services } = shown;
     writeln!(out, "ruleset {hash}, generation {generation}")?;
     for (name, edits) in edited_sets {
         writeln!(out, "set {name} was {}", edits_words(edits))?;
@@ -164,6 +170,12 @@ fn print(shown: &Shown, out: &mut dyn Write) -> Result<()> {
             writeln!(out, "  {what:<width$}  {}  {action}", columns(*counted))?;
         }
     }
+    if !services.is_empty() {
+        writeln!(out, "services")?;
+    }
+    for (name, words) in services {
+        writeln!(out, "  {name:<width$}  {words}")?;
+    }
     Ok(())
 }
 
@@ -180,7 +192,8 @@ mod tests {
         let bundle = Bundle::of_text(
             "r.toml",
             "schema = 1\n[policy]\nin = \"drop\"\n[failsafe]\nports = [\"tcp/22\"]\n[[rule]]\nid = \"web\"\naction \
-             = \"accept\"\nprotocol = \"tcp\"\ndestination_port = 443\ncomment = \"everybody\"\n",
+             = \"accept\"\nprotocol = \"tcp\"\ndestination_port = 443\ncomment = \"everybody\"\n[[service]]\nname = \"www\"\nport = \"tcp/443\"\n\
+             protocol = \"tls\"\ndecrypt_by = \"uprobe\"\n",
         );
         let counted = Counted { packets: 3, bytes: 180 };
         let reason = |reason: &str, action: &str| ReasonCounted {
@@ -218,7 +231,9 @@ mod tests {
              fragments       fragments rules\n\
              rules\n\
              \x20 web             accept  protocol tcp  destination_port 443  # everybody\n\
-             policy          in drop  out accept\n"
+             policy          in drop  out accept\n\
+             services\n\
+             \x20 www             tcp/443 tls decrypt_by uprobe\n"
         );
     }
 
@@ -236,7 +251,9 @@ mod tests {
              \x20 web                        3 packets             180 bytes  accept  protocol tcp  destination_port \
              443  # everybody\n\
              policy          in drop  out accept\n\
-             \x20 policy, in                 3 packets             180 bytes  drop\n"
+             \x20 policy, in                 3 packets             180 bytes  drop\n\
+             services\n\
+             \x20 www             tcp/443 tls decrypt_by uprobe\n"
         );
     }
 
@@ -247,6 +264,7 @@ mod tests {
         let with = serde_json::to_value(shown(&in_force, &ruleset, true)).unwrap();
         assert_eq!(with["rules"][0]["packets"], 3);
         assert_eq!(with["steps"][5]["counters"][0]["reason"], "policy");
+        assert_eq!(with["services"]["www"], "tcp/443 tls decrypt_by uprobe");
         let without = serde_json::to_value(shown(&in_force, &ruleset, false)).unwrap();
         assert_eq!(without["rules"][0].get("packets"), None);
         assert_eq!(without["steps"][5].get("counters"), None);
