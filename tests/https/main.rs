@@ -25,7 +25,6 @@ use foobar_tests::{
     wait,
     web_server::WebServer,
 };
-use nix::sys::signal::Signal;
 
 use self::servers::{Haproxy, Python, Unit};
 
@@ -119,7 +118,7 @@ fn processes_that_come_later_are_found() -> Result<()> {
     let foobar = watch(&network, RULES)?;
     expect_watched(&foobar, "www", server.pid())?;
     // The workers that answer from here on are made by one that is watched: the kernel tells at once.
-    server.signal(Signal::SIGHUP)?;
+    server.reload()?;
     for _ in 0..3 {
         expect_exact(&network, &server, &foobar, &SOME)?;
     }
@@ -243,7 +242,7 @@ fn processes_are_known_by_their_unit() -> Result<()> {
     ensure!(told.contains(&format!("no process that is in the unit {}", unit.name)), "{told}");
     unit.add(server.pid())?;
     // The processes that answer are made anew, there.
-    server.signal(Signal::SIGHUP)?;
+    server.reload()?;
     expect_watched(&foobar, "www", server.pid())?;
     wait::until("the processes that answer are watched", FOUND_WITHIN, || {
         let status = foobar.status()?;

@@ -120,10 +120,27 @@ impl WebServer {
         self.child.id()
     }
 
-    /// Sends a signal to it.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
+    /// Has it read its configuration anew, and waits until other processes than before answer.
+    pub fn reload(&self) -> Result<()> {
+        let before = self.workers()?;
+        self.signal(Signal::SIGHUP)?;
+        wait::until("the workers of nginx are new ones", Duration::from_secs(10), || {
+            let now = self.workers()?;
+            Ok(!now.is_empty() && now.iter().all(|worker| !before.contains(worker)))
+        })
+    }
+
+    fn signal(&self, signal: Signal) -> Result<()> {
         let pid = Pid::from_raw(i32::try_from(self.child.id())?);
         kill(pid, signal).with_context(|| format!("send {signal} to nginx"))
+    }
+
+    /// Process ids of those that the first one has made.
+    fn workers(&self) -> Result<Vec<String>> {
+        let pid = self.child.id();
+        let text = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"))
+            .context("read nginx's children")?;
+        Ok(text.split_whitespace().map(str::to_owned).collect())
     }
 
     /// How many requests it has answered or refused, but for those that asked this.
