@@ -110,23 +110,38 @@ fn what_cannot_be_read_is_declared_once_and_its_bytes_are_lost() {
 }
 
 #[test]
-fn a_gap_in_a_statement_is_passed_over_and_one_in_its_beginning_is_declared() {
+fn a_gap_in_a_statement_is_passed_over_and_one_between_commands_is_closed() {
     let mut server = Service::new(RULES, 3306);
     let mut made = Made::default();
     let mut session = Session::open(&mut server, 1);
     session.turn(&mut server, &Login::plain().turn(&mut made));
     let query = long_query(5_000, &mut made);
-    let Session { connection, asked, .. } = session;
+    let (connection, asked) = (session.connection, session.asked);
     server.goes_in(&connection.asked(asked, &query.asked[..100]));
     server.goes_in(&connection.asked(asked + 1_500, &query.asked[1_500..]));
     server.goes_in(&connection.asked(asked + 100, &query.asked[100..1_500]));
     session.asked += query.asked.len();
     session.turn(&mut server, &Packets { answered: query.answered, ..Packets::default() });
     made.check(&mysql(&server)).unwrap();
+    // Several commands, the last part of them first.
+    let turn = prepare_and_execute(Operation::Write, &mut made);
+    let asked = session.asked;
+    let pieces: Vec<_> = turn.asked.chunks(9).enumerate().collect();
+    for (number, piece) in pieces.into_iter().rev() {
+        server.goes_in(&connection.asked(asked + number * 9, piece));
+    }
+    session.asked += turn.asked.len();
+    session.turn(&mut server, &Packets { answered: turn.answered, ..Packets::default() });
+    made.check(&mysql(&server)).unwrap();
     assert_eq!(mysql(&server).lost.total(), 0);
-    // What lies between two commands is not known.
+    // What the server accepts and never came by is declared.
     server.goes_in(&connection.asked(session.asked + 10, b"\x05\0\0\0\x03SHOW"));
-    assert_eq!(mysql(&server).lost.0.map(|way| way[Loss::Gap as usize]), [1, 0]);
+    server.goes_out(&connection.answered(
+        session.answered,
+        session.asked + 19,
+        b"\x07\0\0\x01\0\0\0\x02\0\0\0",
+    ));
+    assert_eq!(mysql(&server).lost.0.map(|way| way[Loss::Unseen as usize]), [1, 0]);
     made.check(&mysql(&server)).unwrap();
 }
 

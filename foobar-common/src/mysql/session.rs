@@ -67,8 +67,8 @@ pub struct Followed {
     pub lock: Cell<u64>,
     /// Sequence number of the next byte.
     pub next: Cell<u32>,
-    /// Always zero.
-    pub padding: Cell<u32>,
+    /// Pieces that are kept of segments that came before others.
+    pub stored: Cell<u32>,
 }
 
 /// The client's side.

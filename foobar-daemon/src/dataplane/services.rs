@@ -72,6 +72,7 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
                 (maps::MYSQL_SESSIONS, SESSIONS_MAX),
                 (maps::MYSQL_STATEMENTS, STATEMENTS_MAX),
                 (maps::MYSQL_REPLICAS, REPLICAS_MAX),
+                (maps::SEGMENTS_AHEAD, AHEAD_MAX),
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
                 (maps::PROXY_HEADERS, SERVICE_SLOTS),
             ],

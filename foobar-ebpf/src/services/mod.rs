@@ -9,6 +9,7 @@ mod http1;
 pub(crate) mod lock;
 mod mysql;
 mod passage;
+mod pieces;
 mod proxy;
 mod segment;
 

@@ -1,7 +1,6 @@
 //! HTTP/1.x: requests that come in, responses that go out.
 
 mod connections;
-mod pieces;
 mod reading;
 mod way;
 

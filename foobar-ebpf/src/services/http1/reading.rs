@@ -14,9 +14,10 @@ use foobar_common::{
     service::{HttpCounters, Loss, Ticks},
 };
 
-use super::{pieces::Pieces, way::Way};
+use super::way::Way;
 use crate::services::{
     passage::Passage,
+    pieces,
     segment::{Packet, Place, Segment, WINDOW_MAX},
 };
 
@@ -88,7 +89,7 @@ pub(super) fn read<W: Way>(
                 if let Some(stored) = W::stored(connection) {
                     // Without room for it, it is as if it had not come by: what the server then says that it has
                     // accepted tells whether anything was missed.
-                    let _kept: Option<()> = turn.keep::<W>(segment, stored);
+                    let _kept: Option<()> = pieces::keep::<W::Packet>(segment, stored, context);
                     return Some(());
                 }
                 turn.lose::<W>(Loss::Gap);
@@ -148,16 +149,6 @@ impl Turn {
         reading.stream.skip(missing, &mut W::side(connection, counters, reading.now))
     }
 
-    /// Keeps a segment until those before it have come; `None` if there is no room for it.
-    #[inline(always)]
-    fn keep<W: Way>(&self, segment: &Segment, stored: &Cell<u32>) -> Option<()> {
-        let pieces = if stored.get() == 0 { Pieces::make(&self.key)? } else { Pieces::find(&self.key)? };
-        let (more, is_complete) = pieces.keep::<W::Packet>(segment, self.context);
-        // What there was room for is there, and counts, or the last of it would never be taken.
-        stored.set(stored.get().wrapping_add(more));
-        is_complete.then_some(())
-    }
-
     #[inline(always)]
     fn lose<W: Way>(&mut self, loss: Loss) {
         let Self { reading, connection, counters, .. } = self;
@@ -170,15 +161,7 @@ impl Reading {
     #[inline(always)]
     fn take_piece(&mut self, key: &ConnectionKey, stored: Option<&Cell<u32>>) -> bool {
         let Some(stored) = stored else { return false };
-        if stored.get() == 0 {
-            return false;
-        }
-        let Some(pieces) = Pieces::find(key) else {
-            stored.set(0);
-            return false;
-        };
-        let (length, freed) = pieces.take(self.next, self.stream.block().as_mut_ptr());
-        stored.set(stored.get().wrapping_sub(freed));
+        let length = pieces::take(key, stored, self.next, self.stream.block().as_mut_ptr());
         self.next = self.next.wrapping_add(length);
         self.stream.filled(u64::from(length));
         length > 0

@@ -20,7 +20,7 @@ use self::{reading::read, sessions::Prepared};
 use super::{
     lock,
     passage::Passage,
-    proxy,
+    pieces, proxy,
     segment::{Belongs, Packet, Place, Segment, WINDOW_MAX},
 };
 
@@ -140,7 +140,7 @@ impl Sides {
 /// Reads what a segment has that was not read before.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "what is left of a packet is no longer than 16 MiB")]
-fn follow<P: Packet, S: Side>(segment: &Segment, followed: &Followed, mut side: S, packet: &P) {
+fn follow<P: Packet, S: Side>(segment: &Segment, followed: &'static Followed, mut side: S, packet: &P) {
     side.notice();
     if side.is_lost() {
         return Passage::lose(S::DIRECTION, segment.length);
@@ -154,13 +154,18 @@ fn follow<P: Packet, S: Side>(segment: &Segment, followed: &Followed, mut side: 
             side.pass(missing as u32);
             0
         }
+        Place::Ahead(_) if matches!(S::DIRECTION, Direction::In) => {
+            // Without room for it, it is as if it had not come by: what the server then says that it has accepted tells
+            // whether anything was missed.
+            let _kept: Option<()> = pieces::keep::<P>(segment, &followed.stored, packet.context());
+            return;
+        }
         Place::Ahead(_) => {
             side.lose(Loss::Gap);
             return Passage::lose(S::DIRECTION, segment.length);
         }
     };
-    followed.next.set(segment.next());
-    Passage::lose(S::DIRECTION, read(segment, before, side, packet));
+    Passage::lose(S::DIRECTION, read(segment, before, followed, side, packet));
 }
 
 /// The server says what it has accepted. If that is more than came by, commands can have been missed.

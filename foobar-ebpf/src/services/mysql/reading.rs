@@ -1,17 +1,26 @@
 //! From the bytes of a segment to what they say, in turns of one loop.
 
-use core::ffi::c_void;
+use core::{cell::Cell, ffi::c_void};
 
 use aya_ebpf::{btf_maps::PerCpuArray, helpers::bpf_loop, macros::btf_map};
-use foobar_common::{frame::within, mysql::Side, service::Loss};
+use foobar_common::{
+    connection::ConnectionKey,
+    flow::Direction,
+    frame::within,
+    mysql::{Followed, Side},
+    service::Loss,
+};
 
-use crate::services::segment::{Packet, Segment};
+use crate::services::{
+    pieces,
+    segment::{Packet, Segment},
+};
 
 #[btf_map]
 static MYSQL_READINGS: PerCpuArray<Reading, 2> = PerCpuArray::new();
 
 /// Bytes that are loaded at once, a power of two.
-const PORTION: u32 = 512;
+const PORTION: u32 = pieces::LENGTH;
 /// Bytes that are given to be read at a time, at most.
 const WORD: usize = 8;
 /// A segment has at most 64 KiB or, as BIG TCP, 512 KiB; each turn reads at least a byte.
@@ -30,6 +39,8 @@ struct Reading {
     position: u64,
     /// How much is in it.
     end: u64,
+    /// Sequence number of the byte behind all that has been read or is about to be.
+    next: u64,
     /// Behind the portion are bytes that a word at its end reaches into, and that do not count.
     bytes: [u8; PORTION as usize + WORD],
 }
@@ -40,11 +51,22 @@ struct Turn<S> {
     reading: &'static mut Reading,
     side: S,
     context: *mut c_void,
+    /// Pieces that are kept of segments that came before others; none of what goes out.
+    stored: Option<&'static Cell<u32>>,
+    key: ConnectionKey,
 }
 
-/// Reads a segment but for its first bytes. How many bytes could not be read.
+/// Reads a segment but for its first bytes, and what was kept of those behind it, and moves the cursor on. How many bytes
+/// could not be read.
 #[inline(always)]
-pub(super) fn read<P: Packet, S: Side>(segment: &Segment, before: u64, side: S, packet: &P) -> u64 {
+#[expect(clippy::cast_possible_truncation, reason = "a number of 32 bits")]
+pub(super) fn read<P: Packet, S: Side>(
+    segment: &Segment,
+    before: u64,
+    followed: &'static Followed,
+    side: S,
+    packet: &P,
+) -> u64 {
     let Some(reading) = MYSQL_READINGS.get_ptr_mut(S::DIRECTION as u32) else { return segment.length };
     // SAFETY: the map gave the pointer, and programs of one direction do not interrupt each other on a processor.
     let reading = unsafe { &mut *reading };
@@ -52,10 +74,14 @@ pub(super) fn read<P: Packet, S: Side>(segment: &Segment, before: u64, side: S, 
     reading.position = 0;
     reading.left = segment.length.wrapping_sub(before);
     reading.end = 0;
-    let mut turn = Turn { reading, side, context: packet.context() };
+    reading.next = u64::from(segment.next());
+    // The kernel sends in order.
+    let stored = matches!(S::DIRECTION, Direction::In).then_some(&followed.stored);
+    let mut turn = Turn { reading, side, context: packet.context(), stored, key: segment.key };
     let callback: unsafe extern "C" fn(u32, *mut Turn<S>) -> i64 = one_turn::<P, S>;
     // SAFETY: the callback has the signature that the helper asks for (Linux 5.17), and its argument outlives the call.
     unsafe { bpf_loop(TURNS, callback as *mut c_void, (&raw mut turn).cast(), 0) };
+    followed.next.set(turn.reading.next as u32);
     if turn.side.is_lost() { turn.reading.in_portion().wrapping_add(turn.reading.left) } else { 0 }
 }
 
@@ -70,13 +96,13 @@ impl<S: Side> Turn<S> {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
     fn run<P: Packet>(&mut self) -> bool {
-        let Self { reading, side, context } = self;
+        let Self { reading, side, context, stored, key } = self;
         if side.is_lost() {
             return true;
         }
         if reading.in_portion() == 0 {
             if reading.left == 0 {
-                return true;
+                return !stored.is_some_and(|stored| reading.take_piece(key, stored));
             }
             let passed = side.pass(reading.left as u32);
             if passed > 0 {
@@ -130,6 +156,17 @@ impl Reading {
             self.position = self.end;
             self.advance(bytes.wrapping_sub(there));
         }
+    }
+
+    /// Puts a segment into the portion that came before what has just been read; false if there is none.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a number of 32 bits")]
+    fn take_piece(&mut self, key: &ConnectionKey, stored: &Cell<u32>) -> bool {
+        let length = pieces::take(key, stored, self.next as u32, self.bytes.as_mut_ptr());
+        self.next = u64::from((self.next as u32).wrapping_add(length));
+        self.position = 0;
+        self.end = u64::from(length);
+        length > 0
     }
 
     /// Loads the next bytes; false if they cannot be read.

@@ -1,6 +1,6 @@
 //! Segments that came before others that belong in front of them, until those come.
 
-use core::ffi::c_void;
+use core::{cell::Cell, ffi::c_void};
 
 use aya_ebpf::{
     btf_maps::{Array, LruHashMap},
@@ -12,19 +12,19 @@ use foobar_common::{
     frame::{within, without_history},
 };
 
-use crate::services::segment::{HALF, Packet, Segment};
+use super::segment::{HALF, Packet, Segment};
 
 /// How many pieces are kept of a connection.
 const PIECES: u32 = 16;
 /// Bytes of a piece, a power of two; a longer segment is several.
-const LENGTH: u32 = 2048;
+pub(super) const LENGTH: u32 = 2048;
 
 /// No segment is longer.
 const SEGMENT_MASK: u32 = 0xff_ffff;
 
 /// The pieces of a connection.
 #[repr(C)]
-pub(super) struct Pieces {
+struct Pieces {
     places: [Place; PIECES as usize],
     bytes: [[u8; LENGTH as usize]; PIECES as usize],
 }
@@ -45,10 +45,38 @@ static SEGMENTS_AHEAD: LruHashMap<ConnectionKey, Pieces, { AHEAD_MAX as usize }>
 #[btf_map]
 static NO_SEGMENTS: Array<Pieces, 1> = Array::new();
 
+/// Keeps a segment until those before it have come; `None` if there is no room for all of it. `stored` is how many
+/// pieces there are of the connection, whose lock the caller has.
+#[inline(always)]
+pub(super) fn keep<P: Packet>(segment: &Segment, stored: &Cell<u32>, context: *mut c_void) -> Option<()> {
+    let key = &segment.key;
+    let pieces = if stored.get() == 0 { Pieces::make(key)? } else { Pieces::find(key)? };
+    let (more, is_complete) = pieces.keep::<P>(segment, context);
+    // What there was room for is there, and counts, or the last of it would never be taken.
+    stored.set(stored.get().wrapping_add(more));
+    is_complete.then_some(())
+}
+
+/// Copies what was kept from the byte with the sequence number `next` on to `block`, which has room for [`LENGTH`] bytes.
+/// How many bytes that are; zero if nothing has it.
+#[inline(always)]
+pub(super) fn take(key: &ConnectionKey, stored: &Cell<u32>, next: u32, block: *mut u8) -> u32 {
+    if stored.get() == 0 {
+        return 0;
+    }
+    let Some(pieces) = Pieces::find(key) else {
+        stored.set(0);
+        return 0;
+    };
+    let (length, freed) = pieces.take(next, block);
+    stored.set(stored.get().wrapping_sub(freed));
+    length
+}
+
 impl Pieces {
     /// Those of a connection; none if it has lost them to another one.
     #[inline(always)]
-    pub(super) fn find(key: &ConnectionKey) -> Option<&'static mut Self> {
+    fn find(key: &ConnectionKey) -> Option<&'static mut Self> {
         let place = SEGMENTS_AHEAD.get_ptr_mut(key)?;
         // SAFETY: the map gave the pointer, and whoever asks has the lock of the connection.
         Some(unsafe { &mut *place })
@@ -56,7 +84,7 @@ impl Pieces {
 
     /// Makes room for those of a connection, which has none.
     #[inline(always)]
-    pub(super) fn make(key: &ConnectionKey) -> Option<&'static mut Self> {
+    fn make(key: &ConnectionKey) -> Option<&'static mut Self> {
         SEGMENTS_AHEAD.insert(key, NO_SEGMENTS.get(0)?, 0).ok()?;
         Self::find(key)
     }
@@ -64,7 +92,7 @@ impl Pieces {
     /// Keeps a segment. How many pieces it became, and whether there was room for all of it.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
-    pub(super) fn keep<P: Packet>(&mut self, segment: &Segment, context: *mut c_void) -> (u32, bool) {
+    fn keep<P: Packet>(&mut self, segment: &Segment, context: *mut c_void) -> (u32, bool) {
         let (sequence, whole) = (segment.sequence(), segment.length as u32);
         for place in &self.places {
             let behind = sequence.wrapping_sub(place.sequence);
@@ -102,7 +130,7 @@ impl Pieces {
     /// Copies what has the byte with this sequence number, from that on, to `block`, which has room for a piece. How many
     /// bytes that are, zero if nothing has it; and how many pieces are of no more use.
     #[inline(always)]
-    pub(super) fn take(&mut self, next: u32, block: *mut u8) -> (u32, u32) {
+    fn take(&mut self, next: u32, block: *mut u8) -> (u32, u32) {
         let mut freed: u32 = 0;
         for (place, bytes) in self.places.iter_mut().zip(&self.bytes) {
             freed = without_history::<{ PIECES - 1 }>(freed);
