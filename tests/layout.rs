@@ -30,7 +30,7 @@ use foobar_common::{
         ServiceSettings, Ticks, TlsCounters,
     },
     sets::Line,
-    tls::{Alpn, Hello, TlsVersion},
+    tls::{Alpn, Hello, TlsVersion, Turns},
     verdict::{Reason, Verdict},
 };
 
@@ -145,8 +145,8 @@ ALPN 3 other
 first bytes 0 tls
 first bytes 1 http1
 first bytes 2 other
-TLS counters 744 bytes: connections at 0, offered at 24, handshakes at 88, failures at 344, lost at 408
-TLS connection 200 bytes: inbound at 8, outbound at 72, name at 136; a side 64 bytes: next at 8, hello at 16 of 48
+TLS counters 912 bytes: connections at 0, offered at 24, handshakes at 88, failures at 344, turns at 408, lost at 576
+TLS connection 224 bytes: inbound at 8, outbound at 72, turns at 136 of 24, name at 160; a side 64 bytes: next at 8, hello at 16 of 48
 1024 names of 72 bytes: name at 0, service at 64
 operation 0 read
 operation 1 write
@@ -308,19 +308,22 @@ fn surviving_of_tls() -> String {
         line(format!("first bytes {} {}", first.number(), first.label()));
     }
     line(format!(
-        "TLS counters {} bytes: connections at {}, offered at {}, handshakes at {}, failures at {}, lost at {}",
+        "TLS counters {} bytes: connections at {}, offered at {}, handshakes at {}, failures at {}, turns at {}, lost at {}",
         size_of::<TlsCounters>(),
         offset_of!(TlsCounters, connections),
         offset_of!(TlsCounters, offered),
         offset_of!(TlsCounters, handshakes),
         offset_of!(TlsCounters, failures),
+        offset_of!(TlsCounters, turns),
         offset_of!(TlsCounters, lost),
     ));
     line(format!(
-        "TLS connection {} bytes: inbound at {}, outbound at {}, name at {}; a side {} bytes: next at {}, hello at {} of {}",
+        "TLS connection {} bytes: inbound at {}, outbound at {}, turns at {} of {}, name at {}; a side {} bytes: next at {}, hello at {} of {}",
         size_of::<TlsConnection>(),
         offset_of!(TlsConnection, inbound),
         offset_of!(TlsConnection, outbound),
+        offset_of!(TlsConnection, turns),
+        size_of::<Turns>(),
         offset_of!(TlsConnection, name),
         size_of::<TlsSide>(),
         offset_of!(TlsSide, next),
@@ -401,7 +404,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (19 * 4, 4));
     // All words of 64 bits.
     assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (1 + 10 + 5 + 1 + 42 + 42), 8));
-    assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (3 + 8 + 4 * 8 + 8 + 42), 8));
+    assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (3 + 8 + 4 * 8 + 8 + 21 + 42), 8));
     assert_eq!(size_of::<MysqlCounters>(), 8 * (4 + 1 + 1 + 16 + 8 + 1 + 1 + 1 + 42 + 8 * 21));
     assert_eq!(size_of::<Client>(), 24 + 16 + 4 + 4 + 4 + 4);
     assert_eq!(size_of::<Server>(), 24 + 8 + 4 + 4);
@@ -413,7 +416,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<ProxyCounters>(), align_of::<ProxyCounters>()), (4 * 8, 8));
     assert_eq!((size_of::<NameKey>(), align_of::<NameKey>()), (64 + 8, 8));
     assert_eq!((size_of::<TlsSide>(), align_of::<TlsSide>()), (8 + 4 + 4 + 48, 8));
-    assert_eq!((size_of::<TlsConnection>(), align_of::<TlsConnection>()), (4 + 4 + 2 * 64 + 64, 8));
+    assert_eq!((size_of::<TlsConnection>(), align_of::<TlsConnection>()), (4 + 4 + 2 * 64 + 24 + 64, 8));
     assert_eq!((size_of::<ServiceBytes>(), align_of::<ServiceBytes>()), (8 + 8, 8));
     assert_eq!((size_of::<ConnectionKey>(), align_of::<ConnectionKey>()), (16 + 16 + 4 + 4, 8));
     assert_eq!((size_of::<Cursor>(), align_of::<Cursor>()), (4 + 4 + 8, 8));

@@ -11,7 +11,7 @@ use crate::{
     flow::{Direction, Family, Flow},
     http1::State,
     service::Ticks,
-    tls::{Hello, Name, Role},
+    tls::{Hello, Name, Role, Turns},
 };
 
 /// How many connections are kept: those that were in use last.
@@ -176,6 +176,8 @@ pub struct TlsConnection {
     pub inbound: TlsSide,
     /// Written by what goes out.
     pub outbound: TlsSide,
+    /// What both sides say after that.
+    pub turns: Turns,
     /// The server that the client wants; written by what comes in.
     pub name: Name,
 }
@@ -204,6 +206,7 @@ impl TlsConnection {
             inbound: TlsSide::new(acknowledged, Role::Client),
             // The SYN counts as one byte.
             outbound: TlsSide::new(sequence.wrapping_add(1), Role::Server),
+            turns: Turns::new(),
             name: Name::NONE,
         }
     }

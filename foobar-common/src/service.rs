@@ -230,6 +230,8 @@ pub struct TlsCounters {
     pub handshakes: [[u64; Alpn::COUNT as usize]; VERSIONS_ROOM as usize],
     /// Handshakes that ended before anything was secret, by what the client offers.
     pub failures: [u64; VERSIONS_ROOM as usize],
+    /// From the first secret byte of a client to the first one of the server.
+    pub turns: Histogram,
     /// What could not be followed.
     pub lost: Losses,
 }
@@ -237,13 +239,14 @@ pub struct TlsCounters {
 impl TlsCounters {
     /// Adds another processor's, or another port's.
     pub fn add(&mut self, other: &Self) {
-        let Self { connections, offered, handshakes, failures, lost } = other;
+        let Self { connections, offered, handshakes, failures, turns, lost } = other;
         add_all(&mut self.connections, connections);
         add_all(&mut self.offered, offered);
         for (sum, handshakes) in self.handshakes.iter_mut().zip(handshakes) {
             add_all(sum, handshakes);
         }
         add_all(&mut self.failures, failures);
+        self.turns.add(turns);
         self.lost.add(lost);
     }
 }

@@ -66,6 +66,46 @@ fn hellos_are_counted_in_any_segments() {
 }
 
 #[test]
+fn turns_begin_behind_the_handshake_and_count_once() {
+    let mut server = service(RULES);
+    for (versions, of_handshake) in [(None, 0), (Some(vec![0x0304]), 1)] {
+        let connection = server.connect();
+        let before = tls(&server).turns.buckets.iter().sum::<u64>();
+        let said = Said { versions, ..Said::plain(0x0303) };
+        let (hello, answer) =
+            (records(&said.client_hello(), 1_000), records(&said.server_hello(false), 1_000));
+        server.goes_in(&connection.asked(0, &hello));
+        server.goes_out(&connection.answered(0, hello.len(), &answer));
+        // The rest of the server's part of the handshake begins no turn.
+        server.goes_out(&connection.answered(answer.len(), hello.len(), &[0x16; 900]));
+        let (mut asked, mut answered) = (hello.len(), answer.len() + 900);
+        for turn in 0..5_u64 {
+            for _ in 0..2 {
+                // In two segments, each of them twice.
+                server.goes_in(&connection.asked(asked, &[0x17; 100]));
+                server.goes_in(&connection.asked(asked, &[0x17; 100]));
+                asked += 100;
+            }
+            for _ in 0..2 {
+                server.goes_out(&connection.answered(answered, asked, &[0x17; 300]));
+                server.goes_out(&connection.answered(answered, asked, &[0x17; 300]));
+                answered += 300;
+            }
+            // What comes again after the answer is no new turn.
+            server.goes_in(&connection.asked(asked - 100, &[0x17; 100]));
+            let turns = tls(&server).turns.buckets.iter().sum::<u64>() - before;
+            assert_eq!(turns, turn + of_handshake, "{:?}", said.versions);
+        }
+    }
+    // Nothing is known of a connection that is no TLS.
+    let before = tls(&server).turns;
+    let connection = server.connect();
+    server.goes_in(&connection.asked(0, b"GET / HTTP/1.1\r\n\r\n"));
+    server.goes_out(&connection.answered(0, 18, b"HTTP/1.1 400 Bad Request\r\n\r\n"));
+    assert_eq!(tls(&server).turns, before);
+}
+
+#[test]
 fn what_is_no_tls_is_refused_only_where_tls_is_required() {
     for (rules, reason) in
         [(RULES.to_owned(), Reason::Policy), (format!("{RULES}require_tls = true\n"), Reason::NotTls)]

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use foobar_tests::{
-    command::{stdout, succeed},
+    command::{stderr, stdout, succeed},
     daemon::Foobar,
     figures::say,
     frames::Family,
@@ -17,7 +17,7 @@ use foobar_tests::{
     network::{Network, SERVER},
     tap::settle,
     wait,
-    web_server::curl,
+    web_server::{PAGE, WebServer, curl},
 };
 use tempfile::TempDir;
 
@@ -64,6 +64,44 @@ fn versions_and_protocols_are_right() -> Result<()> {
         let metrics = foobar.scrape()?;
         let failed = metrics.count("foobar_tls_handshake_failures_total", &[("version", "tls1.2")]);
         ensure!(failed == 1, "{failed} failures");
+    }
+    Ok(())
+}
+
+#[test]
+fn turns_are_about_the_requests() -> Result<()> {
+    const CONNECTIONS: u64 = 5;
+    const REQUESTS: usize = 40;
+    let network = Network::new()?;
+    let page = PAGE.escape_default();
+    let lines = format!("ssl_protocols TLSv1.2 TLSv1.3; location / {{ return 200 \"{page}\"; }}");
+    let _server = WebServer::serving_tls(&network.server, &[PORT], &lines, false)?;
+    let mut foobar = Foobar::new(&network.server, &[SERVER], super::RULES)?;
+    foobar.start()?;
+    // In TLS 1.3 what the server says to the end of the handshake may come before the first request, or with its answer.
+    for (options, more) in
+        [(["--tlsv1.2", "--tls-max", "1.2"], 0), (["--tlsv1.3", "--tls-max", "1.3"], CONNECTIONS)]
+    {
+        let before = foobar.scrape()?;
+        for _ in 0..CONNECTIONS {
+            let urls = vec![format!("https://{}/", Family::V4.server()); REQUESTS];
+            let output = network
+                .client
+                .command("curl")
+                .args(["--silent", "--show-error", "--insecure", "--http1.1", "--noproxy", "*"])
+                .args(options)
+                .args(urls)
+                .output()?;
+            ensure!(stdout(&output) == PAGE.repeat(REQUESTS), "{}", stderr(&output));
+        }
+        settle();
+        let after = foobar.scrape()?;
+        let grown = |metric: &str| after.count(metric, &[]) - before.count(metric, &[]);
+        let turns = grown("foobar_tls_turns_total");
+        let sent = CONNECTIONS * REQUESTS as u64;
+        say(&format!("{}: {sent} requests, {turns} turns", options[2]));
+        ensure!((sent..=sent + more).contains(&turns), "{options:?}: {turns} turns, {sent} requests");
+        ensure!(grown("foobar_tls_turn_duration_seconds_count") == turns, "{options:?}: not all are timed");
     }
     Ok(())
 }

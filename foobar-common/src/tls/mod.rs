@@ -9,9 +9,13 @@ mod extension;
 mod field;
 mod offer;
 mod record;
+mod turns;
 
 use self::field::Field;
-pub use self::offer::{Alpn, NAME_MAX, Name, Offer, TlsVersion};
+pub use self::{
+    offer::{Alpn, NAME_MAX, Name, Offer, TlsVersion},
+    turns::Turns,
+};
 
 /// Which side of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

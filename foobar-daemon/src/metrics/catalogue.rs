@@ -99,6 +99,10 @@ catalogue! {
         "TLS handshakes with a service, by the version that the server chose and the protocol inside.";
     TLS_FAILURES = "foobar_tls_handshake_failures_total", Counter, Number, ["port", "version"],
         "TLS handshakes that one side ended with an alert before anything was secret, by the newest version offered.";
+    TLS_TURNS = "foobar_tls_turns_total", Counter, Number, ["port"],
+        "How often a server said something after its client had, both in secret: about the requests, where a client waits for each answer.";
+    TLS_TURN_DURATION = "foobar_tls_turn_duration_seconds", Histogram, Seconds, ["port"],
+        "From the first secret byte of the client to the first one of the server, as they pass the interface.";
     CONNECTIONS = "foobar_connections_total", Counter, Number, ["port", "encryption", "app"],
         "Connections to a service whose client has sent something, by what it began with.";
     PROXY_CONNECTIONS = "foobar_proxy_connections_total", Counter, Number, ["port", "header"],

@@ -96,6 +96,8 @@ pub(super) struct Tls {
     /// The same by the protocol inside.
     alpn: Ordered<u64>,
     failures: u64,
+    /// How often the server said something after the client had, both in secret.
+    turns: u64,
     /// Connections that began with something else.
     plain: Ordered<u64>,
     framing_lost: u64,
@@ -107,7 +109,7 @@ const NAMES_SHOWN: usize = 100;
 
 impl Tls {
     fn of(counters: &TlsCounters, sni: BTreeMap<String, u64>) -> Self {
-        let TlsCounters { connections, offered, handshakes, failures, lost } = counters;
+        let TlsCounters { connections, offered, handshakes, failures, turns, lost } = counters;
         let versions = TlsVersion::ALL.iter().zip(handshakes);
         let alpn = Alpn::ALL.iter().enumerate();
         let plain = FirstBytes::ALL.iter().zip(connections).filter(|(first, _)| **first != FirstBytes::Tls);
@@ -120,6 +122,7 @@ impl Tls {
                 alpn.map(|(number, alpn)| (alpn.label(), handshakes.iter().map(|one| one[number]).sum())),
             ),
             failures: failures.iter().sum(),
+            turns: turns.buckets.iter().sum(),
             plain: some(plain.map(|(first, count)| (first.label(), *count))),
             framing_lost: lost.total(),
             lost: reasons(lost),
@@ -127,9 +130,10 @@ impl Tls {
     }
 
     fn lines(&self) -> Vec<String> {
-        let Self { hellos, sni, handshakes, versions, alpn, failures, plain, framing_lost, lost } = self;
+        let Self { hellos, sni, handshakes, versions, alpn, failures, plain, framing_lost, lost, turns } =
+            self;
         let mut lines = vec![format!(
-            "{hellos} hellos, {handshakes} handshakes{}{}, {failures} failures",
+            "{hellos} hellos, {handshakes} handshakes{}{}, {failures} failures, {turns} turns",
             list(versions),
             list(alpn)
         )];

@@ -79,6 +79,7 @@ impl Source for Fixed {
         let mut tls = TlsCounters { connections: [4, 1, 0], ..TlsCounters::default() };
         tls.handshakes[TlsVersion::Tls13 as usize][Alpn::Http2 as usize] = 3;
         tls.failures[TlsVersion::Tls10 as usize] = 2;
+        tls.turns.observe(Ticks::from_nanoseconds(80_000));
         let service = ServiceCounters {
             service: "www".to_owned(),
             bytes: ServiceBytes::default(),
@@ -224,6 +225,8 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_tls_handshakes_total{port="8443",version="tls1.3",alpn="h2"} 3"#,
         r#"foobar_tls_handshakes_total{port="8443",version="tls1.2",alpn="none"} 0"#,
         r#"foobar_tls_handshake_failures_total{port="8443",version="tls1.0"} 2"#,
+        r#"foobar_tls_turns_total{port="8443"} 1"#,
+        r#"foobar_tls_turn_duration_seconds_bucket{port="8443",le="0.0001"} 1"#,
         r#"foobar_connections_total{port="8443",encryption="tls",app="tls"} 4"#,
         r#"foobar_connections_total{port="8443",encryption="none",app="http1"} 1"#,
         r#"foobar_connections_total{port="443",encryption="none",app="http1"} 0"#,

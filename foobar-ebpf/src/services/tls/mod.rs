@@ -5,6 +5,7 @@ mod reading;
 
 use aya_ebpf::{
     btf_maps::PerCpuArray,
+    helpers::bpf_ktime_get_ns,
     macros::btf_map,
     programs::{TcContext, XdpContext},
 };
@@ -13,7 +14,7 @@ use foobar_common::{
     counters::SERVICE_SLOTS,
     flow::Direction,
     frame::within,
-    service::{FirstBytes, Loss, ServiceSettings, TlsCounters, VERSIONS_ROOM},
+    service::{FirstBytes, Loss, ServiceSettings, Ticks, TlsCounters, VERSIONS_ROOM},
     tls::{Alpn, Finding, TlsVersion},
     verdict::Reason,
 };
@@ -93,6 +94,11 @@ pub(crate) fn offers(context: &XdpContext) -> Option<()> {
         Passage::refuse(Direction::In, reason);
         return Some(());
     }
+    // SAFETY: the map gave the pointer, and all of it are cells whose bytes are valid at any time.
+    let turns = unsafe { &(*connection).turns };
+    if turns.asks(segment.next()) {
+        turns.begin(now());
+    }
     if inbound.hello.is_over() {
         return Some(());
     }
@@ -122,6 +128,7 @@ pub(crate) fn offers(context: &XdpContext) -> Option<()> {
         Place::Next(before) => {
             let is_first = !inbound.hello.has_begun();
             inbound.next = segment.next();
+            turns.offered(segment.next());
             let findings = read(&segment, before, Direction::In, inbound, name, context);
             if let Some(reason) = conclude(findings, is_first, inbound, &mut service) {
                 *refused = reason.number();
@@ -191,6 +198,14 @@ pub(crate) fn choices(context: &TcContext) -> Option<()> {
     };
     // SAFETY: the map gave the pointer. This half is written by this direction alone, under its lock.
     let outbound = unsafe { &mut (*connection).outbound };
+    // SAFETY: the map gave the pointer, and all of it are cells whose bytes are valid at any time.
+    let turns = unsafe { &(*connection).turns };
+    if segment.length > 0
+        && turns.answers(segment.next())
+        && let Some(duration) = turns.end(now())
+    {
+        service.counters.turns.observe(duration);
+    }
     if segment.length == 0 || outbound.hello.is_over() {
         return Some(());
     }
@@ -214,6 +229,7 @@ pub(crate) fn choices(context: &TcContext) -> Option<()> {
             let offered = *unsafe { &(*connection).inbound.hello }.offer();
             let chosen = outbound.hello.offer();
             if findings.has(Finding::Complete) {
+                turns.open(segment.next(), !matches!(chosen.version(), TlsVersion::Tls13));
                 // In 1.3 what it chooses is secret.
                 let alpn = if matches!(chosen.alpn(), Alpn::None) { offered.alpn() } else { chosen.alpn() };
                 let alpn = within::<{ Alpn::COUNT - 1 }>(alpn.number()) as usize;
@@ -244,6 +260,12 @@ fn refusal(number: u32) -> Option<Reason> {
         number if number == Reason::OldTls.number() => Some(Reason::OldTls),
         _ => None,
     }
+}
+
+#[inline(always)]
+fn now() -> Ticks {
+    // SAFETY: a helper that only reads a clock (Linux 4.1).
+    Ticks::from_nanoseconds(unsafe { bpf_ktime_get_ns() })
 }
 
 #[inline(always)]

@@ -12,16 +12,23 @@ use crate::metrics::catalogue::{self, Family};
 pub(super) struct TlsFamilies {
     handshakes: Family<3>,
     failures: Family<2>,
+    turns: Family<1>,
+    turn_durations: Family<1>,
 }
 
 impl TlsFamilies {
     pub(super) fn new() -> Self {
-        Self { handshakes: catalogue::TLS_HANDSHAKES.family(), failures: catalogue::TLS_FAILURES.family() }
+        Self {
+            handshakes: catalogue::TLS_HANDSHAKES.family(),
+            failures: catalogue::TLS_FAILURES.family(),
+            turns: catalogue::TLS_TURNS.family(),
+            turn_durations: catalogue::TLS_TURN_DURATION.family(),
+        }
     }
 
     pub(super) fn add(&mut self, labels: &Labels<'_>, counters: &TlsCounters, connections: &mut Connections) {
         let port = labels.port;
-        let TlsCounters { connections: begun, offered: _, handshakes, failures, lost: _ } = counters;
+        let TlsCounters { connections: begun, offered: _, handshakes, failures, turns, lost: _ } = counters;
         for (first, count) in FirstBytes::ALL.iter().zip(begun) {
             let encryption = if *first == FirstBytes::Tls { "tls" } else { "none" };
             connections.add_integer([port, encryption, first.label()], *count);
@@ -32,10 +39,12 @@ impl TlsFamilies {
             }
             self.failures.add_integer([port, version.label()], *failed);
         }
+        self.turns.add_integer([port], turns.buckets.iter().sum());
+        self.turn_durations.add_histogram([port], turns);
     }
 
-    pub(super) fn into_proto(self) -> [MetricFamily; 2] {
-        let Self { handshakes, failures } = self;
-        [handshakes.into_proto(), failures.into_proto()]
+    pub(super) fn into_proto(self) -> [MetricFamily; 4] {
+        let Self { handshakes, failures, turns, turn_durations } = self;
+        [handshakes.into_proto(), failures.into_proto(), turns.into_proto(), turn_durations.into_proto()]
     }
 }
