@@ -99,7 +99,7 @@ fn kept_object(built: &Built) -> Result<[Generated; 2]> {
         let name = format!("foobar-ebpf/kept/foobar-{ARCH}.{suffix}");
         Ok(Generated { path: workspace::root().join(name), content })
     };
-    Ok([kept("o")?, kept("txt")?])
+    Ok([kept("o.zlib")?, kept("txt")?])
 }
 
 impl Generated {
