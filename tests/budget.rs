@@ -36,7 +36,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 18] = [
+const PER_CPU: [&str; 22] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -55,6 +55,10 @@ const PER_CPU: [&str; 18] = [
     maps::PROXY_HEADERS,
     "PROXY_READINGS",
     "TLS_PLAINTEXTS",
+    maps::DNS_COUNTERS,
+    "DNS_READINGS",
+    "DNS_MESSAGES",
+    "DNS_NEW",
 ];
 
 /// Of the rulesets that are generated.

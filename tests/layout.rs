@@ -14,6 +14,7 @@ use foobar_common::{
         Counter, INTERFACE_SLOTS, MORE_RULE_SLOTS, OTHER_INTERFACE, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS,
         SERVICE_SLOTS, Transport, VERDICT_ENTRIES, port_slot, verdict_slot,
     },
+    dns::{DnsConnection, DnsCounters, DnsSide, Messages, QUERIES_MAX, QueryKey, QueryType, ResponseCode},
     fields::{AddressField, Root, Stride, Table, TableField},
     flow::Direction,
     http1::State,
@@ -51,6 +52,9 @@ map MYSQL_SESSIONS
 map MYSQL_STATEMENTS
 map MYSQL_REPLICAS
 map PROXY_HEADERS
+map DNS_COUNTERS
+map DNS_CONNECTIONS
+map DNS_PENDING
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
 entries: 1632 verdicts, 2380 ports
@@ -92,6 +96,7 @@ protocol 0 raw
 protocol 1 http1
 protocol 2 tls
 protocol 3 mysql
+protocol 4 dns
 method 0 GET
 method 1 HEAD
 method 2 POST
@@ -123,12 +128,13 @@ loss 17 encrypted
 loss 18 compressed
 loss 19 order
 loss 20 proxy
+loss 21 not_dns
 PROXY header 0 none
 PROXY header 1 v1
 PROXY header 2 v2
 PROXY header 3 cut
 durations up to [50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000, 60000000] us, in units of 1024 ns
-HTTP counters 808 bytes: connections at 0, requests at 8, responses at 88, untimed at 128, lost at 136, first byte at 472, last byte at 640
+HTTP counters 824 bytes: connections at 0, requests at 8, responses at 88, untimed at 128, lost at 136, first byte at 488, last byte at 656
 bytes of a service 16: framed at 0, lost at 8
 connection key 40 bytes: local at 0, remote at 16, ports at 32 and 34, family at 36
 65536 connections of 192 bytes, 64 requests paired, 16 timed: inbound at 8, its asked at 24, bodiless at 40, started at 56, rounds at 120; outbound at 144, its answered at 24, unseen at 44
@@ -145,7 +151,7 @@ ALPN 3 other
 first bytes 0 tls
 first bytes 1 http1
 first bytes 2 other
-TLS counters 912 bytes: connections at 0, offered at 24, handshakes at 88, failures at 344, turns at 408, lost at 576
+TLS counters 928 bytes: connections at 0, offered at 24, handshakes at 88, failures at 344, turns at 408, lost at 576
 TLS connection 224 bytes: inbound at 8, outbound at 72, turns at 136 of 24, name at 160; a side 64 bytes: next at 8, hello at 16 of 48
 1024 names of 72 bytes: name at 0, service at 64
 operation 0 read
@@ -170,10 +176,34 @@ command 12 field_list
 command 13 statistics
 command 14 binlog_dump
 command 15 other
-MySQL counters 1944 bytes: sessions at 0, refused at 32, login failures at 40, commands at 48, queries at 176, errors at 240, untimed at 248, last write at 256, lost at 264, durations at 600
+MySQL counters 1960 bytes: sessions at 0, refused at 32, login failures at 40, commands at 48, queries at 176, errors at 240, untimed at 248, last write at 256, lost at 264, durations at 616
 16384 MySQL sessions of 256 bytes: inbound at 8, outbound at 24, client at 40 of 56, server at 96 of 40, asked at 136 of 104, answered at 240 of 16
 65536 statements of 48 bytes
 256 replicas of 48 bytes
+query type 0 A
+query type 1 AAAA
+query type 2 HTTPS
+query type 3 MX
+query type 4 NS
+query type 5 PTR
+query type 6 SOA
+query type 7 TXT
+query type 8 other
+response code 0 noerror
+response code 1 formerr
+response code 2 servfail
+response code 3 nxdomain
+response code 4 notimp
+response code 5 refused
+response code 6 yxdomain
+response code 7 yxrrset
+response code 8 nxrrset
+response code 9 notauth
+response code 10 notzone
+response code 11 other
+DNS counters 800 bytes: queries at 0, repeated at 128, answers at 136, truncated at 264, unasked at 272, lost at 280, duration at 632
+DNS connection 88 bytes: inbound at 8, outbound at 48; a side 40 bytes: next at 8, messages at 12 of 28
+65536 queries by 48 bytes: protocol at 40, id at 44
 interface 2, out, drop, malformed ip_length: entry 278
 interface 2, out, port 5: entry 355
 ";
@@ -291,6 +321,7 @@ fn surviving_of_services() -> String {
     ));
     text.push_str(&surviving_of_tls());
     text.push_str(&surviving_of_mysql());
+    text.push_str(&surviving_of_dns());
     text
 }
 
@@ -384,6 +415,47 @@ fn surviving_of_mysql() -> String {
     text
 }
 
+/// The part of that which DNS has.
+fn surviving_of_dns() -> String {
+    let mut text = String::new();
+    let mut line = |words: String| writeln!(text, "{words}").unwrap();
+    for query_type in QueryType::ALL {
+        line(format!("query type {} {}", query_type.number(), query_type.label()));
+    }
+    for code in ResponseCode::ALL {
+        line(format!("response code {} {}", code.number(), code.label()));
+    }
+    line(format!(
+        "DNS counters {} bytes: queries at {}, repeated at {}, answers at {}, truncated at {}, unasked at {}, lost at {}, \
+         duration at {}",
+        size_of::<DnsCounters>(),
+        offset_of!(DnsCounters, queries),
+        offset_of!(DnsCounters, repeated),
+        offset_of!(DnsCounters, answers),
+        offset_of!(DnsCounters, truncated),
+        offset_of!(DnsCounters, unasked),
+        offset_of!(DnsCounters, lost),
+        offset_of!(DnsCounters, duration),
+    ));
+    line(format!(
+        "DNS connection {} bytes: inbound at {}, outbound at {}; a side {} bytes: next at {}, messages at {} of {}",
+        size_of::<DnsConnection>(),
+        offset_of!(DnsConnection, inbound),
+        offset_of!(DnsConnection, outbound),
+        size_of::<DnsSide>(),
+        offset_of!(DnsSide, next),
+        offset_of!(DnsSide, messages),
+        size_of::<Messages>(),
+    ));
+    line(format!(
+        "{QUERIES_MAX} queries by {} bytes: protocol at {}, id at {}",
+        size_of::<QueryKey>(),
+        offset_of!(QueryKey, protocol),
+        offset_of!(QueryKey, id)
+    ));
+    text
+}
+
 /// No record has padding: its fields fill it, or it would leak bytes of the daemon into maps.
 #[test]
 fn records_have_these_sizes_and_no_padding() {
@@ -403,9 +475,9 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
     assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (19 * 4, 4));
     // All words of 64 bits.
-    assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (1 + 10 + 5 + 1 + 42 + 42), 8));
-    assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (3 + 8 + 4 * 8 + 8 + 21 + 42), 8));
-    assert_eq!(size_of::<MysqlCounters>(), 8 * (4 + 1 + 1 + 16 + 8 + 1 + 1 + 1 + 42 + 8 * 21));
+    assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (1 + 10 + 5 + 1 + 44 + 42), 8));
+    assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (3 + 8 + 4 * 8 + 8 + 21 + 44), 8));
+    assert_eq!(size_of::<MysqlCounters>(), 8 * (4 + 1 + 1 + 16 + 8 + 1 + 1 + 1 + 44 + 8 * 21));
     assert_eq!(size_of::<Client>(), 24 + 16 + 4 + 4 + 4 + 4);
     assert_eq!(size_of::<Server>(), 24 + 8 + 4 + 4);
     assert_eq!(size_of::<Asked>(), 4 + 4 + 16 * (4 + 1 + 1));
@@ -417,6 +489,11 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<NameKey>(), align_of::<NameKey>()), (64 + 8, 8));
     assert_eq!((size_of::<TlsSide>(), align_of::<TlsSide>()), (8 + 4 + 4 + 48, 8));
     assert_eq!((size_of::<TlsConnection>(), align_of::<TlsConnection>()), (4 + 4 + 2 * 64 + 24 + 64, 8));
+    assert_eq!((size_of::<DnsCounters>(), align_of::<DnsCounters>()), (8 * (16 + 1 + 16 + 2 + 44 + 21), 8));
+    assert_eq!((size_of::<Messages>(), align_of::<Messages>()), (3 * 4 + 4 * 2 + 5 + 3, 4));
+    assert_eq!((size_of::<DnsSide>(), align_of::<DnsSide>()), (8 + 4 + 28, 8));
+    assert_eq!((size_of::<DnsConnection>(), align_of::<DnsConnection>()), (4 + 4 + 2 * 40, 8));
+    assert_eq!((size_of::<QueryKey>(), align_of::<QueryKey>()), (40 + 4 + 4, 8));
     assert_eq!((size_of::<ServiceBytes>(), align_of::<ServiceBytes>()), (8 + 8, 8));
     assert_eq!((size_of::<ConnectionKey>(), align_of::<ConnectionKey>()), (16 + 16 + 4 + 4, 8));
     assert_eq!((size_of::<Cursor>(), align_of::<Cursor>()), (4 + 4 + 8, 8));

@@ -86,6 +86,7 @@ fn a_header_in_two_segments_is_declared() {
             ProtocolCounters::Http1(counters) => counters.lost,
             ProtocolCounters::Tls(counters) => counters.lost,
             ProtocolCounters::Mysql(counters, _) => counters.lost,
+            ProtocolCounters::Dns(_) => unreachable!("proxies speak to no service of DNS"),
         };
         assert_eq!((lost.total(), lost.0[0][Loss::Proxy as usize]), (1, 1), "{protocol}");
         service.assert_bytes_add_up();

@@ -13,6 +13,7 @@ pub mod address;
 pub mod classes;
 pub mod connection;
 pub mod counters;
+pub mod dns;
 pub mod fields;
 pub mod flow;
 pub mod frame;

@@ -78,8 +78,15 @@ pub const PROXY_HEADERS: &str = "PROXY_HEADERS";
 /// The [`crate::connection::Connection`]s to services by [`crate::connection::ConnectionKey`]; there only since a
 /// ruleset needed them.
 pub const CONNECTIONS: &str = "CONNECTIONS";
+/// Per-CPU [`crate::dns::DnsCounters`] by service slot; there only since a ruleset needed them.
+pub const DNS_COUNTERS: &str = "DNS_COUNTERS";
+/// The [`crate::dns::DnsConnection`]s by [`crate::connection::ConnectionKey`]; there only since a ruleset needed them.
+pub const DNS_CONNECTIONS: &str = "DNS_CONNECTIONS";
+/// When queries were asked whose answers have not come, in nanoseconds since the machine started, by
+/// [`crate::dns::QueryKey`]; there only since a ruleset needed them.
+pub const DNS_PENDING: &str = "DNS_PENDING";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 15] = [
+pub const SURVIVING: [&str; 18] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -95,6 +102,9 @@ pub const SURVIVING: [&str; 15] = [
     MYSQL_STATEMENTS,
     MYSQL_REPLICAS,
     PROXY_HEADERS,
+    DNS_COUNTERS,
+    DNS_CONNECTIONS,
+    DNS_PENDING,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.
@@ -127,6 +137,10 @@ pub const TLS_CHOICES: &str = "tls_choices";
 pub const MYSQL_COMMANDS: &str = "mysql_commands";
 /// The program that reads answers of MySQL.
 pub const MYSQL_REPLIES: &str = "mysql_replies";
+/// The XDP program that reads queries of DNS.
+pub const DNS_QUERIES: &str = "dns_queries";
+/// The program that reads answers of DNS.
+pub const DNS_ANSWERS: &str = "dns_answers";
 /// The program that reads responses of HTTP/1.x.
 pub const HTTP1_RESPONSES: &str = "http1_responses";
 /// The probe on what makes a TLS object the server's side of a connection.

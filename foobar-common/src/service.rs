@@ -15,6 +15,7 @@ words! {
         Http1 = 1, "http1", "HTTP/1.0 and HTTP/1.1 in the clear (RFC 9112)";
         Tls = 2, "tls", "TLS (RFC 8446, RFC 5246)";
         Mysql = 3, "mysql", "the protocol of MySQL and MariaDB";
+        Dns = 4, "dns", "DNS over UDP and TCP (RFC 1035)";
     }
 }
 
@@ -58,6 +59,7 @@ words! {
         Compressed = 18, "compressed", "the session goes on compressed";
         Order = 19, "order", "a command before the server has accepted the client";
         Proxy = 20, "proxy", "a PROXY header that is not in one segment";
+        NotDns = 21, "not_dns", "no message of DNS, or an answer where queries come, or a query where answers go";
     }
 }
 
@@ -89,6 +91,17 @@ impl Ticks {
     #[expect(clippy::cast_possible_truncation, reason = "it wraps")]
     pub const fn from_nanoseconds(nanoseconds: u64) -> Self {
         Self((nanoseconds >> SHIFT) as u32)
+    }
+
+    /// The time between two moments, in nanoseconds of a clock; the longest that there is, if it is longer.
+    #[inline(always)]
+    pub const fn between(start: u64, end: u64) -> Self {
+        let nanoseconds = end.saturating_sub(start);
+        if nanoseconds >> SHIFT > u32::MAX as u64 {
+            Self(u32::MAX)
+        } else {
+            Self::from_nanoseconds(nanoseconds)
+        }
     }
 
     /// The time from `start` to this one.
@@ -388,11 +401,11 @@ impl HttpCounters {
 }
 
 /// Counters wrap after centuries.
-fn add(sum: &mut u64, more: u64) {
+pub(crate) fn add(sum: &mut u64, more: u64) {
     *sum = sum.wrapping_add(more);
 }
 
-fn add_all(sums: &mut [u64], more: &[u64]) {
+pub(crate) fn add_all(sums: &mut [u64], more: &[u64]) {
     for (sum, more) in sums.iter_mut().zip(more) {
         add(sum, *more);
     }

@@ -185,6 +185,22 @@ fn process_ended(_context: RawTracePointContext) -> i32 {
     0
 }
 
+/// Goes on with a packet that is accepted by `ingress` and may have queries of DNS in it.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn dns_queries(context: XdpContext) -> u32 {
+    services::dns_queries(&context);
+    xdp_action(Passage::end(Direction::In))
+}
+
+/// Goes on with a packet that is accepted by `egress` and may have answers of DNS in it.
+#[classifier]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn dns_answers(context: TcContext) -> i32 {
+    services::dns_answers(&context);
+    tc_action(Passage::end(Direction::Out))
+}
+
 #[inline(always)]
 fn judge(headers: &Headers, interface: &Interface, direction: Direction) -> Decision {
     match headers.parsed {

@@ -140,6 +140,9 @@ require_tls = true
 name = "db"
 port = ["tcp/3306"]
 protocol = "mysql"
+name = "dns"
+port = ["udp/53", "tcp/53"]
+protocol = "dns"
 "#,
     many: 0,
     judged: &[],

@@ -2,6 +2,7 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use foobar_common::{
+    dns::{QueryType, ResponseCode},
     flow::Direction,
     service::{HttpCounters, Loss},
     tls::{Alpn, TlsVersion},
@@ -14,9 +15,10 @@ use foobar_daemon::{
         load::LoadedRuleset,
         test_runs::TestRuns,
     },
+    rules::model::{PortProtocol, ServicePort},
     slots::Slots,
 };
-use foobar_tests::segments::Connection;
+use foobar_tests::{packets, segments::Connection};
 
 use crate::{machine::FILTERED, report::Report, rulesets};
 
@@ -46,6 +48,7 @@ pub(crate) fn run(report: &mut Report) {
     report.check(SECTION, "a handshake of TLS, and none where one has to be", &handshake(&mut runs));
     report.check(SECTION, "queries as text and prepared, and their answers", &queries(&mut runs));
     report.check(SECTION, "a connection that is older than the filter", &preexisting(&mut runs));
+    report.check(SECTION, "queries and answers of DNS, as datagrams and in pieces", &dns(&mut runs));
 }
 
 fn exchange(runs: &mut TestRuns) -> Result<String> {
@@ -104,13 +107,16 @@ fn preexisting(runs: &mut TestRuns) -> Result<String> {
 fn counters(runs: &TestRuns) -> Result<HttpCounters> {
     match service(runs)?.of_protocol {
         ProtocolCounters::Http1(counters) => Ok(counters),
-        ProtocolCounters::Tls(_) | ProtocolCounters::Mysql(..) => bail!("port 80 does not speak HTTP/1.x"),
+        ProtocolCounters::Tls(_) | ProtocolCounters::Mysql(..) | ProtocolCounters::Dns(_) => {
+            bail!("port 80 does not speak HTTP/1.x")
+        }
     }
 }
 
 /// The counters of port 80.
 fn service(runs: &TestRuns) -> Result<ServiceCounters> {
-    runs.counters()?.services.into_values().next().context("no counters of a service")
+    let port = ServicePort { protocol: PortProtocol::Tcp, port: 80 };
+    runs.counters()?.services.remove(&port).context("no counters of a service")
 }
 
 /// A handshake in pieces, and what is none.
@@ -132,7 +138,7 @@ fn handshake(runs: &mut TestRuns) -> Result<String> {
     let services = runs.counters()?.services;
     let counters = services.values().find_map(|service| match &service.of_protocol {
         ProtocolCounters::Tls(counters) => Some(*counters),
-        ProtocolCounters::Http1(_) | ProtocolCounters::Mysql(..) => None,
+        ProtocolCounters::Http1(_) | ProtocolCounters::Mysql(..) | ProtocolCounters::Dns(_) => None,
     });
     let counters = counters.context("no counters of TLS")?;
     let seen = counters.handshakes[TlsVersion::Tls13 as usize][Alpn::Http2 as usize];
@@ -171,7 +177,7 @@ fn queries(runs: &mut TestRuns) -> Result<String> {
     let services = runs.counters()?.services;
     let counters = services.values().find_map(|service| match &service.of_protocol {
         ProtocolCounters::Mysql(counters, _) => Some(counters),
-        ProtocolCounters::Http1(_) | ProtocolCounters::Tls(_) => None,
+        ProtocolCounters::Http1(_) | ProtocolCounters::Tls(_) | ProtocolCounters::Dns(_) => None,
     });
     let counters = counters.context("no counters of MySQL")?;
     ensure!(
@@ -202,4 +208,61 @@ fn hello(kind: u8, extensions: &[u8], ciphers: &[u8]) -> Vec<u8> {
     body.splice(..0, [kind, 0, 0, length(body.len())]);
     body.splice(..0, [22, 3, 1, 0, length(body.len())]);
     body
+}
+
+/// A query and its answer as datagrams, two on a connection in pieces, and what is neither.
+fn dns(runs: &mut TestRuns) -> Result<String> {
+    let (client, server) = (("192.0.2.2", 40_000), ("192.0.2.1", 53));
+    for (direction, bytes) in
+        [(Direction::In, &QUERY[..]), (Direction::Out, &answer()), (Direction::In, b"no message of DNS")]
+    {
+        let (source, destination) =
+            if direction == Direction::In { (client, server) } else { (server, client) };
+        let length = u16::try_from(8 + bytes.len())?;
+        let payload = [&packets::udp_header(source.1, destination.1, length)[..], bytes].concat();
+        runs.judge(&packets::packet(source.0, destination.0, 17, payload).frame(), direction)?;
+    }
+    let connection = Connection::to(53);
+    runs.judge(&connection.syn_ack(), Direction::Out)?;
+    let twice = |message: &[u8]| -> Result<Vec<u8>> {
+        let one = [&u16::try_from(message.len())?.to_be_bytes()[..], message].concat();
+        // The second one has another id.
+        let mut both = [&one[..], &one].concat();
+        both[one.len() + 2] = 8;
+        Ok(both)
+    };
+    let (asked, answered) = (twice(&QUERY)?, twice(&answer())?);
+    for (number, piece) in asked.chunks(9).enumerate() {
+        runs.judge(&connection.asked(number * 9, piece), Direction::In)?;
+    }
+    for (number, piece) in answered.chunks(13).enumerate() {
+        runs.judge(&connection.answered(number * 13, asked.len(), piece), Direction::Out)?;
+    }
+    for (protocol, expected) in [(PortProtocol::Udp, 1), (PortProtocol::Tcp, 2)] {
+        let services = runs.counters()?.services;
+        let service = services.get(&ServicePort { protocol, port: 53 }).context("no counters of DNS")?;
+        let ProtocolCounters::Dns(counters) = service.of_protocol else {
+            bail!("port 53 speaks something else")
+        };
+        let asked = counters.queries[QueryType::Aaaa as usize];
+        let answered = counters.answers[ResponseCode::NxDomain as usize];
+        let timed = counters.duration.buckets.iter().sum::<u64>();
+        let not_dns = counters.lost.0[0][Loss::NotDns as usize];
+        ensure!(
+            [asked, answered, timed] == [expected; 3] && not_dns == u64::from(protocol == PortProtocol::Udp),
+            "{protocol:?}: {counters:?}"
+        );
+    }
+    Ok(String::new())
+}
+
+/// For addresses of IPv6 of `a.foobar.com`.
+const QUERY: [u8; 30] = *b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x01a\x06foobar\x03com\0\0\x1c\0\x01";
+
+/// That there is no such name.
+fn answer() -> Vec<u8> {
+    let mut answer = QUERY.to_vec();
+    answer[2] |= 0x80;
+    answer[3] |= 3;
+    answer
 }

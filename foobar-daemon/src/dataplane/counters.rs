@@ -13,6 +13,7 @@ use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues};
 use foobar_common::{
     connection::NameKey,
     counters::{Counter, OTHER_INTERFACE, PORT_SLOTS, RULE_SLOTS, Transport, port_slot, verdict_slot},
+    dns::DnsCounters,
     flow::Direction,
     maps,
     mysql::ReplicaKey,
@@ -79,6 +80,8 @@ pub enum ProtocolCounters {
     Tls(TlsCounters),
     /// MySQL, with the number of replicas that it tells what changes.
     Mysql(Box<MysqlCounters>, u64),
+    /// DNS.
+    Dns(DnsCounters),
 }
 
 impl ProtocolCounters {
@@ -91,7 +94,8 @@ impl ProtocolCounters {
                 sum.add(more);
                 *replicas += more_replicas;
             }
-            (Self::Http1(_) | Self::Tls(_) | Self::Mysql(..), _) => {}
+            (Self::Dns(sum), Self::Dns(more)) => sum.add(more),
+            (Self::Http1(_) | Self::Tls(_) | Self::Mysql(..) | Self::Dns(_), _) => {}
         }
     }
 }
@@ -103,6 +107,7 @@ impl ServiceCounters {
             ProtocolCounters::Http1(_) => Protocol::Http1,
             ProtocolCounters::Tls(_) => Protocol::Tls,
             ProtocolCounters::Mysql(..) => Protocol::Mysql,
+            ProtocolCounters::Dns(_) => Protocol::Dns,
         }
     }
 
@@ -112,6 +117,7 @@ impl ServiceCounters {
             ProtocolCounters::Http1(counters) => counters.requests.iter().sum(),
             ProtocolCounters::Tls(counters) => counters.handshakes.as_flattened().iter().sum(),
             ProtocolCounters::Mysql(counters, _) => counters.queries.iter().sum(),
+            ProtocolCounters::Dns(counters) => counters.queries.iter().sum(),
         }
     }
 
@@ -121,6 +127,7 @@ impl ServiceCounters {
             ProtocolCounters::Http1(counters) => &counters.lost,
             ProtocolCounters::Tls(counters) => &counters.lost,
             ProtocolCounters::Mysql(counters, _) => &counters.lost,
+            ProtocolCounters::Dns(counters) => &counters.lost,
         }
     }
 
@@ -129,7 +136,7 @@ impl ServiceCounters {
         match self.of_protocol {
             ProtocolCounters::Http1(_) => "requests",
             ProtocolCounters::Tls(_) => "handshakes",
-            ProtocolCounters::Mysql(..) => "queries",
+            ProtocolCounters::Mysql(..) | ProtocolCounters::Dns(_) => "queries",
         }
     }
 }
@@ -270,6 +277,7 @@ impl InForce {
                     let counters = total(&maps.mysql, *slot, MysqlCounters::add)?;
                     ProtocolCounters::Mysql(Box::new(counters), maps.replicas(*slot)?)
                 }
+                Protocol::Dns => ProtocolCounters::Dns(total(&maps.dns, *slot, DnsCounters::add)?),
             };
             let bytes = maps.service_bytes(*slot)?;
             let proxied = if *proxy_protocol {
@@ -327,6 +335,8 @@ pub(super) struct CounterMaps {
     /// The same.
     names: HashMap<MapData, NameKey, u64>,
     /// The same.
+    dns: PerCpuArray<MapData, DnsCounters>,
+    /// The same.
     service_bytes: PerCpuArray<MapData, ServiceBytes>,
 }
 
@@ -344,6 +354,7 @@ impl CounterMaps {
             replicas: open_hash(loaded, maps::MYSQL_REPLICAS)?,
             proxied: open(loaded, maps::PROXY_HEADERS)?,
             names: open_hash(loaded, maps::TLS_NAMES)?,
+            dns: open(loaded, maps::DNS_COUNTERS)?,
             service_bytes: open(loaded, maps::SERVICE_BYTES)?,
         })
     }
@@ -404,6 +415,9 @@ impl CounterMaps {
             }
             if *port < self.mysql.len() {
                 zero(&mut self.mysql, *port)?;
+            }
+            if *port < self.dns.len() {
+                zero(&mut self.dns, *port)?;
             }
             if *port < self.service_bytes.len() {
                 zero(&mut self.service_bytes, *port)?;

@@ -17,6 +17,7 @@ use foobar_common::{
     LAYOUT_VERSION,
     connection::{CONNECTIONS_MAX, Connection, ConnectionKey, NAMES_MAX, NameKey, TlsConnection},
     counters::{Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, SERVICE_SLOTS, VERDICT_ENTRIES},
+    dns::{DnsConnection, DnsCounters, QUERIES_MAX, QueryKey},
     flow::Direction,
     maps,
     mysql::{REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX, Session, StatementKey},
@@ -239,6 +240,12 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         maps::MYSQL_STATEMENTS => (MapType::LruHash, size_of::<StatementKey>() as u32, 8, STATEMENTS_MAX),
         maps::PROXY_HEADERS => (MapType::PerCpuArray, 4, size_of::<ProxyCounters>() as u32, SERVICE_SLOTS),
         maps::MYSQL_REPLICAS => (MapType::LruHash, size_of::<ReplicaKey>() as u32, 8, REPLICAS_MAX),
+        maps::DNS_COUNTERS => (MapType::PerCpuArray, 4, size_of::<DnsCounters>() as u32, SERVICE_SLOTS),
+        maps::DNS_CONNECTIONS => {
+            let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<DnsConnection>() as u32);
+            (MapType::LruHash, key, value, CONNECTIONS_MAX)
+        }
+        maps::DNS_PENDING => (MapType::LruHash, size_of::<QueryKey>() as u32, 8, QUERIES_MAX),
         _ => counters(0),
     }
 }

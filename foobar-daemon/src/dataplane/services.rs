@@ -19,6 +19,7 @@ use aya::{
 use foobar_common::{
     connection::{AHEAD_MAX, CONNECTIONS_MAX, NAMES_MAX},
     counters::SERVICE_SLOTS,
+    dns::QUERIES_MAX,
     maps,
     mysql::{REPLICAS_MAX, SESSIONS_MAX, STATEMENTS_MAX},
     service::{Protocol, ServiceSettings},
@@ -75,6 +76,15 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
                 (maps::SEGMENTS_AHEAD, AHEAD_MAX),
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
                 (maps::PROXY_HEADERS, SERVICE_SLOTS),
+            ],
+        }),
+        Protocol::Dns => Some(Needs {
+            programs: [maps::DNS_QUERIES, maps::DNS_ANSWERS],
+            maps: &[
+                (maps::DNS_COUNTERS, SERVICE_SLOTS),
+                (maps::DNS_CONNECTIONS, CONNECTIONS_MAX),
+                (maps::DNS_PENDING, QUERIES_MAX),
+                (maps::SERVICE_BYTES, SERVICE_SLOTS),
             ],
         }),
     }

@@ -127,8 +127,22 @@ catalogue! {
         "Replicas that a database tells what changes, by sessions that something went to within 90 seconds.";
     DB_WRITERS = "foobar_db_writers", Gauge, Number, [],
         "Ports of databases on this server to which somebody wrote, or changed a table, within 15 minutes.";
+    DNS_QUERIES = "foobar_dns_queries_total", Counter, Number, ["port", "l4", "qtype"],
+        "DNS queries to a service, by what they ask for; one that is sent again counts again.";
+    DNS_REPEATED = "foobar_dns_repeated_queries_total", Counter, Number, ["port", "l4"],
+        "Those of them that a client had sent before, with the same id, and had no answer to.";
+    DNS_UNANSWERED = "foobar_dns_unanswered_queries", Gauge, Number, ["port", "l4"],
+        "DNS queries that no answer has been seen to, yet or ever; one that is sent again counts once.";
+    DNS_ANSWERS = "foobar_dns_answers_total", Counter, Number, ["port", "l4", "rcode"],
+        "DNS answers of a service, by the response code in their header.";
+    DNS_TRUNCATED = "foobar_dns_truncated_answers_total", Counter, Number, ["port", "l4"],
+        "Those of them that did not fit, so that the client asks again over TCP.";
+    DNS_UNASKED = "foobar_dns_unasked_answers_total", Counter, Number, ["port", "l4"],
+        "Those of them whose query is not known: it was answered before, could not be read, or is too old.";
+    DNS_DURATION = "foobar_dns_duration_seconds", Histogram, Seconds, ["port", "l4"],
+        "From a DNS query, when it was sent first, to its answer, as they pass the interface.";
     FRAMING_LOST = "foobar_l7_framing_lost_total", Counter, Number, ["port", "proto", "reason"],
-        "How often one direction of a connection could not be followed to its end, so that what came after is not counted.";
+        "How often one direction of a connection could not be followed to its end, so that what came after is not counted, or a datagram not be read.";
     L7_BYTES = "foobar_l7_bytes_total", Counter, Bytes, ["port", "proto", "state"],
         "Bytes on the port of a service, by whether they could be followed; together they are all that passed.";
     DECRYPT_PROCESSES = "foobar_decrypt_processes", Gauge, Number, ["port"],
@@ -348,7 +362,15 @@ const LABELS: &[(&str, &str)] = &[
     ("program", "name of a BPF program"),
     (
         "proto",
-        "what is spoken on the port: `http1`, `tls` or `mysql`; inside of TLS, where a service has `decrypt_by`: `https1`, under its first port",
+        "what is spoken on the port: `http1`, `tls`, `mysql` or `dns`; inside of TLS, where a service has `decrypt_by`: `https1`, under its first port",
+    ),
+    (
+        "qtype",
+        "`A`, `AAAA`, `HTTPS`, `MX`, `NS`, `PTR`, `SOA`, `TXT`, or `other`, also of updates and notifications",
+    ),
+    (
+        "rcode",
+        "`noerror`, `formerr`, `servfail`, `nxdomain`, `notimp`, `refused`, `yxdomain`, `yxrrset`, `nxrrset`, `notauth`, `notzone` or `other`",
     ),
     (
         "reason",

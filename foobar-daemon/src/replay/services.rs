@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use foobar_common::{
+    dns::{DnsCounters, QueryType, ResponseCode},
     mysql::{Command, Operation},
     service::{
         FirstBytes, HttpCounters, Losses, Method, MysqlCounters, SESSION_KINDS, STATUS_CLASS_LABELS,
@@ -21,6 +22,7 @@ pub(super) enum OfProtocol {
     Http(Http),
     Tls(Tls),
     Mysql(Mysql),
+    Dns(Dns),
 }
 
 impl OfProtocol {
@@ -30,6 +32,7 @@ impl OfProtocol {
             ProtocolCounters::Http1(counters) => Self::Http(Http::of(counters)),
             ProtocolCounters::Tls(counters) => Self::Tls(Tls::of(counters, sni)),
             ProtocolCounters::Mysql(counters, _) => Self::Mysql(Mysql::of(counters)),
+            ProtocolCounters::Dns(counters) => Self::Dns(Dns::of(counters)),
         }
     }
 
@@ -39,6 +42,7 @@ impl OfProtocol {
             Self::Http(http) => http.lines(),
             Self::Tls(tls) => tls.lines(),
             Self::Mysql(mysql) => mysql.lines(),
+            Self::Dns(dns) => dns.lines(),
         }
     }
 }
@@ -204,6 +208,56 @@ impl Mysql {
             ),
         ];
         lines.extend(lost_line(*framing_lost, lost));
+        lines
+    }
+}
+
+/// What was counted of DNS. How long answers took is not told: it is how fast the capture was read.
+#[derive(Serialize)]
+pub(super) struct Dns {
+    queries: u64,
+    qtypes: Ordered<u64>,
+    /// Queries that were sent again before there was an answer.
+    repeated: u64,
+    unanswered: u64,
+    answers: u64,
+    rcodes: Ordered<u64>,
+    truncated: u64,
+    /// Answers whose query is not known.
+    unasked: u64,
+    framing_lost: u64,
+    lost: Ordered<u64>,
+}
+
+impl Dns {
+    fn of(counters: &DnsCounters) -> Self {
+        let DnsCounters { queries, repeated, answers, truncated, unasked, lost, duration: _ } = counters;
+        let qtypes = QueryType::ALL.iter().map(|query_type| query_type.label());
+        let rcodes = ResponseCode::ALL.iter().map(|code| code.label());
+        Self {
+            queries: queries.iter().sum(),
+            qtypes: some(qtypes.zip(queries.iter().copied())),
+            repeated: *repeated,
+            unanswered: counters.unanswered(),
+            answers: answers.iter().sum(),
+            rcodes: some(rcodes.zip(answers.iter().copied())),
+            truncated: *truncated,
+            unasked: *unasked,
+            framing_lost: lost.total(),
+            lost: reasons(lost),
+        }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Self { queries, qtypes, repeated, unanswered, answers, rcodes, truncated, unasked, .. } = self;
+        let mut lines = vec![
+            format!("{queries} queries{}, {repeated} of them repeated", list(qtypes)),
+            format!("{answers} answers{}, {truncated} of them truncated", list(rcodes)),
+            format!("{unanswered} queries without an answer, {unasked} answers without a query"),
+        ];
+        if self.framing_lost > 0 {
+            lines.push(format!("could not be read {} times{}", self.framing_lost, list(&self.lost)));
+        }
         lines
     }
 }

@@ -5,6 +5,8 @@
 //! million instructions to itself, and only those are loaded that the rules ask for.
 
 mod configured;
+mod datagram;
+mod dns;
 mod http1;
 pub(crate) mod lock;
 mod mysql;
@@ -29,6 +31,7 @@ use foobar_common::{
 };
 
 pub(crate) use self::{
+    dns::{answers as dns_answers, queries as dns_queries},
     http1::{counters_of as http_counters, requests as http1_requests, responses as http1_responses},
     mysql::{commands as mysql_commands, replies as mysql_replies},
     passage::Passage,
@@ -88,12 +91,16 @@ fn go_on<C: EbpfContext>(programs: &Programs, context: &C, (protocol, payload): 
             // SAFETY: as above.
             unsafe { programs.tail_call(context, Protocol::Mysql.number()) }
         }
+        Protocol::Dns => {
+            // SAFETY: as above.
+            unsafe { programs.tail_call(context, Protocol::Dns.number()) }
+        }
     }
     payload
 }
 
-/// Which protocol a packet is to be read as, and how many bytes of it: [`Protocol::Raw`] if nothing in it moves a
-/// connection on.
+/// Which protocol a packet is to be read as, and how many bytes of it: [`Protocol::Raw`] if it is no datagram and
+/// nothing in it moves a connection on.
 #[inline(always)]
 fn wanted(
     headers: &Headers,
@@ -108,12 +115,15 @@ fn wanted(
     let Ok(parsed) = headers.parsed else { return NOTHING };
     let flow = &parsed.flow;
     let payload = parsed.payload_length();
-    if decision.protocol == Protocol::Raw.number()
-        || flow.protocol != protocol::TCP
-        || !matches!(flow.fragment, Fragment::Whole)
-        || !matches!(decision.verdict, Verdict::Accept)
-        || (payload == 0 && flow.tcp_flags & FIN_OR_SYN == 0)
-    {
+    let moves = match flow.protocol {
+        protocol::TCP => {
+            matches!(flow.fragment, Fragment::Whole) && (payload > 0 || flow.tcp_flags & FIN_OR_SYN != 0)
+        }
+        // Each is a message, or none. Of one in fragments, only the first has ports, and so a service.
+        protocol::UDP => true,
+        _ => false,
+    };
+    if decision.protocol == Protocol::Raw.number() || !moves || !matches!(decision.verdict, Verdict::Accept) {
         return NOTHING;
     }
     let passage = Passage { decision: *decision, interface: *interface, size: headers.size, lost: 0 };

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
@@ -16,6 +16,8 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("openssl", "openssl"),
     ("haproxy", "haproxy"),
     ("/usr/bin/python3", "python3"),
+    ("dig", "bind9-dnsutils"),
+    ("nsd", "nsd"),
     ("promtool", "prometheus"),
     ("xz", "xz-utils"),
     ("mariadbd", "mariadb-server-core"),

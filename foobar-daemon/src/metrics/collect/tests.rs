@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 use foobar_common::{
+    dns::{DnsCounters, QueryType, ResponseCode},
     mysql::{Command, Operation},
     proxy::ProxyCounters,
     service::{Histogram, HttpCounters, Loss, Losses, MysqlCounters, ServiceBytes, Ticks, TlsCounters},
@@ -90,6 +91,22 @@ impl Source for Fixed {
         let mut inside = HttpCounters { requests: [6, 0, 0, 0, 0, 0, 0, 0, 0, 1], ..HttpCounters::default() };
         inside.lost.count(Direction::In, Loss::NotHttp);
         counters.decrypted.insert(ServicePort { port: 8443, ..WEB }, inside);
+        // The same number over both transports.
+        for (protocol, asked) in [(PortProtocol::Udp, 9), (PortProtocol::Tcp, 2)] {
+            let mut dns = DnsCounters { repeated: 1, truncated: 3, unasked: 4, ..DnsCounters::default() };
+            dns.queries[QueryType::Https as usize] = asked;
+            dns.answers[ResponseCode::NxDomain as usize] = 6;
+            dns.duration.buckets[2] = 1;
+            dns.lost.count(Direction::In, Loss::NotDns);
+            let bytes = ServiceBytes { framed: 100, lost: 7 };
+            let service = ServiceCounters {
+                service: "dns".to_owned(),
+                bytes,
+                proxied: None,
+                of_protocol: ProtocolCounters::Dns(dns),
+            };
+            counters.services.insert(ServicePort { protocol, port: 53 }, service);
+        }
         Ok(counters)
     }
 
@@ -230,6 +247,20 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_connections_total{port="8443",encryption="tls",app="tls"} 4"#,
         r#"foobar_connections_total{port="8443",encryption="none",app="http1"} 1"#,
         r#"foobar_connections_total{port="443",encryption="none",app="http1"} 0"#,
+        r#"foobar_dns_queries_total{port="53",l4="udp",qtype="HTTPS"} 9"#,
+        r#"foobar_dns_queries_total{port="53",l4="tcp",qtype="HTTPS"} 2"#,
+        r#"foobar_dns_queries_total{port="53",l4="udp",qtype="other"} 0"#,
+        r#"foobar_dns_repeated_queries_total{port="53",l4="udp"} 1"#,
+        r#"foobar_dns_unanswered_queries{port="53",l4="udp"} 7"#,
+        r#"foobar_dns_unanswered_queries{port="53",l4="tcp"} 0"#,
+        r#"foobar_dns_answers_total{port="53",l4="udp",rcode="nxdomain"} 6"#,
+        r#"foobar_dns_answers_total{port="53",l4="udp",rcode="other"} 0"#,
+        r#"foobar_dns_truncated_answers_total{port="53",l4="udp"} 3"#,
+        r#"foobar_dns_unasked_answers_total{port="53",l4="udp"} 4"#,
+        r#"foobar_dns_duration_seconds_count{port="53",l4="udp"} 1"#,
+        r#"foobar_l7_framing_lost_total{port="53",proto="dns",reason="not_dns"} 2"#,
+        r#"foobar_l7_bytes_total{port="53",proto="dns",state="framed"} 200"#,
+        r#"foobar_l7_bytes_total{port="53",proto="dns",state="lost"} 14"#,
         r#"foobar_map_entries{map="WORD_RULES"} 2"#,
         r#"foobar_map_max_entries{map="WORD_RULES"} 256"#,
         r#"foobar_map_memory_bytes{map="WORD_RULES"} 4096"#,

@@ -69,7 +69,7 @@ fn protocol(section: &Section<'_>, errors: &mut Errors<'_>) -> Option<Protocol> 
         ("h2c", None),
         ("tls", Some(Protocol::Tls)),
         ("mysql", Some(Protocol::Mysql)),
-        ("dns", None),
+        ("dns", Some(Protocol::Dns)),
     ];
     let protocol = value.word("protocol", &words, errors)?;
     if protocol.is_none() {
@@ -111,13 +111,16 @@ fn tls(section: &Section<'_>, protocol: Protocol, errors: &mut Errors<'_>) -> Tl
 fn proxy_protocol(section: &Section<'_>, protocol: Protocol, errors: &mut Errors<'_>) -> bool {
     let Some(value) = section.get("proxy_protocol") else { return false };
     let is_proxied = value.boolean("proxy_protocol", errors).unwrap_or(false);
-    if is_proxied && protocol == Protocol::Raw {
-        errors.add(
-            &value.place,
-            "proxy_protocol means nothing for a service of which packets and bytes alone are counted"
-                .to_owned(),
+    let (problem, mend) = match protocol {
+        Protocol::Http1 | Protocol::Tls | Protocol::Mysql => return is_proxied,
+        Protocol::Raw => (
+            "proxy_protocol means nothing for a service of which packets and bytes alone are counted",
             "write what is spoken there, as protocol = \"tls\", or leave this out",
-        );
+        ),
+        Protocol::Dns => ("proxy_protocol means nothing for a service of dns", "leave this out"),
+    };
+    if is_proxied {
+        errors.add(&value.place, problem.to_owned(), mend);
     }
     is_proxied
 }
@@ -141,11 +144,11 @@ fn one_port(
     errors: &mut Errors<'_>,
 ) -> Option<ServicePort> {
     let port = port::service_port(value, "port", errors)?;
-    if protocol != Protocol::Raw && port.protocol != PortProtocol::Tcp {
+    if let Err((carriers, instead)) = carries(port.protocol, protocol) {
         errors.add(
             &value.place,
-            format!("{port} cannot speak {}, which goes over TCP", protocol.label()),
-            format!("write \"tcp/{}\", or give this port a service of its own", port.port),
+            format!("{port} cannot speak {}, which goes over {carriers}", protocol.label()),
+            format!("write \"{}/{}\", or give this port a service of its own", instead.label(), port.port),
         );
         return None;
     }
@@ -166,6 +169,20 @@ fn one_port(
         return None;
     }
     Some(port)
+}
+
+/// Whether ports of this kind can speak a protocol.
+///
+/// # Errors
+/// What it goes over, and which of that to write.
+fn carries(port: PortProtocol, protocol: Protocol) -> Result<(), (&'static str, PortProtocol)> {
+    match (protocol, port) {
+        (Protocol::Raw, _)
+        | (Protocol::Http1 | Protocol::Tls | Protocol::Mysql | Protocol::Dns, PortProtocol::Tcp)
+        | (Protocol::Dns, PortProtocol::Udp) => Ok(()),
+        (Protocol::Http1 | Protocol::Tls | Protocol::Mysql, _) => Err(("TCP", PortProtocol::Tcp)),
+        (Protocol::Dns, PortProtocol::Sctp) => Err(("UDP and TCP", PortProtocol::Udp)),
+    }
 }
 
 /// Keys of the language that nothing acts on.

@@ -1,5 +1,6 @@
 //! What is counted of services beyond packets and bytes.
 
+mod dns;
 mod http;
 mod mysql;
 mod tls;
@@ -8,11 +9,11 @@ use std::collections::BTreeMap;
 
 use foobar_common::{
     proxy::ProxyHeader,
-    service::{FirstBytes, HttpCounters, ServiceBytes},
+    service::{FirstBytes, HttpCounters, Losses, ServiceBytes},
 };
 use prometheus::proto::MetricFamily;
 
-use self::{http::HttpFamilies, mysql::MysqlFamilies, tls::TlsFamilies};
+use self::{dns::DnsFamilies, http::HttpFamilies, mysql::MysqlFamilies, tls::TlsFamilies};
 use super::catalogue::{self, Family};
 use crate::{
     dataplane::counters::{DECRYPTED, ProtocolCounters, ServiceCounters},
@@ -38,11 +39,19 @@ pub(super) fn families(
     let mut http = HttpFamilies::new();
     let mut tls = TlsFamilies::new();
     let mut mysql = MysqlFamilies::new();
+    let mut dns = DnsFamilies::new();
     let mut connections = catalogue::CONNECTIONS.family();
     let mut proxied = catalogue::PROXY_CONNECTIONS.family();
     let mut losses = catalogue::FRAMING_LOST.family();
     let mut bytes = catalogue::L7_BYTES.family();
+    // A port of UDP and one of TCP can have the same number.
+    let mut followed: BTreeMap<(u16, &str), (ServiceBytes, Losses)> = BTreeMap::new();
     for (port, counters) in services {
+        let (sum, lost) = followed.entry((port.port, counters.protocol().label())).or_default();
+        sum.framed = sum.framed.wrapping_add(counters.bytes.framed);
+        sum.lost = sum.lost.wrapping_add(counters.bytes.lost);
+        lost.add(counters.losses());
+        let l4 = port.protocol.label();
         let port = port.port.to_string();
         let labels =
             Labels { port: &port, protocol: counters.protocol().label(), service: &counters.service };
@@ -55,18 +64,21 @@ pub(super) fn families(
             ProtocolCounters::Mysql(counters, replicas) => {
                 mysql.add(&labels, counters, *replicas, &mut connections);
             }
-        }
-        for (loss, count) in counters.losses().by_reason() {
-            losses.add_integer([&port, labels.protocol, loss.label()], count);
+            ProtocolCounters::Dns(counters) => dns.add(&port, l4, counters),
         }
         for (header, count) in
             ProxyHeader::ALL.iter().zip(counters.proxied.iter().flat_map(|proxied| proxied.headers))
         {
             proxied.add_integer([&port, header.label()], count);
         }
-        let ServiceBytes { framed, lost } = counters.bytes;
-        bytes.add_integer([&port, labels.protocol, "framed"], framed);
-        bytes.add_integer([&port, labels.protocol, "lost"], lost);
+    }
+    for ((port, protocol), (ServiceBytes { framed, lost: unread }, lost)) in followed {
+        let port = port.to_string();
+        for (loss, count) in lost.by_reason() {
+            losses.add_integer([&port, protocol, loss.label()], count);
+        }
+        bytes.add_integer([&port, protocol, "framed"], framed);
+        bytes.add_integer([&port, protocol, "lost"], unread);
     }
     for (port, counters) in decrypted {
         let port = port.port.to_string();
@@ -79,5 +91,6 @@ pub(super) fn families(
     families.extend(tls.into_proto());
     families.extend([connections.into_proto(), proxied.into_proto()]);
     families.extend(mysql.into_proto());
+    families.extend(dns.into_proto());
     families.extend([losses.into_proto(), bytes.into_proto()]);
 }

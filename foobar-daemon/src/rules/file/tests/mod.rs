@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use foobar_common::{flow::Direction, tls::TlsVersion, verdict::Verdict};
+use foobar_common::{flow::Direction, service::Protocol, tls::TlsVersion, verdict::Verdict};
 
 use super::*;
 use crate::rules::model::{
@@ -383,6 +383,16 @@ fn what_a_service_asks_of_its_clients_fits_what_is_spoken_there() {
     assert!(Bundle::of_text("rules.toml", &proxied).parse().unwrap().services[0].proxy_protocol);
     let udp = service("protocol = \"tls\"").replace("tcp/1", "udp/1");
     check_errors(&udp, &[(4, 8, &["udp/1 cannot speak tls", "tcp/1"])]);
+    let of_dns = service("protocol = \"dns\"").replace("\"tcp/1\"", "[\"udp/1\", \"tcp/1\"]");
+    let ruleset = Bundle::of_text("rules.toml", &of_dns).parse().unwrap();
+    assert_eq!((ruleset.services[0].protocol, ruleset.services[0].ports.len()), (Protocol::Dns, 2));
+    let proxied = service("protocol = \"dns\"\nproxy_protocol = true");
+    check_errors(
+        &proxied,
+        &[(6, 18, &["proxy_protocol means nothing for a service of dns", "leave this out"])],
+    );
+    let sctp = service("protocol = \"dns\"").replace("tcp/1", "sctp/1");
+    check_errors(&sctp, &[(4, 8, &["sctp/1 cannot speak dns", "UDP and TCP", "udp/1"])]);
 }
 
 #[test]
