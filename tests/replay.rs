@@ -163,6 +163,52 @@ fn people_get_a_table() {
 }
 
 #[test]
+fn queries_and_answers_of_dns_are_told() {
+    let rules = RULES.replace("\"udp/53\"\nprotocol = \"raw\"", "\"udp/53\"\nprotocol = \"dns\"");
+    let rules = rules.replace("in = \"drop\"", "in = \"accept\"");
+    // For addresses of foobar.com.
+    let query = b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x06foobar\x03com\0\0\x01\0\x01";
+    // There is no such name, and that did not fit.
+    let answer = [&b"\0\x07\x83\x03"[..], &query[4..]].concat();
+    let datagram = |is_answer: bool, message: &[u8]| {
+        let ends = [(CLIENT6, 5_353), (SERVER6, 53)];
+        let [from, to] = if is_answer { [ends[1], ends[0]] } else { ends };
+        let length = u16::try_from(8 + message.len()).unwrap();
+        let header = packets::udp_header(from.1, to.1, length);
+        packet(from.0, to.0, 17, [&header[..], message].concat()).frame()
+    };
+    let frames = [
+        datagram(false, query),
+        datagram(false, query),
+        datagram(true, &answer),
+        datagram(true, &answer),
+        datagram(false, &query[..20]),
+    ];
+    let run = replay(&ethernet_capture(&frames), &rules, &["--json"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let mut names = run.summary()["services"]["names"].clone();
+    let counted = names.as_object_mut().unwrap();
+    counted.retain(|key, _| !["packets", "bytes"].contains(&key.as_str()));
+    assert_eq!(
+        names,
+        json!({
+            "queries": 2, "qtypes": {"A": 2}, "repeated": 1, "unanswered": 0,
+            "answers": 2, "rcodes": {"nxdomain": 2}, "truncated": 2, "unasked": 1,
+            "framing_lost": 1, "lost": {"not_dns": 1},
+        })
+    );
+    let run = replay(&ethernet_capture(&frames), &rules, &[]);
+    for line in [
+        "names: 2 queries (A 2), 1 of them repeated",
+        "names: 2 answers (nxdomain 2), 2 of them truncated",
+        "names: 0 queries without an answer, 1 answers without a query",
+        "names: could not be read 1 times (not_dns 1)",
+    ] {
+        assert!(run.out.lines().any(|other| other == line), "{line} is missing in\n{}", run.out);
+    }
+}
+
+#[test]
 fn local_addresses_can_be_given() {
     let capture = ethernet_capture(&[syn(), syn_ack()]);
     let given = replay(&capture, RULES, &["--json", "--local", "203.0.113.0/24", "2001:db8::1"]);
