@@ -1,7 +1,7 @@
 //! Real packets. A name server that is asked by dig: what is counted is what was asked, and what the server counts itself.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::UdpSocket,
     process::{Child, Stdio},
@@ -15,7 +15,7 @@ use foobar_tests::{
     daemon::Foobar,
     figures::say,
     frames::Family,
-    metrics::Metrics,
+    metrics::{Metrics, Sample},
     namespace::Namespace,
     network::{CLIENT_V4, Network, SERVER, SERVER_V4, SERVER_V6},
     tap::settle,
@@ -112,6 +112,9 @@ fn what_is_counted_is_what_was_asked_and_what_the_server_counts() -> Result<()> 
     }
     let lost = metrics.count("foobar_l7_framing_lost_total", &[]);
     ensure!(lost == 0, "{lost} losses");
+    // Two services have the same number.
+    let series: BTreeSet<String> = metrics.samples().iter().map(Sample::series).collect();
+    ensure!(series.len() == metrics.samples().len(), "a series is told twice");
     let statistics = server.statistics(&network.server)?;
     let told = |key: &str| statistics.get(key).copied().unwrap_or(0);
     let all = metrics.count("foobar_dns_queries_total", &[]);

@@ -130,15 +130,15 @@ catalogue! {
     DNS_QUERIES = "foobar_dns_queries_total", Counter, Number, ["port", "l4", "qtype"],
         "DNS queries to a service, by what they ask for; one that is sent again counts again.";
     DNS_REPEATED = "foobar_dns_repeated_queries_total", Counter, Number, ["port", "l4"],
-        "Those of them that a client had sent before, with the same id, and had no answer to.";
+        "DNS queries that the client had sent before, with the same id, and had no answer to.";
     DNS_UNANSWERED = "foobar_dns_unanswered_queries", Gauge, Number, ["port", "l4"],
         "DNS queries that no answer has been seen to, yet or ever; one that is sent again counts once.";
     DNS_ANSWERS = "foobar_dns_answers_total", Counter, Number, ["port", "l4", "rcode"],
         "DNS answers of a service, by the response code in their header.";
     DNS_TRUNCATED = "foobar_dns_truncated_answers_total", Counter, Number, ["port", "l4"],
-        "Those of them that did not fit, so that the client asks again over TCP.";
+        "DNS answers that did not fit, so that the client asks again over TCP.";
     DNS_UNASKED = "foobar_dns_unasked_answers_total", Counter, Number, ["port", "l4"],
-        "Those of them whose query is not known: it was answered before, could not be read, or is too old.";
+        "DNS answers whose query is not known: it was answered before, could not be read, or is too old.";
     DNS_DURATION = "foobar_dns_duration_seconds", Histogram, Seconds, ["port", "l4"],
         "From a DNS query, when it was sent first, to its answer, as they pass the interface.";
     FRAMING_LOST = "foobar_l7_framing_lost_total", Counter, Number, ["port", "proto", "reason"],
