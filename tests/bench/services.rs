@@ -1,4 +1,4 @@
-//! Per-packet cost of what comes in to a service that speaks HTTP/1.x.
+//! Per-packet cost of what comes in to a service that speaks HTTP/1.x, or DNS.
 
 use anyhow::{Context as _, Result, ensure};
 use foobar_bench_programs::Target;
@@ -7,7 +7,10 @@ use foobar_daemon::{
     rules::{bundle::Bundle, compile::compile},
     slots::Slots,
 };
-use foobar_tests::{packets::flag, segments::Connection};
+use foobar_tests::{
+    packets::{self, flag},
+    segments::Connection,
+};
 
 use crate::{
     driver::Driver,
@@ -17,11 +20,65 @@ use crate::{
 };
 
 const RULES: &str = "schema = 1\n[[service]]\nname = \"www\"\nport = \"tcp/80\"\nprotocol = \"http1\"\n";
+const DNS_RULES: &str = "schema = 1\n[[service]]\nname = \"dns\"\nport = \"udp/53\"\nprotocol = \"dns\"\n";
 /// Segments in a sample.
 const RUNS: u32 = 1 << 16;
 
 /// Measures all of them.
 pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Result<()> {
+    requests(driver, report, plan)?;
+    queries(driver, report, plan)
+}
+
+/// Queries of DNS in datagrams. No answer goes out: each is kept, or is one that is.
+fn queries(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Result<()> {
+    let ruleset = Bundle::of_text("rules", DNS_RULES).parse().context("read the rules")?;
+    let slots = Slots::for_once(&ruleset, &["eth0".to_owned()])?;
+    let runs = LoadedRuleset::for_timed_runs(&compile(&ruleset, &slots)?, "eth0")?;
+    driver.aim(runs.ingress_fd()?)?;
+    for (name, ids) in
+        [("the same query of DNS", 1), ("256 queries of DNS", 256), ("65,536 queries of DNS", 65_536)]
+    {
+        report.say(&format!("services: {name}"));
+        let frames: Vec<Vec<u8>> = (0..=u16::MAX).take(ids).map(query).collect();
+        driver.feed(&frames)?;
+        let before = counted(&runs)?;
+        let (mut over_parse, mut parse) = (Vec::new(), Vec::new());
+        for sample in 0..=plan.effort.samples {
+            let baseline = driver.time(Target::Bare, RUNS)?;
+            let parsed = driver.time(Target::ParseOnly, RUNS)?;
+            let read = driver.time(Target::Subject, RUNS)?;
+            // The first one fills the caches and is not counted.
+            if sample > 0 {
+                over_parse.push(read - parsed);
+                parse.push(parsed - baseline);
+            }
+        }
+        let sent = u64::from(RUNS) * u64::from(plan.effort.samples + 1);
+        let counted = counted(&runs)? - before;
+        ensure!(counted == sent, "{name}: {counted} queries were counted of {sent}");
+        report.add(
+            Row::new("services", name)
+                .with("bytes", Figure::Count(QUESTION.len() as u64 + 2))
+                .with("over parse", Figure::Nanoseconds(Spread::of(over_parse)))
+                .with("parse only", Figure::Nanoseconds(Spread::of(parse))),
+        );
+    }
+    Ok(())
+}
+
+/// For addresses of `www.foobar.com`, without an id.
+const QUESTION: &[u8] = b"\x01\0\0\x01\0\0\0\0\0\0\x03www\x06foobar\x03com\0\0\x01\0\x01";
+
+/// A datagram with a query.
+fn query(id: u16) -> Vec<u8> {
+    let message = [&id.to_be_bytes()[..], QUESTION].concat();
+    let header = packets::udp_header(40_000, 53, 40);
+    packets::packet("192.0.2.2", "192.0.2.1", 17, [header, message].concat()).frame()
+}
+
+/// Segments with requests of HTTP/1.x.
+fn requests(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Result<()> {
     let ruleset = Bundle::of_text("rules", RULES).parse().context("read the rules")?;
     let slots = Slots::for_once(&ruleset, &["eth0".to_owned()])?;
     let runs = LoadedRuleset::for_timed_runs(&compile(&ruleset, &slots)?, "eth0")?;
