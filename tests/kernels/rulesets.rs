@@ -140,6 +140,7 @@ require_tls = true
 name = "db"
 port = ["tcp/3306"]
 protocol = "mysql"
+[[service]]
 name = "dns"
 port = ["udp/53", "tcp/53"]
 protocol = "dns"
