@@ -14,8 +14,10 @@ use foobar_daemon::{
     dataplane::{
         attach::{AttachedMode, Mode},
         counters::Counters,
-        filter::{Filter, FilterOptions, Pins, ProgramFacts, detach_pinned},
+        detach::detach_pinned,
+        filter::{Filter, FilterOptions, Pins},
         interfaces,
+        programs::ProgramFacts,
     },
     slots::Slots,
 };

@@ -11,8 +11,8 @@ use foobar_common::{
 use foobar_daemon::{
     dataplane::{
         counters::{ProtocolCounters, ServiceCounters},
-        filter::ProgramFacts,
         load::LoadedRuleset,
+        programs::ProgramFacts,
         test_runs::TestRuns,
     },
     rules::model::{PortProtocol, ServicePort},

@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use foobar_common::flow::Direction;
 use foobar_daemon::{
     dataplane::{
-        filter::ProgramFacts,
         load::LoadedRuleset,
+        programs::ProgramFacts,
         test_runs::{Judgement, TestRuns},
     },
     slots::Slots,

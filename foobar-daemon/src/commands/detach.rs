@@ -10,7 +10,7 @@ use crate::{
         client::{NotRunning, Target},
         protocol::{self, Changed},
     },
-    dataplane::{filter::detach_pinned, pins},
+    dataplane::{detach::detach_pinned, pins},
     env::Env,
     outcome::Outcome,
     state::store::Store,

@@ -18,9 +18,10 @@ use crate::{
     daemon::summary::bits,
     dataplane::{
         attach::Attachment,
-        filter::{MapFill, ProgramFacts},
+        fill::MapFill,
         pins,
         probes::{DecryptionFacts, ProcessFacts},
+        programs::ProgramFacts,
     },
     env::Env,
     outcome::Outcome,

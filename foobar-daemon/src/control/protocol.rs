@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     dataplane::{
         attach::{Attachment, Mode},
-        filter::{MapFill, ProgramFacts},
+        fill::MapFill,
         probes::DecryptionFacts,
+        programs::ProgramFacts,
     },
     rates::SPANS,
     rules::{

@@ -1,30 +1,22 @@
 //! The filter on all its interfaces.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use aya::programs::{ProgramFd, ProgramInfo};
-use foobar_common::{
-    classes::Tier,
-    counters::{MORE_RULE_SLOTS, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS, VERDICT_ENTRIES},
-    flow::Direction,
-    maps,
-};
-use serde::{Deserialize, Serialize};
+use foobar_common::{flow::Direction, maps};
 
 use super::{
     attach::{self, Attachment, Link, Mode},
     counters::{CounterMaps, CounterReader, Counters, InForce},
+    detach,
     egress::{self, EgressLink},
-    features, interfaces,
+    features,
+    fill::{self, Fills, MapFill},
+    interfaces,
     load::LoadedRuleset,
     pins::{self, PinFolder},
     probes::{Decryption, DecryptionFacts},
+    programs::ProgramFacts,
     services,
 };
 use crate::rules::{
@@ -58,7 +50,7 @@ pub struct Filter {
     pins: PinFolder,
     ephemeral: bool,
     loaded: LoadedRuleset,
-    fill: BTreeMap<&'static str, Fill>,
+    fill: Fills,
     lines: Vec<Line>,
     reader: CounterReader,
     decryption: Decryption,
@@ -80,7 +72,7 @@ impl Drop for Started<'_> {
             return;
         }
         for (direction, name) in &self.attached {
-            remove_pin(self.pins, *direction, name);
+            detach::remove_pin(self.pins, *direction, name);
         }
         if self.is_first
             && let Err(error) = self.pins.remove()
@@ -101,12 +93,6 @@ struct Line {
     egress: Option<EgressLink>,
     /// Why it could not be filtered again, so that the same failure is told once.
     failure: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Fill {
-    entries: usize,
-    max_entries: u32,
 }
 
 impl Filter {
@@ -191,7 +177,8 @@ impl Filter {
         drop(started);
         let mut decryption = Decryption::default();
         decryption.follow(compiled, &pins);
-        let filter = Self { mode, pins, ephemeral, loaded, fill: fill(compiled), lines, reader, decryption };
+        let filter =
+            Self { mode, pins, ephemeral, loaded, fill: fill::of(compiled), lines, reader, decryption };
         filter.forget_other_interfaces()?;
         services::forget_others(&filter.pins, filter.loaded.program_id()?);
         filter.unpin_if_ephemeral()?;
@@ -242,7 +229,7 @@ impl Filter {
         confirm(&mut pending);
         drop(pending);
         self.loaded = next;
-        self.fill = fill(compiled);
+        self.fill = fill::of(compiled);
         self.reader.follow(counted);
         services::forget_others(&self.pins, program);
         self.decryption.follow(compiled, &self.pins);
@@ -278,7 +265,7 @@ impl Filter {
     pub fn replace_sets(&mut self, table: &SetTable) -> Result<()> {
         ensure!(self.takes_sets(table), "the rules have to be compiled for these sets");
         self.loaded.replace_sets(table)?;
-        self.fill.insert(maps::SETS, sized(table.facts.stored));
+        self.fill.insert(maps::SETS, fill::sized(table.facts.stored));
         Ok(())
     }
 
@@ -298,7 +285,7 @@ impl Filter {
                     line.link = None;
                     line.egress = None;
                     line.failure = None;
-                    remove_pins(&self.pins, &line.name);
+                    detach::remove_pins(&self.pins, &line.name);
                     news.push(Tended::Vanished(line.name.clone()));
                 }
                 continue;
@@ -318,14 +305,14 @@ impl Filter {
                 self.pins.prepare()?;
                 if !is_in {
                     line.link = None;
-                    remove_pin(&self.pins, Direction::In, &line.name);
+                    detach::remove_pin(&self.pins, Direction::In, &line.name);
                     let link =
                         attach::attach(&mut self.loaded, &line.name, &interface, self.mode, &self.pins)?;
                     line.link = Some(link);
                 }
                 if !is_out {
                     line.egress = None;
-                    remove_pin(&self.pins, Direction::Out, &line.name);
+                    detach::remove_pin(&self.pins, Direction::Out, &line.name);
                     let program = self.loaded.egress_mut()?;
                     line.egress = Some(egress::attach(program, &line.name, &self.pins, self.ephemeral)?);
                 }
@@ -399,17 +386,7 @@ impl Filter {
 
     /// How full the maps are.
     pub fn maps(&self) -> Result<Vec<MapFill>> {
-        let memory = self.loaded.map_memory()?;
-        Ok(self
-            .fill
-            .iter()
-            .map(|(name, Fill { entries, max_entries })| MapFill {
-                map: (*name).to_owned(),
-                entries: u32::try_from(*entries).unwrap_or(u32::MAX),
-                max_entries: *max_entries,
-                bytes: memory.get(*name).copied().unwrap_or(0),
-            })
-            .collect())
+        Ok(fill::with_memory(&self.fill, &self.loaded.map_memory()?))
     }
 
     /// The programs in force.
@@ -435,7 +412,7 @@ impl Filter {
         for name in self.pins.interfaces()? {
             if !self.lines.iter().any(|line| line.name == name) {
                 tracing::warn!(interface = name, "no longer named: its filter is taken away");
-                remove_pins(&self.pins, &name);
+                detach::remove_pins(&self.pins, &name);
             }
         }
         Ok(())
@@ -479,28 +456,6 @@ impl Filter {
     }
 }
 
-/// Ends the filter of an interface, as far as nothing else holds it.
-fn remove_pins(pins: &PinFolder, interface: &str) {
-    for direction in Direction::ALL {
-        remove_pin(pins, direction, interface);
-    }
-}
-
-/// The same in one direction.
-fn remove_pin(pins: &PinFolder, direction: Direction, interface: &str) {
-    let path = pins.link(direction, interface);
-    match fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!("remove {}: {error}", path.display());
-        }
-        _ => {}
-    }
-    match direction {
-        Direction::In => {}
-        Direction::Out => egress::remove_clsact(interface),
-    }
-}
-
 fn confirm(pending: &mut Option<services::Pending<'_>>) {
     if let Some(pending) = pending {
         pending.confirm();
@@ -516,44 +471,6 @@ fn update(loaded: &mut LoadedRuleset, line: &mut Line, direction: Direction, pin
     }
 }
 
-/// A map that has just the size that it needs.
-fn sized(entries: usize) -> Fill {
-    Fill { entries, max_entries: u32::try_from(entries).unwrap_or(u32::MAX) }
-}
-
-fn fill(compiled: &CompiledRuleset) -> BTreeMap<&'static str, Fill> {
-    let slots = &compiled.slots;
-    let classes = match compiled.tier {
-        Tier::Single => maps::HEADS,
-        Tier::Words => maps::WORDS,
-        Tier::Blocks => maps::CLASS_BLOCKS,
-    };
-    let ports = slots.interfaces.len() * PORT_SLOTS as usize;
-    let more_slots = slots.rules.values().filter(|owned| owned.slot >= RULE_SLOTS).count();
-    BTreeMap::from([
-        (maps::STRIDES, sized(compiled.addresses.strides.len() / 256)),
-        (classes, sized(compiled.heads.len())),
-        (maps::BLOCKS, sized(compiled.clauses.blocks.len())),
-        (maps::WORD_RULES, sized(compiled.word_rules.len())),
-        (maps::SETS, sized(compiled.sets.facts().stored)),
-        (maps::RULE_COUNTERS, Fill { entries: slots.rules.len() - more_slots, max_entries: RULE_SLOTS }),
-        (maps::MORE_RULE_COUNTERS, Fill { entries: more_slots, max_entries: MORE_RULE_SLOTS }),
-        (maps::VERDICT_COUNTERS, sized(VERDICT_ENTRIES as usize)),
-        (maps::PORT_COUNTERS, Fill { entries: ports, max_entries: PORT_ENTRIES }),
-    ])
-}
-
-/// Takes away what a daemon that no longer runs left below `pins`, and says of which interfaces.
-pub fn detach_pinned(pins: &Path) -> Result<Vec<String>> {
-    let pins = PinFolder::new(pins);
-    let interfaces = pins.interfaces()?;
-    for name in &interfaces {
-        egress::remove_clsact(name);
-    }
-    pins.remove()?;
-    Ok(interfaces)
-}
-
 /// What [`Filter::tend`] found, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tended {
@@ -563,48 +480,4 @@ pub enum Tended {
     Returned(String),
     /// The interface is back, and not filtered, because of this.
     Failed(String, String),
-}
-
-/// Entries of one map.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MapFill {
-    /// Its name.
-    pub map: String,
-    /// Entries in use.
-    pub entries: u32,
-    /// Entries there is room for.
-    pub max_entries: u32,
-    /// Bytes of kernel memory, by the kernel's own account.
-    pub bytes: u64,
-}
-
-/// One loaded program.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProgramFacts {
-    /// Its name.
-    pub program: String,
-    /// Its id in the kernel.
-    pub id: u32,
-    /// The kernel's hash of its instructions.
-    pub tag: String,
-    /// Instructions that the verifier walked, where the kernel tells.
-    pub verified_instructions: Option<u32>,
-    /// Times it ran, and nanoseconds it took; zero unless `kernel.bpf_stats_enabled` is on.
-    pub runs: u64,
-    /// See `runs`.
-    pub run_time_ns: u64,
-}
-
-impl ProgramFacts {
-    pub(super) fn of(name: &str, info: &ProgramInfo, program: &ProgramFd) -> Result<Self> {
-        let (runs, run_time_ns) = features::program_runs(program)?;
-        Ok(Self {
-            program: name.to_owned(),
-            id: info.id(),
-            tag: format!("{:016x}", info.tag()),
-            verified_instructions: info.verified_instruction_count(),
-            runs,
-            run_time_ns,
-        })
-    }
 }

@@ -16,8 +16,8 @@ use foobar_common::{
 };
 
 use super::{
-    features, filter::ProgramFacts, mapped::MappedArray, object, pins::PinFolder, services, sets::LoadedSets,
-    test_runs::TestRuns, timed_runs::TimedRuns,
+    features, mapped::MappedArray, object, pins::PinFolder, programs::ProgramFacts, services,
+    sets::LoadedSets, test_runs::TestRuns, timed_runs::TimedRuns,
 };
 use crate::rules::{compile::CompiledRuleset, sets::SetTable};
 

@@ -6,8 +6,10 @@
 
 pub mod attach;
 pub mod counters;
+pub mod detach;
 pub mod egress;
 pub mod features;
+pub mod fill;
 pub mod filter;
 pub mod interfaces;
 pub mod load;
@@ -15,6 +17,7 @@ mod mapped;
 pub mod object;
 pub mod pins;
 pub mod probes;
+pub mod programs;
 mod services;
 mod sets;
 pub mod test_runs;

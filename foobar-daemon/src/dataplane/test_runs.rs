@@ -16,8 +16,8 @@ use foobar_common::{
 
 use super::{
     counters::{CounterReader, Counters},
-    filter::ProgramFacts,
     load::LoadedRuleset,
+    programs::ProgramFacts,
 };
 use crate::rules::{compile::CompiledRuleset, model::ServicePort};
 

@@ -7,8 +7,8 @@ use aya::{TestRun as _, TestRunOptions, programs::ProgramFd};
 
 use super::{
     counters::{CounterReader, Counters},
-    filter::ProgramFacts,
     load::LoadedRuleset,
+    programs::ProgramFacts,
 };
 use crate::rules::compile::CompiledRuleset;
 

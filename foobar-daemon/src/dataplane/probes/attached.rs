@@ -25,7 +25,7 @@ use super::{
     tasks,
 };
 use crate::{
-    dataplane::{features, filter::ProgramFacts, object, pins::PinFolder},
+    dataplane::{features, object, pins::PinFolder, programs::ProgramFacts},
     processes::{self, Library},
 };
 

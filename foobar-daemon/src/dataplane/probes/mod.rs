@@ -16,7 +16,7 @@ use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
 use self::attached::Probes;
-use super::{features, filter::ProgramFacts, pins::PinFolder};
+use super::{features, pins::PinFolder, programs::ProgramFacts};
 use crate::{
     processes::{self, Process, Wanted},
     rules::compile::{CompiledRuleset, DecryptedService},

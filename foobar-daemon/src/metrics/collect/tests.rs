@@ -16,8 +16,9 @@ use crate::{
         attach::{AttachedMode, Mode, Obstacle},
         counters::{ProtocolCounters, ServiceCounters},
         egress::EgressHook,
-        filter::{MapFill, ProgramFacts},
+        fill::MapFill,
         probes::ProcessFacts,
+        programs::ProgramFacts,
     },
     state::Applied,
 };
