@@ -50,7 +50,7 @@ const PER_CPU: [&str; 22] = [
     "TLS_READINGS",
     "TLS_NEW",
     maps::MYSQL_COUNTERS,
-    "MYSQL_READINGS",
+    "STREAM_READINGS",
     "MYSQL_NEW",
     maps::PROXY_HEADERS,
     "PROXY_READINGS",

@@ -28,6 +28,7 @@ pub mod proxy;
 pub mod rule;
 pub mod service;
 pub mod sets;
+pub mod stream;
 pub mod tls;
 pub mod verdict;
 mod words;

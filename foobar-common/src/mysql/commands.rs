@@ -1,7 +1,7 @@
 //! What the client says.
 
 use super::{
-    Command, Expected, HEAD_MAX, Operation, Side, Statements,
+    Command, Expected, HEAD_MAX, Operation, Statements,
     login::{agreed, capability},
     session::{Answered, Asked, Client, ClientPhase, PAIRED},
     statement::Statement,
@@ -9,6 +9,7 @@ use super::{
 use crate::{
     flow::Direction,
     service::{Loss, MysqlCounters, Ticks},
+    stream::Reader,
 };
 
 /// The number that stands for the statement that was prepared last (`MariaDB`).
@@ -39,7 +40,7 @@ pub struct Commands<'a, S> {
     pub now: u64,
 }
 
-impl<S: Statements> Side for Commands<'_, S> {
+impl<S: Statements> Reader for Commands<'_, S> {
     const DIRECTION: Direction = Direction::In;
 
     #[inline(always)]

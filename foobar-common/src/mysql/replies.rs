@@ -1,7 +1,7 @@
 //! What the server says.
 
 use super::{
-    Expected, HEAD_MAX_BYTE, Operation, Side, Statements,
+    Expected, HEAD_MAX_BYTE, Operation, Statements,
     commands::round_of,
     login::Greeted,
     session::{Answered, Asked, PAIRED, Server, ServerPhase},
@@ -9,6 +9,7 @@ use super::{
 use crate::{
     flow::Direction,
     service::{Loss, MysqlCounters, Ticks},
+    stream::Reader,
 };
 
 const OK: u8 = 0x00;
@@ -39,7 +40,7 @@ pub struct Replies<'a, S> {
     pub now: u64,
 }
 
-impl<S: Statements> Side for Replies<'_, S> {
+impl<S: Statements> Reader for Replies<'_, S> {
     const DIRECTION: Direction = Direction::Out;
 
     #[inline(always)]

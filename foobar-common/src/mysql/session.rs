@@ -6,7 +6,7 @@
 use core::cell::Cell;
 
 use super::{Packets, Statement, command::Expected, login::Greeting, statement::Operation};
-use crate::{connection::ConnectionKey, service::Ticks};
+use crate::{connection::ConnectionKey, service::Ticks, stream::Followed};
 
 /// How many commands can wait for their answers and still be told apart.
 pub const PAIRED: u32 = 16;
@@ -57,18 +57,6 @@ impl Session {
         self.client.phase = ClientPhase::Lost;
         self.server.phase = ServerPhase::Lost;
     }
-}
-
-/// How far one direction has been read.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Followed {
-    /// Not zero while a processor is at this direction.
-    pub lock: Cell<u64>,
-    /// Sequence number of the next byte.
-    pub next: Cell<u32>,
-    /// Pieces that are kept of segments that came before others.
-    pub stored: Cell<u32>,
 }
 
 /// The client's side.

@@ -6,8 +6,9 @@ mod statements;
 use std::collections::BTreeMap;
 
 use foobar_common::{
-    mysql::{Commands, Operation, Replies, Session, Side as _, Statements},
+    mysql::{Commands, Operation, Replies, Session, Statements},
     service::{Loss, MysqlCounters},
+    stream::Reader as _,
 };
 use proptest::{
     prelude::{ProptestConfig, any, prop_assert_eq, proptest},

@@ -14,7 +14,7 @@ mod passage;
 mod pieces;
 mod proxy;
 mod segment;
-
+mod stream;
 mod tls;
 
 use aya_ebpf::{

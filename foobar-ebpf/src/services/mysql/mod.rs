@@ -1,6 +1,5 @@
 //! MySQL: commands that come in, answers that go out.
 
-mod reading;
 mod sessions;
 
 use aya_ebpf::{
@@ -12,16 +11,18 @@ use aya_ebpf::{
 use foobar_common::{
     counters::SERVICE_SLOTS,
     flow::Direction,
-    mysql::{Answered, Asked, Commands, Followed, REPLICAS_MAX, ReplicaKey, Replies, Session, Side},
+    mysql::{Answered, Asked, Commands, REPLICAS_MAX, ReplicaKey, Replies, Session},
     service::{Loss, MysqlCounters},
+    stream::{Followed, Reader as _},
 };
 
-use self::{reading::read, sessions::Prepared};
+use self::sessions::Prepared;
 use super::{
     lock,
     passage::Passage,
-    pieces, proxy,
-    segment::{Belongs, Packet, Place, Segment, WINDOW_MAX},
+    proxy,
+    segment::{Belongs, Segment, WINDOW_MAX},
+    stream::follow,
 };
 
 #[btf_map]
@@ -135,37 +136,6 @@ impl Sides {
             answered: unsafe { &(*session).answered },
         }
     }
-}
-
-/// Reads what a segment has that was not read before.
-#[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "what is left of a packet is no longer than 16 MiB")]
-fn follow<P: Packet, S: Side>(segment: &Segment, followed: &'static Followed, mut side: S, packet: &P) {
-    side.notice();
-    if side.is_lost() {
-        return Passage::lose(S::DIRECTION, segment.length);
-    }
-    let before = match segment.place(followed.next.get()) {
-        Place::Next(before) => before,
-        Place::Old => return,
-        // It is none of this connection.
-        Place::Ahead(missing) if missing > u64::from(WINDOW_MAX) => return,
-        Place::Ahead(missing) if side.can_miss(missing) => {
-            side.pass(missing as u32);
-            0
-        }
-        Place::Ahead(_) if matches!(S::DIRECTION, Direction::In) => {
-            // Without room for it, it is as if it had not come by: what the server then says that it has accepted tells
-            // whether anything was missed.
-            let _kept: Option<()> = pieces::keep::<P>(segment, &followed.stored, packet.context());
-            return;
-        }
-        Place::Ahead(_) => {
-            side.lose(Loss::Gap);
-            return Passage::lose(S::DIRECTION, segment.length);
-        }
-    };
-    Passage::lose(S::DIRECTION, read(segment, before, followed, side, packet));
 }
 
 /// The server says what it has accepted. If that is more than came by, commands can have been missed.

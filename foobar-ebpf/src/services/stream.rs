@@ -1,4 +1,4 @@
-//! From the bytes of a segment to what they say, in turns of one loop.
+//! From the bytes of a segment to what they say, in turns of one loop, for protocols that are read word by word.
 
 use core::{cell::Cell, ffi::c_void};
 
@@ -7,17 +7,18 @@ use foobar_common::{
     connection::ConnectionKey,
     flow::Direction,
     frame::within,
-    mysql::{Followed, Side},
     service::Loss,
+    stream::{Followed, Reader},
 };
 
-use crate::services::{
+use super::{
+    passage::Passage,
     pieces,
-    segment::{Packet, Segment},
+    segment::{Packet, Place, Segment, WINDOW_MAX},
 };
 
 #[btf_map]
-static MYSQL_READINGS: PerCpuArray<Reading, 2> = PerCpuArray::new();
+static STREAM_READINGS: PerCpuArray<Reading, 2> = PerCpuArray::new();
 
 /// Bytes that are loaded at once, a power of two.
 const PORTION: u32 = pieces::LENGTH;
@@ -47,27 +48,63 @@ struct Reading {
 
 /// What a turn is given: pointers, which keep their types on the stack, and what never changes.
 #[repr(C)]
-struct Turn<S> {
+struct Turn<R> {
     reading: &'static mut Reading,
-    side: S,
+    reader: R,
     context: *mut c_void,
     /// Pieces that are kept of segments that came before others; none of what goes out.
     stored: Option<&'static Cell<u32>>,
     key: ConnectionKey,
 }
 
+/// Reads what a segment has that was not read before.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "what is left of a packet is no longer than 16 MiB")]
+pub(super) fn follow<P: Packet, R: Reader>(
+    segment: &Segment,
+    followed: &'static Followed,
+    mut reader: R,
+    packet: &P,
+) {
+    reader.notice();
+    if reader.is_lost() {
+        return Passage::lose(R::DIRECTION, segment.length);
+    }
+    let before = match segment.place(followed.next.get()) {
+        Place::Next(before) => before,
+        Place::Old => return,
+        // It is none of this connection.
+        Place::Ahead(missing) if missing > u64::from(WINDOW_MAX) => return,
+        Place::Ahead(missing) if reader.can_miss(missing) => {
+            reader.pass(missing as u32);
+            0
+        }
+        Place::Ahead(_) if matches!(R::DIRECTION, Direction::In) => {
+            // Without room for it, it is as if it had not come by: what the server then says that it has accepted tells
+            // whether anything was missed.
+            let _kept: Option<()> = pieces::keep::<P>(segment, &followed.stored, packet.context());
+            return;
+        }
+        Place::Ahead(_) => {
+            reader.lose(Loss::Gap);
+            return Passage::lose(R::DIRECTION, segment.length);
+        }
+    };
+    Passage::lose(R::DIRECTION, read(segment, before, followed, reader, packet));
+}
+
 /// Reads a segment but for its first bytes, and what was kept of those behind it, and moves the cursor on. How many bytes
 /// could not be read.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "a number of 32 bits")]
-pub(super) fn read<P: Packet, S: Side>(
+fn read<P: Packet, R: Reader>(
     segment: &Segment,
     before: u64,
     followed: &'static Followed,
-    side: S,
+    reader: R,
     packet: &P,
 ) -> u64 {
-    let Some(reading) = MYSQL_READINGS.get_ptr_mut(S::DIRECTION as u32) else { return segment.length };
+    let Some(reading) = STREAM_READINGS.get_ptr_mut(R::DIRECTION as u32) else { return segment.length };
     // SAFETY: the map gave the pointer, and programs of one direction do not interrupt each other on a processor.
     let reading = unsafe { &mut *reading };
     reading.offset = segment.offset.wrapping_add(before);
@@ -76,39 +113,39 @@ pub(super) fn read<P: Packet, S: Side>(
     reading.end = 0;
     reading.next = u64::from(segment.next());
     // The kernel sends in order.
-    let stored = matches!(S::DIRECTION, Direction::In).then_some(&followed.stored);
-    let mut turn = Turn { reading, side, context: packet.context(), stored, key: segment.key };
-    let callback: unsafe extern "C" fn(u32, *mut Turn<S>) -> i64 = one_turn::<P, S>;
+    let stored = matches!(R::DIRECTION, Direction::In).then_some(&followed.stored);
+    let mut turn = Turn { reading, reader, context: packet.context(), stored, key: segment.key };
+    let callback: unsafe extern "C" fn(u32, *mut Turn<R>) -> i64 = one_turn::<P, R>;
     // SAFETY: the callback has the signature that the helper asks for (Linux 5.17), and its argument outlives the call.
     unsafe { bpf_loop(TURNS, callback as *mut c_void, (&raw mut turn).cast(), 0) };
     followed.next.set(turn.reading.next as u32);
-    if turn.side.is_lost() { turn.reading.in_portion().wrapping_add(turn.reading.left) } else { 0 }
+    if turn.reader.is_lost() { turn.reading.in_portion().wrapping_add(turn.reading.left) } else { 0 }
 }
 
 /// A turn of the loop; 1 ends it.
-unsafe extern "C" fn one_turn<P: Packet, S: Side>(_number: u32, turn: *mut Turn<S>) -> i64 {
+unsafe extern "C" fn one_turn<P: Packet, R: Reader>(_number: u32, turn: *mut Turn<R>) -> i64 {
     // SAFETY: the argument that was given to the helper.
     i64::from(unsafe { &mut *turn }.run::<P>())
 }
 
-impl<S: Side> Turn<S> {
+impl<R: Reader> Turn<R> {
     /// Reads on; true at the end.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
     fn run<P: Packet>(&mut self) -> bool {
-        let Self { reading, side, context, stored, key } = self;
-        if side.is_lost() {
+        let Self { reading, reader, context, stored, key } = self;
+        if reader.is_lost() {
             return true;
         }
         if reading.in_portion() == 0 {
             if reading.left == 0 {
                 return !stored.is_some_and(|stored| reading.take_piece(key, stored));
             }
-            let passed = side.pass(reading.left as u32);
+            let passed = reader.pass(reading.left as u32);
             if passed > 0 {
                 reading.advance(u64::from(passed));
             } else if !reading.fill::<P>(*context) {
-                side.lose(Loss::Internal);
+                reader.lose(Loss::Internal);
             }
             return false;
         }
@@ -117,12 +154,12 @@ impl<S: Side> Turn<S> {
             if there == 0 {
                 break;
             }
-            let passed = side.pass(there.wrapping_add(reading.left) as u32);
+            let passed = reader.pass(there.wrapping_add(reading.left) as u32);
             if passed > 0 {
                 reading.pass(u64::from(passed), there);
             } else {
                 let bytes = if there < WORD as u64 { there as u32 } else { WORD as u32 };
-                let read = side.read(reading.word(), bytes);
+                let read = reader.read(reading.word(), bytes);
                 reading.position = reading.position.wrapping_add(u64::from(read));
             }
         }
