@@ -36,7 +36,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 22] = [
+const PER_CPU: [&str; 23] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -59,6 +59,7 @@ const PER_CPU: [&str; 22] = [
     "DNS_READINGS",
     "DNS_MESSAGES",
     "DNS_NEW",
+    "HTTP2_NEW",
 ];
 
 /// Of the rulesets that are generated.

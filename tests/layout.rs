@@ -18,6 +18,7 @@ use foobar_common::{
     fields::{AddressField, Root, Stride, Table, TableField},
     flow::Direction,
     http1::State,
+    http2::{ENTRIES, Fields, Frames, HTTP2_CONNECTIONS_MAX, Http2Connection, STREAMS_TIMED, Shared, Side},
     maps,
     mysql::{
         Answered, Asked, Client, Command, Operation, REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX,
@@ -55,6 +56,7 @@ map PROXY_HEADERS
 map DNS_COUNTERS
 map DNS_CONNECTIONS
 map DNS_PENDING
+map HTTP2_CONNECTIONS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
 entries: 1632 verdicts, 2380 ports
@@ -97,6 +99,7 @@ protocol 1 http1
 protocol 2 tls
 protocol 3 mysql
 protocol 4 dns
+protocol 5 h2c
 method 0 GET
 method 1 HEAD
 method 2 POST
@@ -107,6 +110,7 @@ method 6 OPTIONS
 method 7 TRACE
 method 8 PATCH
 method 9 _OTHER
+method 10 unknown
 loss 0 preexisting
 loss 1 gap
 loss 2 unseen
@@ -134,11 +138,13 @@ PROXY header 1 v1
 PROXY header 2 v2
 PROXY header 3 cut
 durations up to [50, 100, 250, 500, 1000, 2500, 5000, 10000, 25000, 50000, 100000, 250000, 500000, 1000000, 2500000, 5000000, 10000000, 30000000, 60000000] us, in units of 1024 ns
-HTTP counters 824 bytes: connections at 0, requests at 8, responses at 88, untimed at 128, lost at 136, first byte at 488, last byte at 656
+HTTP counters 848 bytes: connections at 0, those of HTTP/2 at 8, requests at 16, responses at 104, untimed at 152, lost at 160, first byte at 512, last byte at 680
+8192 connections of HTTP/2 of 1416 bytes: inbound at 8, outbound at 24, client at 40, server at 208, shared at 376; 128 streams timed, at 16 and 528
+a side 168 bytes: frames 32, fields 120 at 32 with 16 entries, stream at 152, highest at 156
 bytes of a service 16: framed at 0, lost at 8
 connection key 40 bytes: local at 0, remote at 16, ports at 32 and 34, family at 36
 65536 connections of 192 bytes, 64 requests paired, 16 timed: inbound at 8, its asked at 24, bodiless at 40, started at 56, rounds at 120; outbound at 144, its answered at 24, unseen at 44
-cursor 16 bytes: next at 0, state at 4, index at 5, flags at 6, number at 8; state 19 is lost
+cursor 16 bytes: next at 0, state at 4, index at 5, flags at 6, number at 8; state 20 is lost
 TLS version 0 ssl3
 TLS version 1 tls1.0
 TLS version 2 tls1.1
@@ -151,7 +157,8 @@ ALPN 3 other
 first bytes 0 tls
 first bytes 1 http1
 first bytes 2 other
-TLS counters 928 bytes: connections at 0, offered at 24, handshakes at 88, failures at 344, turns at 408, lost at 576
+first bytes 3 h2c
+TLS counters 936 bytes: connections at 0, offered at 32, handshakes at 96, failures at 352, turns at 416, lost at 584
 TLS connection 224 bytes: inbound at 8, outbound at 72, turns at 136 of 24, name at 160; a side 64 bytes: next at 8, hello at 16 of 48
 1024 names of 72 bytes: name at 0, service at 64
 operation 0 read
@@ -270,16 +277,38 @@ fn surviving_of_services() -> String {
     }
     line(format!("durations up to {DURATION_BOUNDS_US:?} us, in units of {} ns", Ticks::NANOSECONDS));
     line(format!(
-        "HTTP counters {} bytes: connections at {}, requests at {}, responses at {}, untimed at {}, lost at {}, first \
+        "HTTP counters {} bytes: connections at {}, those of HTTP/2 at {}, requests at {}, responses at {}, untimed at {}, lost at {}, first \
          byte at {}, last byte at {}",
         size_of::<HttpCounters>(),
         offset_of!(HttpCounters, connections),
+        offset_of!(HttpCounters, http2_connections),
         offset_of!(HttpCounters, requests),
         offset_of!(HttpCounters, responses),
         offset_of!(HttpCounters, untimed),
         offset_of!(HttpCounters, lost),
         offset_of!(HttpCounters, first_byte),
         offset_of!(HttpCounters, last_byte),
+    ));
+    line(format!(
+        "{HTTP2_CONNECTIONS_MAX} connections of HTTP/2 of {} bytes: inbound at {}, outbound at {}, client at {}, server at \
+         {}, shared at {}; {STREAMS_TIMED} streams timed, at {} and {}",
+        size_of::<Http2Connection>(),
+        offset_of!(Http2Connection, inbound),
+        offset_of!(Http2Connection, outbound),
+        offset_of!(Http2Connection, client),
+        offset_of!(Http2Connection, server),
+        offset_of!(Http2Connection, shared),
+        offset_of!(Shared, started),
+        offset_of!(Shared, streams),
+    ));
+    line(format!(
+        "a side {} bytes: frames {}, fields {} at {} with {ENTRIES} entries, stream at {}, highest at {}",
+        size_of::<Side>(),
+        size_of::<Frames>(),
+        size_of::<Fields>(),
+        offset_of!(Side, fields),
+        offset_of!(Side, stream),
+        offset_of!(Side, highest),
     ));
     line(format!(
         "bytes of a service {}: framed at {}, lost at {}",
@@ -475,8 +504,8 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
     assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (19 * 4, 4));
     // All words of 64 bits.
-    assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (1 + 10 + 5 + 1 + 44 + 42), 8));
-    assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (3 + 8 + 4 * 8 + 8 + 21 + 44), 8));
+    assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (2 + 11 + 6 + 1 + 44 + 42), 8));
+    assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (4 + 8 + 4 * 8 + 8 + 21 + 44), 8));
     assert_eq!(size_of::<MysqlCounters>(), 8 * (4 + 1 + 1 + 16 + 8 + 1 + 1 + 1 + 44 + 8 * 21));
     assert_eq!(size_of::<Client>(), 24 + 16 + 4 + 4 + 4 + 4);
     assert_eq!(size_of::<Server>(), 24 + 8 + 4 + 4);
@@ -500,6 +529,14 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Inbound>(), align_of::<Inbound>()), (8 + 16 + 16 + 16 + 64 + 16, 8));
     assert_eq!((size_of::<Outbound>(), align_of::<Outbound>()), (8 + 16 + 6 * 4, 8));
     assert_eq!((size_of::<Connection>(), align_of::<Connection>()), (8 + 136 + 48, 8));
+    assert_eq!((size_of::<Frames>(), align_of::<Frames>()), (8 + 3 * 4 + 12, 8));
+    assert_eq!((size_of::<Fields>(), align_of::<Fields>()), (8 + 7 * 4 + 16 * 4 + 16 + 4, 8));
+    assert_eq!((size_of::<Side>(), align_of::<Side>()), (32 + 120 + 4 + 4 + 8, 8));
+    assert_eq!((size_of::<Shared>(), align_of::<Shared>()), (4 * 4 + 128 * (4 + 4), 4));
+    assert_eq!(
+        (size_of::<Http2Connection>(), align_of::<Http2Connection>()),
+        (4 + 4 + 2 * 16 + 2 * 168 + 1_040, 8)
+    );
     assert_eq!((size_of::<WatchedProcess>(), align_of::<WatchedProcess>()), (8 + 8, 8));
     assert_eq!((size_of::<TlsObject>(), align_of::<TlsObject>()), (8 + 8, 8));
     assert_eq!((size_of::<Call>(), align_of::<Call>()), (4 * 8, 8));

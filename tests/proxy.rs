@@ -76,14 +76,14 @@ fn requests_behind_a_header_are_counted() {
 
 #[test]
 fn a_header_in_two_segments_is_declared() {
-    for protocol in ["http1", "tls", "mysql"] {
+    for protocol in ["http1", "h2c", "tls", "mysql"] {
         let mut service = Service::new(&rules(protocol), 80);
         let connection = service.connect();
         service.goes_in(&connection.asked(0, &V1[..20]));
         service.goes_in(&connection.asked(20, &[&V1[20..], GET].concat()));
         assert_eq!(headers(&service), [0, 0, 0, 1], "{protocol}");
         let lost = match service.spoken() {
-            ProtocolCounters::Http1(counters) => counters.lost,
+            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => counters.lost,
             ProtocolCounters::Tls(counters) => counters.lost,
             ProtocolCounters::Mysql(counters, _) => counters.lost,
             ProtocolCounters::Dns(_) => unreachable!("proxies speak to no service of DNS"),

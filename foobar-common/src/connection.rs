@@ -154,7 +154,7 @@ pub struct Outbound {
     pub answered: Cell<u32>,
     /// The server has accepted all bytes of the client before this sequence number.
     pub accepted: Cell<u32>,
-    /// 1 once both have agreed on another protocol.
+    /// Not zero once both have agreed on another protocol: 1 by CONNECT, 2 by 101.
     pub switched: Cell<u32>,
     /// When the request began whose response is being read.
     pub started: Cell<Ticks>,

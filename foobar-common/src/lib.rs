@@ -18,6 +18,7 @@ pub mod fields;
 pub mod flow;
 pub mod frame;
 pub mod http1;
+pub mod http2;
 pub mod maps;
 pub mod mysql;
 pub mod parse;

@@ -78,6 +78,8 @@ pub const PROXY_HEADERS: &str = "PROXY_HEADERS";
 /// The [`crate::connection::Connection`]s to services by [`crate::connection::ConnectionKey`]; there only since a
 /// ruleset needed them.
 pub const CONNECTIONS: &str = "CONNECTIONS";
+/// The [`crate::http2::Http2Connection`]s by [`crate::connection::ConnectionKey`]; there only since a ruleset needed them.
+pub const HTTP2_CONNECTIONS: &str = "HTTP2_CONNECTIONS";
 /// Per-CPU [`crate::dns::DnsCounters`] by service slot; there only since a ruleset needed them.
 pub const DNS_COUNTERS: &str = "DNS_COUNTERS";
 /// The [`crate::dns::DnsConnection`]s by [`crate::connection::ConnectionKey`]; there only since a ruleset needed them.
@@ -86,7 +88,7 @@ pub const DNS_CONNECTIONS: &str = "DNS_CONNECTIONS";
 /// [`crate::dns::QueryKey`]; there only since a ruleset needed them.
 pub const DNS_PENDING: &str = "DNS_PENDING";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 18] = [
+pub const SURVIVING: [&str; 19] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -105,6 +107,7 @@ pub const SURVIVING: [&str; 18] = [
     DNS_COUNTERS,
     DNS_CONNECTIONS,
     DNS_PENDING,
+    HTTP2_CONNECTIONS,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.
@@ -129,6 +132,10 @@ pub const INGRESS: &str = "ingress";
 pub const EGRESS: &str = "egress";
 /// The XDP program that reads requests of HTTP/1.x.
 pub const HTTP1_REQUESTS: &str = "http1_requests";
+/// The XDP program that reads requests of HTTP/2.
+pub const HTTP2_REQUESTS: &str = "http2_requests";
+/// The program that reads responses of HTTP/2.
+pub const HTTP2_RESPONSES: &str = "http2_responses";
 /// The XDP program that reads what clients of TLS offer.
 pub const TLS_OFFERS: &str = "tls_offers";
 /// The program that reads what servers of TLS choose.

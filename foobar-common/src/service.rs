@@ -16,6 +16,7 @@ words! {
         Tls = 2, "tls", "TLS (RFC 8446, RFC 5246)";
         Mysql = 3, "mysql", "the protocol of MySQL and MariaDB";
         Dns = 4, "dns", "DNS over UDP and TCP (RFC 1035)";
+        H2c = 5, "h2c", "HTTP/2 in the clear (RFC 9113), and HTTP/1.x where a connection does not go on in it";
     }
 }
 
@@ -32,6 +33,7 @@ words! {
         Trace = 7, "TRACE", "asks for an echo";
         Patch = 8, "PATCH", "changes a part";
         Other = 9, "_OTHER", "any other method";
+        Unknown = 10, "unknown", "a method that could not be told (HTTP/2)";
     }
 }
 
@@ -42,7 +44,7 @@ words! {
         Gap = 1, "gap", "bytes are missing inside of a header";
         Unseen = 2, "unseen", "the server has accepted bytes that never came by";
         SynData = 3, "syn_data", "data came with the first segment of the connection (TCP Fast Open)";
-        NotHttp = 4, "not_http", "no message of HTTP/1.x begins where one has to";
+        NotHttp = 4, "not_http", "no message of HTTP begins where one has to, or one breaks its rules";
         Status = 5, "status", "a response without a status code";
         Header = 6, "header", "a header that servers read in different ways";
         Folded = 7, "folded", "a header that is folded over lines";
@@ -63,11 +65,11 @@ words! {
     }
 }
 
-/// Classes of status codes, from 1xx to 5xx.
-pub const STATUS_CLASSES: usize = 5;
+/// Classes of status codes, from 1xx to 5xx, and one for those that could not be told (HTTP/2).
+pub const STATUS_CLASSES: usize = 6;
 
 /// The words for them in metrics and JSON.
-pub const STATUS_CLASS_LABELS: [&str; STATUS_CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+pub const STATUS_CLASS_LABELS: [&str; STATUS_CLASSES] = ["1xx", "2xx", "3xx", "4xx", "5xx", "unknown"];
 
 /// Upper bounds of the buckets of durations, in microseconds; one more bucket is for all that is longer.
 pub const DURATION_BOUNDS_US: [u64; DURATION_BUCKETS - 1] = [
@@ -198,18 +200,22 @@ impl Losses {
     }
 }
 
-/// What is counted of a service port that speaks HTTP/1.x.
+/// What is counted of a service port that speaks HTTP.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct HttpCounters {
-    /// Connections whose handshake was seen and whose client has sent something.
+    /// Connections whose handshake was seen and whose client has sent something; where some go on in HTTP/2, those whose
+    /// client has sent a request before, or nothing else.
     pub connections: u64,
+    /// Connections whose client has begun with HTTP/2.
+    pub http2_connections: u64,
     /// Requests by [`Method`].
     pub requests: [u64; Method::COUNT as usize],
     /// Responses by class of their status, interim ones included.
     pub responses: [u64; STATUS_CLASSES],
-    /// Responses whose request came while more than [`crate::connection::TIMED`] others waited, so that nothing is
-    /// known of how long it took.
+    /// Responses of which nothing is known of how long they took: their request came while more than
+    /// [`crate::connection::TIMED`] others waited, or [`crate::http2::STREAMS_TIMED`] of HTTP/2, or is the one that asked to
+    /// go on in HTTP/2, which was answered before by 101.
     pub untimed: u64,
     /// What could not be followed.
     pub lost: Losses,
@@ -225,6 +231,7 @@ words! {
         Tls = 0, "tls", "a hello of TLS";
         Http1 = 1, "http1", "what a request of HTTP/1.x begins with";
         Other = 2, "other", "something else";
+        H2c = 3, "h2c", "what HTTP/2 begins with";
     }
 }
 
@@ -389,8 +396,18 @@ fn place(operation: u32) -> usize {
 impl HttpCounters {
     /// Adds another processor's, or another port's.
     pub fn add(&mut self, other: &Self) {
-        let Self { connections, requests, responses, untimed, lost, first_byte, last_byte } = other;
+        let Self {
+            connections,
+            http2_connections,
+            requests,
+            responses,
+            untimed,
+            lost,
+            first_byte,
+            last_byte,
+        } = other;
         add(&mut self.connections, *connections);
+        add(&mut self.http2_connections, *http2_connections);
         add_all(&mut self.requests, requests);
         add_all(&mut self.responses, responses);
         add(&mut self.untimed, *untimed);

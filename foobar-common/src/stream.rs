@@ -16,6 +16,13 @@ pub struct Followed {
     pub stored: Cell<u32>,
 }
 
+impl Followed {
+    /// Of a direction that nothing has been read of.
+    pub const fn new() -> Self {
+        Self { lock: Cell::new(0), next: Cell::new(0), stored: Cell::new(0) }
+    }
+}
+
 /// Reads one direction of a connection, in any portions.
 pub trait Reader {
     /// Which one.

@@ -123,8 +123,10 @@ mod tests {
     fn requests_are_told_over_spans() {
         let port = ServicePort { protocol: PortProtocol::Tcp, port: 80 };
         let services = |requests: u64| {
-            let http =
-                HttpCounters { requests: [requests, 0, 0, 0, 0, 0, 0, 0, 0, 0], ..HttpCounters::default() };
+            let http = HttpCounters {
+                requests: [requests, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+                ..HttpCounters::default()
+            };
             let of_protocol = ProtocolCounters::Http1(http);
             BTreeMap::from([(
                 port,

@@ -75,6 +75,22 @@ fn http1_responses(context: TcContext) -> i32 {
     tc_action(Passage::end(Direction::Out))
 }
 
+/// Goes on with a packet that is accepted by `ingress` and may have requests of HTTP/2 in it.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn http2_requests(context: XdpContext) -> u32 {
+    services::http2_requests(&context);
+    xdp_action(Passage::end(Direction::In))
+}
+
+/// Goes on with a packet that is accepted by `egress` and may have responses of HTTP/2 in it.
+#[classifier]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn http2_responses(context: TcContext) -> i32 {
+    services::http2_responses(&context);
+    tc_action(Passage::end(Direction::Out))
+}
+
 /// Goes on with a packet that is accepted by `ingress` and may have a `ClientHello` of TLS in it.
 #[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]

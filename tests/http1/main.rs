@@ -204,7 +204,7 @@ fn a_body_that_ends_with_the_connection_is_timed_to_its_end() {
 #[derive(Debug, PartialEq, Eq)]
 struct Counted {
     requests: [u64; Method::COUNT as usize],
-    responses: [u64; 5],
+    responses: [u64; 6],
     lost: [Option<Loss>; 2],
 }
 
@@ -217,8 +217,8 @@ fn methods(names: &[String]) -> [u64; Method::COUNT as usize] {
     counts
 }
 
-fn classes(statuses: &[String]) -> [u64; 5] {
-    let mut counts = [0; 5];
+fn classes(statuses: &[String]) -> [u64; 6] {
+    let mut counts = [0; 6];
     for status in statuses {
         counts[usize::from(status.as_bytes()[0] - b'1')] += 1;
     }

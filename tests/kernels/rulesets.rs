@@ -132,6 +132,10 @@ name = "www"
 port = ["tcp/80", "tcp/8080"]
 protocol = "http1"
 [[service]]
+name = "h2c"
+port = ["tcp/8081"]
+protocol = "h2c"
+[[service]]
 name = "tls"
 port = ["tcp/443"]
 protocol = "tls"

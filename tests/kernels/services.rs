@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use foobar_common::{
     dns::{QueryType, ResponseCode},
     flow::Direction,
-    service::{HttpCounters, Loss},
+    service::{HttpCounters, Loss, Method},
     tls::{Alpn, TlsVersion},
     verdict::Reason,
 };
@@ -45,6 +45,7 @@ pub(crate) fn run(report: &mut Report) {
     };
     Report::instructions(SECTION, runs.facts().ok().and_then(of_services));
     report.check(SECTION, "requests and responses in pieces", &exchange(&mut runs));
+    report.check(SECTION, "requests and responses of HTTP/2 in pieces", &http2(&mut runs));
     report.check(SECTION, "a handshake of TLS, and none where one has to be", &handshake(&mut runs));
     report.check(SECTION, "queries as text and prepared, and their answers", &queries(&mut runs));
     report.check(SECTION, "a connection that is older than the filter", &preexisting(&mut runs));
@@ -61,7 +62,7 @@ fn exchange(runs: &mut TestRuns) -> Result<String> {
         &[b'x'; 1000],
     ]
     .concat();
-    let before = counters(runs)?;
+    let before = counters(runs, 80)?;
     runs.judge(&connection.syn_ack(), Direction::Out)?;
     // Each piece also has the end of the one before.
     for (number, piece) in asked.chunks(7).enumerate() {
@@ -74,7 +75,7 @@ fn exchange(runs: &mut TestRuns) -> Result<String> {
     for (number, piece) in answered.chunks(300).enumerate() {
         runs.judge(&connection.answered(number * 300, asked.len(), piece), Direction::Out)?;
     }
-    let after = counters(runs)?;
+    let after = counters(runs, 80)?;
     let requests = after.requests.iter().sum::<u64>() - before.requests.iter().sum::<u64>();
     let responses = after.responses.iter().sum::<u64>() - before.responses.iter().sum::<u64>();
     let timed = after.last_byte.buckets.iter().sum::<u64>() - before.last_byte.buckets.iter().sum::<u64>();
@@ -86,14 +87,65 @@ fn exchange(runs: &mut TestRuns) -> Result<String> {
     Ok(String::new())
 }
 
+/// A connection that begins with HTTP/2, and one that goes on in it after a request.
+fn http2(runs: &mut TestRuns) -> Result<String> {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
+    // GET with a window update before it, and PUT with fields in two frames and a body.
+    let asked = [
+        SETTINGS,
+        b"\0\0\x04\x08\0\0\0\0\0\0\0\xff\xff\0\0\x03\x01\x05\0\0\0\x03\x82\x86\x84",
+        b"\0\0\x03\x01\0\0\0\0\x05\x42\x03P\0\0\x02\x09\x04\0\0\0\x05UT\0\0\x05\0\x01\0\0\0\x05\0\0\0\x01\x01",
+    ]
+    .concat();
+    let answered =
+        [SETTINGS, b"\0\0\x01\x01\x05\0\0\0\x05\x88\0\0\x01\x01\x04\0\0\0\x03\x8d\0\0\x01\0\x01\0\0\0\x03x"]
+            .concat();
+    let upgrade =
+        b"GET / HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings:\r\n\r\n";
+    let switched = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n";
+    let before = counters(runs, 8_081)?;
+    for (client_port, first, answer) in [(40_000, &b""[..], &b""[..]), (40_001, upgrade, switched)] {
+        let connection = Connection { client_port, ..Connection::to(8_081) };
+        runs.judge(&connection.syn_ack(), Direction::Out)?;
+        runs.judge(&connection.asked(0, first), Direction::In)?;
+        // The server's first frame comes with the end of HTTP/1.x.
+        let (head, rest) = answered.split_at(12);
+        let answer = [answer, head].concat();
+        runs.judge(&connection.answered(0, first.len(), &answer), Direction::Out)?;
+        for (number, piece) in [PREFACE, &asked].concat().chunks(11).enumerate() {
+            runs.judge(&connection.asked(first.len() + number * 11, piece), Direction::In)?;
+        }
+        for (number, piece) in rest.chunks(5).enumerate() {
+            let end = first.len() + PREFACE.len() + asked.len();
+            runs.judge(&connection.answered(answer.len() + number * 5, end, piece), Direction::Out)?;
+        }
+    }
+    let after = counters(runs, 8_081)?;
+    let requests = [Method::Get, Method::Put]
+        .map(|method| after.requests[method as usize] - before.requests[method as usize]);
+    let connections =
+        [after.connections - before.connections, after.http2_connections - before.http2_connections];
+    ensure!(
+        requests == [3, 2]
+            && after.responses == [1, 2, 0, 2, 0, 0]
+            && connections == [1, 2]
+            && after.lost == before.lost,
+        "{connections:?} connections, {requests:?} requests, responses {:?}, lost {:?}",
+        after.responses,
+        after.lost
+    );
+    Ok(String::new())
+}
+
 fn preexisting(runs: &mut TestRuns) -> Result<String> {
     let connection = Connection { client_port: 40_001, ..Connection::to(80) };
-    let (before, lost_before) = (counters(runs)?, service(runs)?.bytes.lost);
+    let (before, lost_before) = (counters(runs, 80)?, service(runs, 80)?.bytes.lost);
     runs.judge(&connection.asked(0, b"GET / HTTP/1.1\r\n\r\n"), Direction::In)?;
     runs.judge(&connection.answered(0, 18, b"HTTP/1.1 200 OK\r\n\r\n"), Direction::Out)?;
     runs.judge(&connection.asked(18, b"GET / HTTP/1.1\r\n\r\n"), Direction::In)?;
-    let after = counters(runs)?;
-    let bytes = service(runs)?.bytes.lost - lost_before;
+    let after = counters(runs, 80)?;
+    let bytes = service(runs, 80)?.bytes.lost - lost_before;
     let reason = Loss::Preexisting as usize;
     let lost = [0, 1].map(|way| after.lost.0[way][reason] - before.lost.0[way][reason]);
     ensure!(
@@ -104,18 +156,18 @@ fn preexisting(runs: &mut TestRuns) -> Result<String> {
     Ok(String::new())
 }
 
-fn counters(runs: &TestRuns) -> Result<HttpCounters> {
-    match service(runs)?.of_protocol {
-        ProtocolCounters::Http1(counters) => Ok(counters),
+fn counters(runs: &TestRuns, port: u16) -> Result<HttpCounters> {
+    match service(runs, port)?.of_protocol {
+        ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => Ok(counters),
         ProtocolCounters::Tls(_) | ProtocolCounters::Mysql(..) | ProtocolCounters::Dns(_) => {
-            bail!("port 80 does not speak HTTP/1.x")
+            bail!("port {port} does not speak HTTP")
         }
     }
 }
 
-/// The counters of port 80.
-fn service(runs: &TestRuns) -> Result<ServiceCounters> {
-    let port = ServicePort { protocol: PortProtocol::Tcp, port: 80 };
+/// The counters of a port.
+fn service(runs: &TestRuns, port: u16) -> Result<ServiceCounters> {
+    let port = ServicePort { protocol: PortProtocol::Tcp, port };
     runs.counters()?.services.remove(&port).context("no counters of a service")
 }
 
@@ -138,7 +190,10 @@ fn handshake(runs: &mut TestRuns) -> Result<String> {
     let services = runs.counters()?.services;
     let counters = services.values().find_map(|service| match &service.of_protocol {
         ProtocolCounters::Tls(counters) => Some(*counters),
-        ProtocolCounters::Http1(_) | ProtocolCounters::Mysql(..) | ProtocolCounters::Dns(_) => None,
+        ProtocolCounters::Http1(_)
+        | ProtocolCounters::H2c(_)
+        | ProtocolCounters::Mysql(..)
+        | ProtocolCounters::Dns(_) => None,
     });
     let counters = counters.context("no counters of TLS")?;
     let seen = counters.handshakes[TlsVersion::Tls13 as usize][Alpn::Http2 as usize];
@@ -177,7 +232,10 @@ fn queries(runs: &mut TestRuns) -> Result<String> {
     let services = runs.counters()?.services;
     let counters = services.values().find_map(|service| match &service.of_protocol {
         ProtocolCounters::Mysql(counters, _) => Some(counters),
-        ProtocolCounters::Http1(_) | ProtocolCounters::Tls(_) | ProtocolCounters::Dns(_) => None,
+        ProtocolCounters::Http1(_)
+        | ProtocolCounters::H2c(_)
+        | ProtocolCounters::Tls(_)
+        | ProtocolCounters::Dns(_) => None,
     });
     let counters = counters.context("no counters of MySQL")?;
     ensure!(

@@ -61,6 +61,11 @@ impl WebServer {
         Ok(server)
     }
 
+    /// The same in HTTP/2 in the clear, which clients have to begin with.
+    pub fn serving_http2(namespace: &Namespace, ports: &[u16], lines: &str) -> Result<Self> {
+        Self::with(namespace, ports, lines, "master_process off;", "http2")
+    }
+
     fn with(namespace: &Namespace, ports: &[u16], lines: &str, processes: &str, kind: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         let root = folder.path().display();

@@ -22,7 +22,8 @@ impl Stream {
         let place = self.block.at(self.position);
         let byte = place.byte(0);
         if matches!(self.state, State::Start) {
-            if side.is_switched() {
+            let is_switched = side.is_switched();
+            if is_switched && !(side.may_be_http2() && byte == b'P') {
                 self.state = State::Tunnel;
                 return;
             }
@@ -32,7 +33,7 @@ impl Stream {
                 return;
             }
             side.begun();
-            if self.left() >= 8 {
+            if self.left() >= 8 && !is_switched {
                 let word = place.word(0);
                 let found = if word & 0xffff_ffff == GET {
                     Some((4, Method::Get))
@@ -54,13 +55,21 @@ impl Stream {
         let index = self.index;
         self.advance(1);
         if byte == b' ' && index > 0 {
+            let is_preface = self.number == PRI && side.may_be_http2();
+            if side.is_switched() && !is_preface {
+                self.state = State::Tunnel;
+                return;
+            }
             let method = if index > 8 { Method::Other } else { method(self.number) };
-            (self.state, self.index) = (State::RequestLine, u64::from(method.number()));
+            let method = if is_preface { PREFACE } else { u64::from(method.number()) };
+            (self.state, self.index) = (State::RequestLine, method);
         } else if index < METHOD_MAX && is_of_method(byte) {
             if index < 8 {
                 self.number |= u64::from(byte) << (index & 7).wrapping_mul(8);
             }
             self.index = index.wrapping_add(1);
+        } else if side.is_switched() {
+            self.state = State::Tunnel;
         } else {
             self.lose(Loss::NotHttp, side);
         }
@@ -70,6 +79,11 @@ impl Stream {
     fn status_line<S: Side>(&mut self, side: &mut S) {
         let place = self.block.at(self.position);
         if matches!(self.state, State::Start) {
+            // The settings that a server of HTTP/2 begins with are not long, and their length comes first.
+            if side.may_be_http2() && place.byte(0) == 0 {
+                self.state = State::Http2;
+                return;
+            }
             if side.is_switched() {
                 self.state = State::Tunnel;
                 return;
@@ -132,6 +146,10 @@ impl Stream {
     }
 }
 
+/// In the place of a method's number: this can be the first line of what a client of HTTP/2 begins with (RFC 9113 section
+/// 3.4).
+pub(super) const PREFACE: u64 = Method::COUNT as u64;
+const PRI: u64 = word(b"PRI");
 const GET: u64 = word(b"GET ");
 const POST: u64 = word(b"POST ");
 const HEAD: u64 = word(b"HEAD ");

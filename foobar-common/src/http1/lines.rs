@@ -1,11 +1,13 @@
 //! Lines of which nothing but the end matters.
 
-use super::{Block, Framing, Side, State, Stream, flag};
-use crate::service::Loss;
+use super::{Block, Framing, Side, State, Stream, first_line::PREFACE, flag};
+use crate::service::{Loss, Method};
 
 /// The eight bytes before the line feed that ends the first line of a request.
 const VERSION: u64 = u64::from_le_bytes(*b"HTTP/1.0");
 const VERSION_AND_RETURN: u64 = u64::from_le_bytes(*b"TTP/1.0\r");
+/// The same of the preface of HTTP/2.
+const VERSION_2: u64 = u64::from_le_bytes(*b"TTP/2.0\r");
 /// The last digit of the version is any digit.
 const MINOR: u64 = 0x0f << 56;
 const MINOR_AND_RETURN: u64 = 0x0f << 48;
@@ -46,7 +48,20 @@ impl Stream {
             return;
         }
         if matches!(self.state, State::RequestLine) {
-            if !is_version(self.block.before(line_feed)) {
+            let version = self.block.before(line_feed);
+            if self.index == PREFACE {
+                if version == VERSION_2 {
+                    self.position = line_feed.wrapping_add(1);
+                    self.state = State::Http2;
+                    return;
+                }
+                if side.is_switched() {
+                    self.state = State::Tunnel;
+                    return;
+                }
+                self.index = u64::from(Method::Other.number());
+            }
+            if !is_version(version) {
                 self.lose(Loss::NotHttp, side);
                 return;
             }
@@ -158,7 +173,9 @@ impl Stream {
                 }
             }
             Framing::Tunnel => {
-                self.state = State::Tunnel;
+                // What follows 101 tells by its first byte what it is.
+                let is_open = flags & flag::SWITCHING != 0 && side.may_be_http2();
+                self.state = if is_open { State::Start } else { State::Tunnel };
                 side.ended();
             }
             Framing::Lost(loss) => self.lose(loss, side),

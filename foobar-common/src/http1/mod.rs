@@ -66,6 +66,9 @@ pub enum State {
     UntilClose,
     /// Both sides have agreed on another protocol.
     Tunnel,
+    /// The side goes on in HTTP/2 (RFC 9113), which [`crate::http2`] reads: a client behind the first line of its preface,
+    /// a server from its first frame on.
+    Http2,
     /// Something could not be read, or did not come by.
     Lost,
 }
@@ -82,7 +85,10 @@ impl State {
     /// Whether bytes are just counted off, however many of them there are.
     #[inline(always)]
     const fn is_opaque(self) -> bool {
-        matches!(self, Self::Body | Self::ChunkData | Self::UntilClose | Self::Tunnel | Self::Lost)
+        matches!(
+            self,
+            Self::Body | Self::ChunkData | Self::UntilClose | Self::Tunnel | Self::Http2 | Self::Lost
+        )
     }
 }
 
@@ -132,8 +138,10 @@ pub trait Side {
     fn framing(&self, flags: u64) -> Framing;
     /// A message has ended whose headers have been read.
     fn ended(&mut self);
-    /// Whether what follows is no HTTP.
+    /// Whether what follows is no HTTP/1.x.
     fn is_switched(&self) -> bool;
+    /// Whether it may be HTTP/2.
+    fn may_be_http2(&self) -> bool;
     /// What follows cannot be read.
     fn lost(&mut self, loss: Loss);
 }
@@ -199,6 +207,12 @@ impl Stream {
         self.position >= self.end
     }
 
+    /// Whether the side goes on in HTTP/2, from the byte on that the stream stands at.
+    #[inline(always)]
+    pub fn is_http2(&self) -> bool {
+        matches!(self.state, State::Http2)
+    }
+
     /// Takes note of as many of the next `bytes` as need no look, and says how many: zero if the next one needs one.
     #[inline(always)]
     pub fn pass<S: Side>(&mut self, bytes: u64, side: &mut S) -> u64 {
@@ -221,7 +235,7 @@ impl Stream {
         self.end = bytes;
     }
 
-    /// Reads on in the block: a stretch of a line, or a byte.
+    /// Reads on in the block: a stretch of a line, or a byte; nothing of HTTP/2.
     #[inline(always)]
     pub fn step<S: Side>(&mut self, side: &mut S) {
         match self.state {
@@ -230,6 +244,7 @@ impl Stream {
                 let passed = self.count_off(self.left(), side);
                 self.advance(passed);
             }
+            State::Http2 => {}
             State::Start | State::Token => self.first_line(side),
             State::LineStart | State::Name | State::Length | State::Encoding | State::HeadersEnd => {
                 self.header(side);
@@ -276,7 +291,7 @@ impl Stream {
 
     /// Bytes of the block that are left.
     #[inline(always)]
-    fn left(&self) -> u64 {
+    pub fn left(&self) -> u64 {
         self.end.wrapping_sub(self.position)
     }
 

@@ -7,6 +7,11 @@ use crate::{
     service::{HttpCounters, Loss, Method, Ticks},
 };
 
+/// What [`Outbound::switched`] is once a request for a tunnel was agreed to (CONNECT).
+const TUNNEL: u32 = 1;
+/// What it is once the server has said which protocol follows (101).
+const UPGRADED: u32 = 2;
+
 /// What the client sends.
 pub struct Requests<'a> {
     /// What is kept of the connection.
@@ -17,6 +22,8 @@ pub struct Requests<'a> {
     pub counters: &'a mut HttpCounters,
     /// When its bytes came.
     pub now: Ticks,
+    /// Whether connections to the service may go on in HTTP/2.
+    pub may_be_http2: bool,
 }
 
 impl Requests<'_> {
@@ -61,6 +68,9 @@ impl Side for Requests<'_> {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a number of a method is small")]
     fn requested(&mut self, method: u64) {
+        if self.may_be_http2 && self.inbound.asked.get() == 0 {
+            self.counters.connections = self.counters.connections.wrapping_add(1);
+        }
         if let Some(count) = self.counters.requests.get_mut(method as u32 as usize) {
             *count = count.wrapping_add(1);
         }
@@ -86,6 +96,11 @@ impl Side for Requests<'_> {
     }
 
     #[inline(always)]
+    fn may_be_http2(&self) -> bool {
+        self.may_be_http2 && self.outbound.switched.get() != TUNNEL
+    }
+
+    #[inline(always)]
     fn lost(&mut self, loss: Loss) {
         self.counters.lost.count(Direction::In, loss);
     }
@@ -101,6 +116,8 @@ pub struct Responses<'a> {
     pub counters: &'a mut HttpCounters,
     /// When its bytes went.
     pub now: Ticks,
+    /// Whether connections to the service may go on in HTTP/2.
+    pub may_be_http2: bool,
 }
 
 impl Responses<'_> {
@@ -182,7 +199,7 @@ impl Side for Responses<'_> {
             self.outbound.answered.set(self.outbound.answered.get().wrapping_add(1));
         }
         if is_tunnel {
-            self.outbound.switched.set(1);
+            self.outbound.switched.set(if flags & flag::SWITCHING != 0 { UPGRADED } else { TUNNEL });
             Framing::Tunnel
         } else if is_bodiless {
             Framing::None
@@ -202,6 +219,11 @@ impl Side for Responses<'_> {
     #[inline(always)]
     fn is_switched(&self) -> bool {
         self.outbound.switched.get() != 0
+    }
+
+    #[inline(always)]
+    fn may_be_http2(&self) -> bool {
+        self.may_be_http2 && self.outbound.switched.get() != TUNNEL
     }
 
     #[inline(always)]

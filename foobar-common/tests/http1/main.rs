@@ -38,7 +38,7 @@ proptest! {
             1 => vec![usize::MAX],
             _ => pieces,
         };
-        let mut exchange = Exchange::default();
+        let mut exchange = Exchange { may_be_http2: seed % 3 == 0, ..Exchange::default() };
         exchange.ask(&asked, &pieces);
         exchange.answer(&answered, &pieces);
         let requests = plain::requests(&asked);
@@ -61,7 +61,7 @@ fn a_response_ends_where_its_request_says() {
         &[3],
     );
     exchange.ask(b"GET / HTTP/1.1\r\n\r\n", &[4]);
-    assert_eq!(exchange.counters.responses, [0, 2, 0, 1, 0]);
+    assert_eq!(exchange.counters.responses, [0, 2, 0, 1, 0, 0]);
     assert_eq!(exchange.counters.requests.iter().sum::<u64>(), 3);
     assert_eq!(exchange.lost(Direction::In), None);
     assert_eq!(exchange.lost(Direction::Out), None);
@@ -142,12 +142,14 @@ struct Exchange {
     connection: Connection,
     counters: HttpCounters,
     now: Ticks,
+    /// Makes no difference to what is none.
+    may_be_http2: bool,
 }
 
 impl Exchange {
     fn ask(&mut self, bytes: &[u8], pieces: &[usize]) {
-        let Self { connection: Connection { inbound, outbound, .. }, counters, now } = self;
-        let mut side = Requests { inbound, outbound, counters, now: *now };
+        let Self { connection: Connection { inbound, outbound, .. }, counters, now, may_be_http2 } = self;
+        let mut side = Requests { inbound, outbound, counters, now: *now, may_be_http2: *may_be_http2 };
         for piece in cut(bytes, pieces) {
             let mut stream = Stream::new();
             stream.take_up(&inbound.cursor);
@@ -157,8 +159,8 @@ impl Exchange {
     }
 
     fn answer(&mut self, bytes: &[u8], pieces: &[usize]) {
-        let Self { connection: Connection { inbound, outbound, .. }, counters, now } = self;
-        let mut side = Responses { inbound, outbound, counters, now: *now };
+        let Self { connection: Connection { inbound, outbound, .. }, counters, now, may_be_http2 } = self;
+        let mut side = Responses { inbound, outbound, counters, now: *now, may_be_http2: *may_be_http2 };
         for piece in cut(bytes, pieces) {
             let mut stream = Stream::new();
             stream.take_up(&outbound.cursor);
@@ -168,8 +170,8 @@ impl Exchange {
     }
 
     fn close(&mut self) {
-        let Self { connection: Connection { inbound, outbound, .. }, counters, now } = self;
-        let mut side = Responses { inbound, outbound, counters, now: *now };
+        let Self { connection: Connection { inbound, outbound, .. }, counters, now, may_be_http2 } = self;
+        let mut side = Responses { inbound, outbound, counters, now: *now, may_be_http2: *may_be_http2 };
         let mut stream = Stream::new();
         stream.take_up(&outbound.cursor);
         stream.close(&mut side);
@@ -177,8 +179,8 @@ impl Exchange {
     }
 
     fn skip(&mut self, bytes: u64) -> bool {
-        let Self { connection: Connection { inbound, outbound, .. }, counters, now } = self;
-        let mut side = Requests { inbound, outbound, counters, now: *now };
+        let Self { connection: Connection { inbound, outbound, .. }, counters, now, may_be_http2 } = self;
+        let mut side = Requests { inbound, outbound, counters, now: *now, may_be_http2: *may_be_http2 };
         let mut stream = Stream::new();
         stream.take_up(&inbound.cursor);
         let skipped = stream.skip(bytes, &mut side);

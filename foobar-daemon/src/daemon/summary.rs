@@ -217,7 +217,8 @@ mod tests {
             .insert(("eth0".to_owned(), Direction::In, Verdict::Drop, Reason::Policy), Counter::default());
         counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Service(WEB)), counter);
         counters.rules.insert("web".to_owned(), counter);
-        let http = HttpCounters { requests: [packets / 10; 10], ..HttpCounters::default() };
+        let http =
+            HttpCounters { requests: [packets, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], ..HttpCounters::default() };
         let of_protocol = ProtocolCounters::Http1(http);
         counters.services.insert(
             WEB,

@@ -76,6 +76,8 @@ pub struct ServiceCounters {
 pub enum ProtocolCounters {
     /// HTTP/1.x.
     Http1(HttpCounters),
+    /// HTTP/2 in the clear, and HTTP/1.x beside it.
+    H2c(HttpCounters),
     /// TLS.
     Tls(TlsCounters),
     /// MySQL, with the number of replicas that it tells what changes.
@@ -88,14 +90,14 @@ impl ProtocolCounters {
     /// Adds another port's; nothing, if something else is spoken there.
     pub fn add(&mut self, other: &Self) {
         match (self, other) {
-            (Self::Http1(sum), Self::Http1(more)) => sum.add(more),
+            (Self::Http1(sum), Self::Http1(more)) | (Self::H2c(sum), Self::H2c(more)) => sum.add(more),
             (Self::Tls(sum), Self::Tls(more)) => sum.add(more),
             (Self::Mysql(sum, replicas), Self::Mysql(more, more_replicas)) => {
                 sum.add(more);
                 *replicas += more_replicas;
             }
             (Self::Dns(sum), Self::Dns(more)) => sum.add(more),
-            (Self::Http1(_) | Self::Tls(_) | Self::Mysql(..) | Self::Dns(_), _) => {}
+            (Self::Http1(_) | Self::H2c(_) | Self::Tls(_) | Self::Mysql(..) | Self::Dns(_), _) => {}
         }
     }
 }
@@ -105,6 +107,7 @@ impl ServiceCounters {
     pub const fn protocol(&self) -> Protocol {
         match self.of_protocol {
             ProtocolCounters::Http1(_) => Protocol::Http1,
+            ProtocolCounters::H2c(_) => Protocol::H2c,
             ProtocolCounters::Tls(_) => Protocol::Tls,
             ProtocolCounters::Mysql(..) => Protocol::Mysql,
             ProtocolCounters::Dns(_) => Protocol::Dns,
@@ -114,7 +117,9 @@ impl ServiceCounters {
     /// How many requests there were, handshakes, or queries.
     pub fn requests(&self) -> u64 {
         match &self.of_protocol {
-            ProtocolCounters::Http1(counters) => counters.requests.iter().sum(),
+            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => {
+                counters.requests.iter().sum()
+            }
             ProtocolCounters::Tls(counters) => counters.handshakes.as_flattened().iter().sum(),
             ProtocolCounters::Mysql(counters, _) => counters.queries.iter().sum(),
             ProtocolCounters::Dns(counters) => counters.queries.iter().sum(),
@@ -124,7 +129,7 @@ impl ServiceCounters {
     /// What could not be followed.
     pub const fn losses(&self) -> &Losses {
         match &self.of_protocol {
-            ProtocolCounters::Http1(counters) => &counters.lost,
+            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => &counters.lost,
             ProtocolCounters::Tls(counters) => &counters.lost,
             ProtocolCounters::Mysql(counters, _) => &counters.lost,
             ProtocolCounters::Dns(counters) => &counters.lost,
@@ -134,7 +139,7 @@ impl ServiceCounters {
     /// What it has of them.
     pub const fn request_word(&self) -> &'static str {
         match self.of_protocol {
-            ProtocolCounters::Http1(_) => "requests",
+            ProtocolCounters::Http1(_) | ProtocolCounters::H2c(_) => "requests",
             ProtocolCounters::Tls(_) => "handshakes",
             ProtocolCounters::Mysql(..) | ProtocolCounters::Dns(_) => "queries",
         }
@@ -272,6 +277,7 @@ impl InForce {
             let of_protocol = match protocol {
                 Protocol::Raw => continue,
                 Protocol::Http1 => ProtocolCounters::Http1(total(&maps.http, *slot, HttpCounters::add)?),
+                Protocol::H2c => ProtocolCounters::H2c(total(&maps.http, *slot, HttpCounters::add)?),
                 Protocol::Tls => ProtocolCounters::Tls(total(&maps.tls, *slot, TlsCounters::add)?),
                 Protocol::Mysql => {
                     let counters = total(&maps.mysql, *slot, MysqlCounters::add)?;

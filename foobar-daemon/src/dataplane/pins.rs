@@ -19,6 +19,7 @@ use foobar_common::{
     counters::{Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, SERVICE_SLOTS, VERDICT_ENTRIES},
     dns::{DnsConnection, DnsCounters, QUERIES_MAX, QueryKey},
     flow::Direction,
+    http2::{HTTP2_CONNECTIONS_MAX, Http2Connection},
     maps,
     mysql::{REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX, Session, StatementKey},
     proxy::ProxyCounters,
@@ -240,6 +241,10 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         maps::MYSQL_STATEMENTS => (MapType::LruHash, size_of::<StatementKey>() as u32, 8, STATEMENTS_MAX),
         maps::PROXY_HEADERS => (MapType::PerCpuArray, 4, size_of::<ProxyCounters>() as u32, SERVICE_SLOTS),
         maps::MYSQL_REPLICAS => (MapType::LruHash, size_of::<ReplicaKey>() as u32, 8, REPLICAS_MAX),
+        maps::HTTP2_CONNECTIONS => {
+            let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<Http2Connection>() as u32);
+            (MapType::LruHash, key, value, HTTP2_CONNECTIONS_MAX)
+        }
         maps::DNS_COUNTERS => (MapType::PerCpuArray, 4, size_of::<DnsCounters>() as u32, SERVICE_SLOTS),
         maps::DNS_CONNECTIONS => {
             let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<DnsConnection>() as u32);

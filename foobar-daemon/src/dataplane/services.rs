@@ -20,6 +20,7 @@ use foobar_common::{
     connection::{AHEAD_MAX, CONNECTIONS_MAX, NAMES_MAX},
     counters::SERVICE_SLOTS,
     dns::QUERIES_MAX,
+    http2::HTTP2_CONNECTIONS_MAX,
     maps,
     mysql::{REPLICAS_MAX, SESSIONS_MAX, STATEMENTS_MAX},
     service::{Protocol, ServiceSettings},
@@ -55,6 +56,10 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
                 (maps::PROXY_HEADERS, SERVICE_SLOTS),
             ],
+        }),
+        Protocol::H2c => Some(Needs {
+            programs: [maps::HTTP2_REQUESTS, maps::HTTP2_RESPONSES],
+            maps: &[(maps::HTTP2_CONNECTIONS, HTTP2_CONNECTIONS_MAX)],
         }),
         Protocol::Tls => Some(Needs {
             programs: [maps::TLS_OFFERS, maps::TLS_CHOICES],
@@ -92,12 +97,17 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
 
 /// The protocols of a ruleset of which more is counted than packets and bytes.
 fn protocols(compiled: &CompiledRuleset) -> BTreeSet<Protocol> {
-    compiled
+    let mut used: BTreeSet<_> = compiled
         .spoken
         .values()
         .map(|spoken| spoken.protocol)
         .filter(|protocol| *protocol != Protocol::Raw)
-        .collect()
+        .collect();
+    // Connections begin in HTTP/1.x.
+    if used.contains(&Protocol::H2c) {
+        used.insert(Protocol::Http1);
+    }
+    used
 }
 
 /// The programs that a ruleset needs for its services.

@@ -335,8 +335,14 @@ const LABELS: &[(&str, &str)] = &[
         "alpn",
         "`h2`, `http/1.1`, `other` or `none`: the server's choice, where it is secret the client's first wish",
     ),
-    ("app", "`tls`, `http1`, `mysql` or `other`"),
-    ("class", "`1xx`, `2xx`, `3xx`, `4xx` or `5xx`"),
+    (
+        "app",
+        "`tls`, `http1`, `h2c`, `mysql` or `other`; where TLS is to be spoken, `http1` is HTTP of any version",
+    ),
+    (
+        "class",
+        "`1xx`, `2xx`, `3xx`, `4xx` or `5xx`; `unknown` for a status that HTTP/2 gives in a way that could not be told",
+    ),
     ("collector", "`counters` (read from the BPF maps) or `daemon` (asked of the daemon's writer)"),
     (
         "command",
@@ -351,7 +357,10 @@ const LABELS: &[(&str, &str)] = &[
     ("iface", "name of an interface of `--interface`, or `other`: there are at most eight and `other`"),
     ("l4", "`tcp`, `udp`, `sctp`, `icmp`, `icmpv6` or `other`"),
     ("map", "name of a BPF map"),
-    ("method", "`GET`, `HEAD`, `POST`, `PUT`, `DELETE`, `CONNECT`, `OPTIONS`, `TRACE`, `PATCH` or `_OTHER`"),
+    (
+        "method",
+        "`GET`, `HEAD`, `POST`, `PUT`, `DELETE`, `CONNECT`, `OPTIONS`, `TRACE`, `PATCH` or `_OTHER`; `unknown` for one that HTTP/2 gives in a way that could not be told",
+    ),
     ("mode", "`native` or `generic`"),
     ("object", "where the BPF object of this foobar comes from"),
     (
@@ -362,7 +371,7 @@ const LABELS: &[(&str, &str)] = &[
     ("program", "name of a BPF program"),
     (
         "proto",
-        "what is spoken on the port: `http1`, `tls`, `mysql` or `dns`; inside of TLS, where a service has `decrypt_by`: `https1`, under its first port",
+        "what is spoken on the port: `http1`, `h2c`, `tls`, `mysql` or `dns`; inside of TLS, where a service has `decrypt_by`: `https1`, under its first port",
     ),
     (
         "qtype",

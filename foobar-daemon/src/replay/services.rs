@@ -29,7 +29,9 @@ impl OfProtocol {
     /// From counters, and how often servers were asked for by name.
     pub(super) fn of(counters: &ProtocolCounters, sni: BTreeMap<String, u64>) -> Self {
         match counters {
-            ProtocolCounters::Http1(counters) => Self::Http(Http::of(counters)),
+            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => {
+                Self::Http(Http::of(counters))
+            }
             ProtocolCounters::Tls(counters) => Self::Tls(Tls::of(counters, sni)),
             ProtocolCounters::Mysql(counters, _) => Self::Mysql(Mysql::of(counters)),
             ProtocolCounters::Dns(counters) => Self::Dns(Dns::of(counters)),
@@ -51,6 +53,8 @@ impl OfProtocol {
 #[derive(Serialize)]
 pub(super) struct Http {
     connections: u64,
+    /// Those of them that began with HTTP/2.
+    http2_connections: u64,
     requests: u64,
     methods: Ordered<u64>,
     responses: u64,
@@ -63,10 +67,19 @@ pub(super) struct Http {
 
 impl Http {
     fn of(counters: &HttpCounters) -> Self {
-        let HttpCounters { connections, requests, responses, lost, untimed: _, first_byte: _, last_byte: _ } =
-            counters;
+        let HttpCounters {
+            connections,
+            http2_connections,
+            requests,
+            responses,
+            lost,
+            untimed: _,
+            first_byte: _,
+            last_byte: _,
+        } = counters;
         Self {
-            connections: *connections,
+            connections: connections.wrapping_add(*http2_connections),
+            http2_connections: *http2_connections,
             requests: requests.iter().sum(),
             methods: some(Method::ALL.iter().map(|method| method.label()).zip(requests.iter().copied())),
             responses: responses.iter().sum(),
@@ -77,9 +90,14 @@ impl Http {
     }
 
     fn lines(&self) -> Vec<String> {
-        let Self { connections, requests, methods, responses, status, framing_lost, lost } = self;
+        let Self { connections, http2_connections, requests, methods, responses, status, framing_lost, lost } =
+            self;
+        let http2 = match http2_connections {
+            0 => String::new(),
+            count => format!(" ({count} of HTTP/2)"),
+        };
         let mut lines = vec![format!(
-            "{requests} requests{} on {connections} connections, {responses} responses{}",
+            "{requests} requests{} on {connections} connections{http2}, {responses} responses{}",
             list(methods),
             list(status)
         )];

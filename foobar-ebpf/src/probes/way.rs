@@ -37,7 +37,7 @@ impl Way for Requests {
     #[inline(always)]
     fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, now: Ticks) -> Self::Side<'a> {
         let Connection { inbound, outbound, .. } = connection;
-        http1::Requests { inbound, outbound, counters, now }
+        http1::Requests { inbound, outbound, counters, now, may_be_http2: false }
     }
 }
 
@@ -58,6 +58,6 @@ impl Way for Responses {
     #[inline(always)]
     fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, now: Ticks) -> Self::Side<'a> {
         let Connection { inbound, outbound, .. } = connection;
-        http1::Responses { inbound, outbound, counters, now }
+        http1::Responses { inbound, outbound, counters, now, may_be_http2: false }
     }
 }

@@ -8,6 +8,7 @@ mod configured;
 mod datagram;
 mod dns;
 mod http1;
+mod http2;
 pub(crate) mod lock;
 mod mysql;
 mod passage;
@@ -33,6 +34,7 @@ use foobar_common::{
 pub(crate) use self::{
     dns::{answers as dns_answers, queries as dns_queries},
     http1::{counters_of as http_counters, requests as http1_requests, responses as http1_responses},
+    http2::{requests as http2_requests, responses as http2_responses},
     mysql::{commands as mysql_commands, replies as mysql_replies},
     passage::Passage,
     tls::{choices as tls_choices, offers as tls_offers},
@@ -94,6 +96,10 @@ fn go_on<C: EbpfContext>(programs: &Programs, context: &C, (protocol, payload): 
         Protocol::Dns => {
             // SAFETY: as above.
             unsafe { programs.tail_call(context, Protocol::Dns.number()) }
+        }
+        Protocol::H2c => {
+            // SAFETY: as above.
+            unsafe { programs.tail_call(context, Protocol::H2c.number()) }
         }
     }
     payload

@@ -4,6 +4,7 @@ use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use foobar_common::{
     flow::Direction,
     rule::NO_RULE,
+    service::Protocol,
     verdict::{Reason, Verdict},
 };
 
@@ -61,6 +62,14 @@ impl Passage {
             // SAFETY: as above.
             unsafe { (*place).lost = bytes };
         }
+    }
+
+    /// Whether the service speaks this protocol.
+    #[inline(always)]
+    pub(super) fn is_of(direction: Direction, protocol: Protocol) -> bool {
+        let Some(place) = PASSAGES.get_ptr_mut(direction as u32) else { return false };
+        // SAFETY: as above.
+        unsafe { (*place).decision.protocol == protocol.number() }
     }
 
     /// The slot of the service.

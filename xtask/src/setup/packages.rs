@@ -7,12 +7,15 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 17] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
     ("curl", "curl"),
     ("nginx", "nginx-light"),
+    ("h2load", "nghttp2-client"),
+    ("nghttpd", "nghttp2-server"),
+    ("nghttpx", "nghttp2-proxy"),
     ("openssl", "openssl"),
     ("haproxy", "haproxy"),
     ("/usr/bin/python3", "python3"),

@@ -114,7 +114,7 @@ pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
     let words = |Service { name: _, ports, protocol, tls, proxy_protocol, decrypt }: &Service| match protocol
     {
         Protocol::Raw => list(ports),
-        Protocol::Http1 | Protocol::Tls | Protocol::Mysql | Protocol::Dns => {
+        Protocol::Http1 | Protocol::H2c | Protocol::Tls | Protocol::Mysql | Protocol::Dns => {
             let TlsRequirements { required, oldest } = tls;
             let required = if *required { " require_tls" } else { "" };
             let oldest = oldest.map_or(String::new(), |oldest| format!(" min_tls {}", oldest.label()));

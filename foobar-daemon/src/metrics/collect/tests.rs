@@ -49,8 +49,8 @@ impl Source for Fixed {
         let mut lost = Losses::default();
         lost.count(Direction::In, Loss::Gap);
         let http = HttpCounters {
-            requests: [5, 0, 2, 0, 0, 0, 0, 0, 0, 1],
-            responses: [0, 6, 0, 1, 0],
+            requests: [5, 0, 2, 0, 0, 0, 0, 0, 0, 1, 0],
+            responses: [0, 6, 0, 1, 0, 0],
             lost,
             last_byte: Histogram {
                 buckets: [1, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3],
@@ -78,7 +78,7 @@ impl Source for Fixed {
             of_protocol,
         };
         counters.services.insert(DATABASE, service);
-        let mut tls = TlsCounters { connections: [4, 1, 0], ..TlsCounters::default() };
+        let mut tls = TlsCounters { connections: [4, 1, 0, 0], ..TlsCounters::default() };
         tls.handshakes[TlsVersion::Tls13 as usize][Alpn::Http2 as usize] = 3;
         tls.failures[TlsVersion::Tls10 as usize] = 2;
         tls.turns.observe(Ticks::from_nanoseconds(80_000));
@@ -89,7 +89,8 @@ impl Source for Fixed {
             of_protocol: ProtocolCounters::Tls(tls),
         };
         counters.services.insert(ServicePort { port: 8443, ..WEB }, service);
-        let mut inside = HttpCounters { requests: [6, 0, 0, 0, 0, 0, 0, 0, 0, 1], ..HttpCounters::default() };
+        let mut inside =
+            HttpCounters { requests: [6, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], ..HttpCounters::default() };
         inside.lost.count(Direction::In, Loss::NotHttp);
         counters.decrypted.insert(ServicePort { port: 8443, ..WEB }, inside);
         // The same number over both transports.

@@ -63,23 +63,8 @@ fn service_name(section: &Section<'_>, reading: &mut Reading, errors: &mut Error
 /// What is spoken there; packets and bytes of anything, if nothing is said.
 fn protocol(section: &Section<'_>, errors: &mut Errors<'_>) -> Option<Protocol> {
     let Some(value) = section.get("protocol") else { return Some(Protocol::Raw) };
-    let words = [
-        ("raw", Some(Protocol::Raw)),
-        ("http1", Some(Protocol::Http1)),
-        ("h2c", None),
-        ("tls", Some(Protocol::Tls)),
-        ("mysql", Some(Protocol::Mysql)),
-        ("dns", Some(Protocol::Dns)),
-    ];
-    let protocol = value.word("protocol", &words, errors)?;
-    if protocol.is_none() {
-        errors.add(
-            &value.place,
-            "counting this protocol of a [[service]] is not yet possible".to_owned(),
-            "write protocol = \"raw\" (packets and bytes), or leave it out",
-        );
-    }
-    protocol
+    let words: Vec<_> = Protocol::ALL.iter().map(|protocol| (protocol.label(), *protocol)).collect();
+    value.word("protocol", &words, errors)
 }
 
 /// `require_tls` and `min_tls`, which only a service of TLS can have.
@@ -112,7 +97,7 @@ fn proxy_protocol(section: &Section<'_>, protocol: Protocol, errors: &mut Errors
     let Some(value) = section.get("proxy_protocol") else { return false };
     let is_proxied = value.boolean("proxy_protocol", errors).unwrap_or(false);
     let (problem, mend) = match protocol {
-        Protocol::Http1 | Protocol::Tls | Protocol::Mysql => return is_proxied,
+        Protocol::Http1 | Protocol::H2c | Protocol::Tls | Protocol::Mysql => return is_proxied,
         Protocol::Raw => (
             "proxy_protocol means nothing for a service of which packets and bytes alone are counted",
             "write what is spoken there, as protocol = \"tls\", or leave this out",
@@ -178,9 +163,14 @@ fn one_port(
 fn carries(port: PortProtocol, protocol: Protocol) -> Result<(), (&'static str, PortProtocol)> {
     match (protocol, port) {
         (Protocol::Raw, _)
-        | (Protocol::Http1 | Protocol::Tls | Protocol::Mysql | Protocol::Dns, PortProtocol::Tcp)
+        | (
+            Protocol::Http1 | Protocol::H2c | Protocol::Tls | Protocol::Mysql | Protocol::Dns,
+            PortProtocol::Tcp,
+        )
         | (Protocol::Dns, PortProtocol::Udp) => Ok(()),
-        (Protocol::Http1 | Protocol::Tls | Protocol::Mysql, _) => Err(("TCP", PortProtocol::Tcp)),
+        (Protocol::Http1 | Protocol::H2c | Protocol::Tls | Protocol::Mysql, _) => {
+            Err(("TCP", PortProtocol::Tcp))
+        }
         (Protocol::Dns, PortProtocol::Sctp) => Err(("UDP and TCP", PortProtocol::Udp)),
     }
 }

@@ -4,6 +4,8 @@ mod connections;
 mod reading;
 mod way;
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
     btf_maps::PerCpuArray,
     macros::btf_map,
@@ -14,7 +16,7 @@ use foobar_common::{
     counters::SERVICE_SLOTS,
     flow::Direction,
     http1::State,
-    service::{HttpCounters, Loss},
+    service::{HttpCounters, Loss, Protocol},
 };
 
 use self::{
@@ -22,6 +24,8 @@ use self::{
     way::{Inbound, Outbound, Way},
 };
 use super::{
+    SERVICES_IN, SERVICES_OUT,
+    http2::{self, Beginning},
     lock,
     passage::Passage,
     proxy,
@@ -49,13 +53,16 @@ pub(crate) fn requests(context: &XdpContext) -> Option<()> {
         Passage::lose(Direction::In, segment.length);
         return Some(());
     };
+    let may_be_http2 = Passage::is_of(Direction::In, Protocol::H2c);
+    let Connection { first, inbound, outbound, .. } = connection;
     with_lock::<Inbound>(connection, &segment, counters, |counters| {
-        let Connection { first, inbound, outbound, .. } = connection;
         if outbound.unseen.get() != 0 {
             inbound.cursor.state.set(State::Lost);
         }
         let is_at_first = inbound.cursor.next.get() == first.get();
-        if is_at_first && matches!(segment.place(first.get()), Place::Next(read) if read < segment.length) {
+        let is_beginning =
+            is_at_first && matches!(segment.place(first.get()), Place::Next(read) if read < segment.length);
+        if is_beginning && !may_be_http2 {
             counters.connections = counters.connections.wrapping_add(1);
         }
         let Cursor { next, state, .. } = &inbound.cursor;
@@ -68,8 +75,13 @@ pub(crate) fn requests(context: &XdpContext) -> Option<()> {
             return None;
         };
         next.set(begin);
-        read::<Inbound>(&segment, connection, counters, context.context())
-    })
+        read_on::<Inbound>(&segment, connection, counters, context.context(), may_be_http2)
+    })?;
+    if matches!(inbound.cursor.state.get(), State::Http2) {
+        // SAFETY: nothing here waits to be dropped.
+        unsafe { SERVICES_IN.tail_call(context, Protocol::H2c.number()) };
+    }
+    Some(())
 }
 
 /// Reads the responses in a segment that goes out.
@@ -99,9 +111,46 @@ pub(crate) fn responses(context: &TcContext) -> Option<()> {
         Belongs::Nowhere => return Some(()),
     };
     note_accepted(connection, counters, segment.acknowledged());
+    let may_be_http2 = Passage::is_of(Direction::Out, Protocol::H2c);
     with_lock::<Outbound>(connection, &segment, counters, |counters| {
-        read::<Outbound>(&segment, connection, counters, context.context())
-    })
+        read_on::<Outbound>(&segment, connection, counters, context.context(), may_be_http2)
+    })?;
+    if matches!(connection.outbound.cursor.state.get(), State::Http2) {
+        // SAFETY: nothing here waits to be dropped.
+        unsafe { SERVICES_OUT.tail_call(context, Protocol::H2c.number()) };
+    }
+    Some(())
+}
+
+/// Reads on, up to where the side goes on in HTTP/2, if it does.
+#[inline(always)]
+fn read_on<W: Way>(
+    segment: &Segment,
+    connection: &'static Connection,
+    counters: &'static mut HttpCounters,
+    context: *mut c_void,
+    may_be_http2: bool,
+) -> Option<()> {
+    let cursor = W::cursor(connection);
+    if !matches!(cursor.state.get(), State::Http2) {
+        read::<W>(segment, connection, counters, context, may_be_http2)?;
+        if !matches!(cursor.state.get(), State::Http2) {
+            return Some(());
+        }
+        let stored = W::stored(connection).map_or(0, |stored| stored.replace(0));
+        let (first, next) = (connection.first.get(), cursor.next.get());
+        let is_upgrade = connection.inbound.asked.get() > 0;
+        let beginning = Beginning { direction: W::DIRECTION, first, next, stored, is_upgrade };
+        http2::begin(&segment.key, &beginning, counters_of(Passage::service(W::DIRECTION)?)?);
+    }
+    if !http2::has_begun(&segment.key, W::DIRECTION) {
+        // There was no room for it, or it was forgotten since.
+        cursor.state.set(State::Lost);
+        let counters = counters_of(Passage::service(W::DIRECTION)?)?;
+        counters.lost.count(W::DIRECTION, Loss::Preexisting);
+        Passage::lose(W::DIRECTION, segment.length);
+    }
+    Some(())
 }
 
 /// Does something with the connection that no other processor does at the same time.

@@ -14,7 +14,7 @@ use foobar_common::{
     service::{HttpCounters, Loss, Ticks},
 };
 
-use super::way::Way;
+use super::way::{Moment, Way};
 use crate::services::{
     passage::Passage,
     pieces,
@@ -55,15 +55,18 @@ struct Turn {
     counters: &'static mut HttpCounters,
     context: *mut c_void,
     key: ConnectionKey,
+    may_be_http2: bool,
 }
 
-/// Reads what a segment has that was not read before, and moves the cursor on.
+/// Reads what a segment has that was not read before, and moves the cursor on: to the first byte of HTTP/2, where the side
+/// goes on in that.
 #[inline(always)]
 pub(super) fn read<W: Way>(
     segment: &Segment,
     connection: &'static Connection,
     counters: &'static mut HttpCounters,
     context: *mut c_void,
+    may_be_http2: bool,
 ) -> Option<()> {
     let cursor = W::cursor(connection);
     let reading = HTTP1_READINGS.get_ptr_mut(W::DIRECTION as u32)?;
@@ -72,7 +75,7 @@ pub(super) fn read<W: Way>(
     // SAFETY: a helper that only reads a clock (Linux 4.1).
     reading.now = Ticks::from_nanoseconds(unsafe { bpf_ktime_get_ns() });
     reading.stream.take_up(cursor);
-    let mut turn = Turn { reading, connection, counters, context, key: segment.key };
+    let mut turn = Turn { reading, connection, counters, context, key: segment.key, may_be_http2 };
     let read_before = match segment.place(cursor.next.get()) {
         Place::Next(read) => read,
         // It has been read, or would have been if that had not been given up before.
@@ -104,13 +107,13 @@ pub(super) fn read<W: Way>(
     let callback: unsafe extern "C" fn(u32, *mut Turn) -> i64 = one_turn::<W>;
     // SAFETY: the callback has the signature that the helper asks for (Linux 5.17), and its argument outlives the call.
     unsafe { bpf_loop(TURNS, callback as *mut c_void, (&raw mut turn).cast(), 0) };
-    let Turn { reading, connection, counters, context: _, key: _ } = turn;
     if segment.is_last() {
-        let now = reading.now;
-        reading.stream.close(&mut W::side(connection, counters, now));
+        let (reading, mut side) = turn.sides::<W>();
+        reading.stream.close(&mut side);
     }
+    let reading = turn.reading;
     reading.stream.put_down(cursor);
-    cursor.next.set(reading.next);
+    cursor.next.set(reading.next.wrapping_sub(reading.unread()));
     Passage::lose(W::DIRECTION, reading.stream.lost_bytes());
     Some(())
 }
@@ -125,8 +128,12 @@ impl Turn {
     /// Reads on; true at the end.
     #[inline(always)]
     fn run<W: Way>(&mut self) -> bool {
-        let Self { reading, connection, counters, context, key } = self;
-        let mut side = W::side(connection, counters, reading.now);
+        let Self { reading, connection, counters, context, key, may_be_http2 } = self;
+        if reading.stream.is_http2() {
+            return true;
+        }
+        let moment = Moment { now: reading.now, may_be_http2: *may_be_http2 };
+        let mut side = W::side(connection, counters, moment);
         if reading.stream.is_used_up() {
             if reading.left == 0 {
                 return !reading.take_piece(key, W::stored(connection));
@@ -145,18 +152,33 @@ impl Turn {
     /// So many bytes did not come by, or have not yet; whether it can go on behind them.
     #[inline(always)]
     fn pass_over<W: Way>(&mut self, missing: u64) -> bool {
-        let Self { reading, connection, counters, .. } = self;
-        reading.stream.skip(missing, &mut W::side(connection, counters, reading.now))
+        let (reading, mut side) = self.sides::<W>();
+        reading.stream.skip(missing, &mut side)
     }
 
     #[inline(always)]
     fn lose<W: Way>(&mut self, loss: Loss) {
-        let Self { reading, connection, counters, .. } = self;
-        reading.stream.lose(loss, &mut W::side(connection, counters, reading.now));
+        let (reading, mut side) = self.sides::<W>();
+        reading.stream.lose(loss, &mut side);
+    }
+
+    /// What is read, and what becomes of it.
+    #[inline(always)]
+    fn sides<W: Way>(&mut self) -> (&mut Reading, W::Side<'_>) {
+        let Self { reading, connection, counters, may_be_http2, .. } = self;
+        let moment = Moment { now: reading.now, may_be_http2: *may_be_http2 };
+        (reading, W::side(connection, counters, moment))
     }
 }
 
 impl Reading {
+    /// Bytes that are not read, since they are of HTTP/2.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
+    fn unread(&self) -> u32 {
+        if self.stream.is_http2() { self.stream.left().wrapping_add(self.left) as u32 } else { 0 }
+    }
+
     /// Puts a segment into the block that came before what has just been read; false if there is none.
     #[inline(always)]
     fn take_piece(&mut self, key: &ConnectionKey, stored: Option<&Cell<u32>>) -> bool {

@@ -12,6 +12,15 @@ use foobar_common::{
 
 use crate::services::segment::Packet;
 
+/// What is the same for all bytes of a segment.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    /// When it came.
+    pub(super) now: Ticks,
+    /// Whether connections to its service may go on in HTTP/2.
+    pub(super) may_be_http2: bool,
+}
+
 /// What is read of a connection.
 pub(super) trait Way {
     /// As what the kernel gives it.
@@ -27,7 +36,8 @@ pub(super) trait Way {
     fn stored(connection: &Connection) -> Option<&Cell<u32>>;
     fn cursor(connection: &Connection) -> &Cursor;
     fn lock(connection: &Connection) -> &Cell<u64>;
-    fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, now: Ticks) -> Self::Side<'a>;
+    fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, moment: Moment)
+    -> Self::Side<'a>;
 }
 
 /// Requests.
@@ -56,9 +66,10 @@ impl Way for Inbound {
     }
 
     #[inline(always)]
-    fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, now: Ticks) -> Requests<'a> {
+    fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, moment: Moment) -> Requests<'a> {
         let Connection { inbound, outbound, .. } = connection;
-        Requests { inbound, outbound, counters, now }
+        let Moment { now, may_be_http2 } = moment;
+        Requests { inbound, outbound, counters, now, may_be_http2 }
     }
 }
 
@@ -89,8 +100,9 @@ impl Way for Outbound {
     }
 
     #[inline(always)]
-    fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, now: Ticks) -> Responses<'a> {
+    fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, moment: Moment) -> Responses<'a> {
         let Connection { inbound, outbound, .. } = connection;
-        Responses { inbound, outbound, counters, now }
+        let Moment { now, may_be_http2 } = moment;
+        Responses { inbound, outbound, counters, now, may_be_http2 }
     }
 }

@@ -1,6 +1,6 @@
 //! What is counted of HTTP.
 
-use foobar_common::service::{HttpCounters, Method, STATUS_CLASS_LABELS};
+use foobar_common::service::{HttpCounters, Method, Protocol, STATUS_CLASS_LABELS};
 use prometheus::proto::MetricFamily;
 
 use crate::metrics::catalogue::{self, Family};
@@ -26,12 +26,25 @@ impl HttpFamilies {
 
     /// Adds those of a service, but for its connections and losses.
     pub(super) fn add(&mut self, port: &str, protocol: &str, counters: &HttpCounters) {
-        let HttpCounters { connections: _, requests, responses, untimed, lost: _, first_byte, last_byte } =
-            counters;
-        for (method, count) in Method::ALL.iter().zip(requests) {
+        let HttpCounters {
+            connections: _,
+            http2_connections: _,
+            requests,
+            responses,
+            untimed,
+            lost: _,
+            first_byte,
+            last_byte,
+        } = counters;
+        // In HTTP/1.x, all can be told.
+        let is_told = |label: &str| label != Method::Unknown.label() || protocol == Protocol::H2c.label();
+        for (method, count) in Method::ALL.iter().zip(requests).filter(|(method, _)| is_told(method.label()))
+        {
             self.requests.add_integer([port, protocol, method.label()], *count);
         }
-        for (class, count) in STATUS_CLASS_LABELS.into_iter().zip(responses) {
+        for (class, count) in
+            STATUS_CLASS_LABELS.into_iter().zip(responses).filter(|(class, _)| is_told(class))
+        {
             self.responses.add_integer([port, class], *count);
         }
         self.durations.add_histogram([port, protocol], last_byte);

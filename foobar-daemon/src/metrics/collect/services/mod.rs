@@ -60,6 +60,11 @@ pub(super) fn families(
                 connections.add_integer([&port, "none", FirstBytes::Http1.label()], counters.connections);
                 http.add(&port, labels.protocol, counters);
             }
+            ProtocolCounters::H2c(counters) => {
+                connections.add_integer([&port, "none", FirstBytes::Http1.label()], counters.connections);
+                connections.add_integer([&port, "none", FirstBytes::H2c.label()], counters.http2_connections);
+                http.add(&port, labels.protocol, counters);
+            }
             ProtocolCounters::Tls(counters) => tls.add(&labels, counters, &mut connections),
             ProtocolCounters::Mysql(counters, replicas) => {
                 mysql.add(&labels, counters, *replicas, &mut connections);

@@ -29,7 +29,10 @@ impl TlsFamilies {
     pub(super) fn add(&mut self, labels: &Labels<'_>, counters: &TlsCounters, connections: &mut Connections) {
         let port = labels.port;
         let TlsCounters { connections: begun, offered: _, handshakes, failures, turns, lost: _ } = counters;
-        for (first, count) in FirstBytes::ALL.iter().zip(begun) {
+        // By its first byte, HTTP/2 is not told from HTTP/1.x.
+        for (first, count) in
+            FirstBytes::ALL.iter().zip(begun).filter(|(first, _)| **first != FirstBytes::H2c)
+        {
             let encryption = if *first == FirstBytes::Tls { "tls" } else { "none" };
             connections.add_integer([port, encryption, first.label()], *count);
         }

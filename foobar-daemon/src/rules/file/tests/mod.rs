@@ -359,12 +359,11 @@ fn what_is_not_enforced_is_refused_by_name() {
         let column = if key == "adopt" { 1 } else { key.len() + 4 };
         check_errors(&format!("schema = 1\n[policy]\n{lines}\n"), &[(3, column, &["not yet", key])]);
     }
-    for lines in [r#"protocol = "h2c""#, r#"syn_cookies = "auto""#, r#"reconcile = { mysql = "x" }"#] {
+    for lines in [r#"syn_cookies = "auto""#, r#"reconcile = { mysql = "x" }"#] {
         let key = lines.split(' ').next().unwrap();
         let column = if key == "reconcile" { 1 } else { key.len() + 4 };
         let text = format!("schema = 1\n[[service]]\nname = \"a\"\nport = \"tcp/1\"\n{lines}\n");
-        let name = if key == "protocol" { "[[service]]" } else { key };
-        check_errors(&text, &[(5, column, &["not yet", name])]);
+        check_errors(&text, &[(5, column, &["not yet", key])]);
     }
 }
 
@@ -381,6 +380,9 @@ fn what_a_service_asks_of_its_clients_fits_what_is_spoken_there() {
     check_errors(&service("proxy_protocol = true"), &[(5, 18, &["means nothing", "protocol = \"tls\""])]);
     let proxied = service("protocol = \"mysql\"\nproxy_protocol = true");
     assert!(Bundle::of_text("rules.toml", &proxied).parse().unwrap().services[0].proxy_protocol);
+    let h2c = service("protocol = \"h2c\"").replace("tcp/1", "udp/1");
+    check_errors(&h2c, &[(4, 8, &["udp/1 cannot speak h2c", "tcp/1"])]);
+    check_errors(&service("protocol = \"h3\""), &[(5, 12, &["protocol", "dns, h2c"])]);
     let udp = service("protocol = \"tls\"").replace("tcp/1", "udp/1");
     check_errors(&udp, &[(4, 8, &["udp/1 cannot speak tls", "tcp/1"])]);
     let of_dns = service("protocol = \"dns\"").replace("\"tcp/1\"", "[\"udp/1\", \"tcp/1\"]");
