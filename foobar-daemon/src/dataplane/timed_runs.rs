@@ -36,6 +36,13 @@ impl TimedRuns {
         Ok(())
     }
 
+    /// Sends a frame through the program for what comes in, once.
+    pub fn goes_in(&self, frame: &[u8]) -> Result<()> {
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
+        self.loaded.ingress()?.test_run(options).context("run the program on a frame that comes in")?;
+        Ok(())
+    }
+
     /// The counters that frames moved.
     pub fn counters(&self) -> Result<Counters> {
         self.counters.read()
