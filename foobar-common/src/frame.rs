@@ -145,3 +145,31 @@ pub fn within<const MASK: u32>(number: u32) -> u32 {
         number & MASK
     }
 }
+
+/// All bits set if two numbers are the same, otherwise none.
+///
+/// A jump for each of many comparisons is more than some verifiers can walk: that of Linux 7.3 keeps what each has taught
+/// it of the numbers, and so finds no two ways the same. The compiler makes jumps of all that it can recognize as a
+/// comparison, but not of assembly.
+#[inline(always)]
+pub fn mask_if_same(one: u32, other: u32) -> u64 {
+    let difference = u64::from(one ^ other);
+    #[cfg(target_arch = "bpf")]
+    {
+        let mut mask = difference;
+        // SAFETY: computes with a register.
+        unsafe {
+            core::arch::asm!(
+                "{mask} += -1",
+                "{mask} s>>= 63",
+                mask = inout(reg) mask,
+                options(pure, nomem, nostack)
+            );
+        }
+        mask
+    }
+    #[cfg(not(target_arch = "bpf"))]
+    {
+        if difference == 0 { u64::MAX } else { 0 }
+    }
+}

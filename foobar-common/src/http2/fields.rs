@@ -8,7 +8,10 @@ use super::{
     huffman::{Sent, lowest},
     meaning::Meaning,
 };
-use crate::{frame::within, service::Loss};
+use crate::{
+    frame::{mask_if_same, within},
+    service::Loss,
+};
 
 /// Entries that are kept of the dynamic table: the last ones of the field that is looked for.
 pub const ENTRIES: u32 = 16;
@@ -330,19 +333,19 @@ impl Fields {
 
     /// What an entry of the dynamic table says, if it is of the field that is looked for.
     #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "one more than a byte")]
     fn entry(&self, number: u32) -> Option<u8> {
         if self.is_uncertain {
             return None;
         }
         // The newest one has the lowest number (RFC 7541 section 2.3.3).
         let wanted = self.inserted.wrapping_sub(number.wrapping_sub(STATIC + 1));
-        let mut found = None;
+        // One more than what it says: no two have the same number.
+        let mut found = 0;
         for (entry, value) in self.entries.iter().zip(&self.values) {
-            if *entry == wanted && wanted != 0 {
-                found = Some(*value);
-            }
+            found |= mask_if_same(*entry, wanted) & u64::from(*value).wrapping_add(1);
         }
-        found
+        if found == 0 || wanted == 0 { None } else { Some(found.wrapping_sub(1) as u8) }
     }
 }
 
