@@ -1,0 +1,210 @@
+//! The maps of counters, and what their slots hold.
+
+use std::{os::fd::AsFd as _, time::Duration};
+
+use anyhow::{Context as _, Result};
+use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues};
+use foobar_common::{
+    connection::NameKey,
+    counters::{Counter, OTHER_INTERFACE, PORT_SLOTS, RULE_SLOTS, port_slot, verdict_slot},
+    dns::DnsCounters,
+    flow::Direction,
+    maps,
+    mysql::ReplicaKey,
+    proxy::ProxyCounters,
+    service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
+};
+use nix::time::{ClockId, clock_gettime};
+
+use super::pairs;
+use crate::{
+    dataplane::{features, load::LoadedRuleset},
+    slots::FreshSlots,
+};
+
+/// A replica that nothing went to for so long is gone: a server sends a sign of life every 30 seconds unless told
+/// otherwise (half of `slave_net_timeout`).
+const REPLICA_ALIVE: Duration = Duration::from_secs(90);
+
+/// In which map a rule slot is, and where in it.
+pub(super) fn place(slot: u32) -> (&'static str, u32) {
+    match slot.checked_sub(RULE_SLOTS) {
+        None => (maps::RULE_COUNTERS, slot),
+        Some(slot) => (maps::MORE_RULE_COUNTERS, slot),
+    }
+}
+
+/// The maps of counters.
+pub(in crate::dataplane) struct CounterMaps {
+    pub(super) rules: PerCpuArray<MapData, Counter>,
+    more_rules: PerCpuArray<MapData, Counter>,
+    verdicts: PerCpuArray<MapData, Counter>,
+    ports: PerCpuArray<MapData, Counter>,
+    /// With room for one slot where no ruleset has needed more.
+    pub(super) http: PerCpuArray<MapData, HttpCounters>,
+    /// The same.
+    pub(super) tls: PerCpuArray<MapData, TlsCounters>,
+    /// The same.
+    pub(super) mysql: PerCpuArray<MapData, MysqlCounters>,
+    /// The same.
+    replicas: HashMap<MapData, ReplicaKey, u64>,
+    /// The same.
+    pub(super) proxied: PerCpuArray<MapData, ProxyCounters>,
+    /// The same.
+    pub(super) names: HashMap<MapData, NameKey, u64>,
+    /// The same.
+    pub(super) dns: PerCpuArray<MapData, DnsCounters>,
+    /// The same.
+    service_bytes: PerCpuArray<MapData, ServiceBytes>,
+}
+
+impl CounterMaps {
+    /// Opens the maps that a loaded program counts in.
+    pub(in crate::dataplane) fn of(loaded: &LoadedRuleset) -> Result<Self> {
+        Ok(Self {
+            rules: open(loaded, maps::RULE_COUNTERS)?,
+            more_rules: open(loaded, maps::MORE_RULE_COUNTERS)?,
+            verdicts: open(loaded, maps::VERDICT_COUNTERS)?,
+            ports: open(loaded, maps::PORT_COUNTERS)?,
+            http: open(loaded, maps::HTTP_COUNTERS)?,
+            tls: open(loaded, maps::TLS_COUNTERS)?,
+            mysql: open(loaded, maps::MYSQL_COUNTERS)?,
+            replicas: open_hash(loaded, maps::MYSQL_REPLICAS)?,
+            proxied: open(loaded, maps::PROXY_HEADERS)?,
+            names: open_hash(loaded, maps::TLS_NAMES)?,
+            dns: open(loaded, maps::DNS_COUNTERS)?,
+            service_bytes: open(loaded, maps::SERVICE_BYTES)?,
+        })
+    }
+
+    pub(super) fn rules(&self, slot: u32) -> Result<Counter> {
+        match place(slot) {
+            (maps::RULE_COUNTERS, slot) => read(&self.rules, slot),
+            (_, slot) => read(&self.more_rules, slot),
+        }
+    }
+
+    pub(super) fn verdicts(&self, slot: u32) -> Result<Counter> {
+        read(&self.verdicts, slot)
+    }
+
+    pub(super) fn ports(&self, slot: u32) -> Result<Counter> {
+        read(&self.ports, slot)
+    }
+
+    /// How many replicas of a service something went to within [`REPLICA_ALIVE`].
+    pub(super) fn replicas(&self, slot: u32) -> Result<u64> {
+        let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+        let mut count = 0;
+        for entry in &self.replicas {
+            let (ReplicaKey { service, .. }, last) = entry.context("read the replicas")?;
+            let age = now.saturating_sub(Duration::from_nanos(last));
+            count += u64::from(service == u64::from(slot) && age < REPLICA_ALIVE);
+        }
+        Ok(count)
+    }
+
+    pub(super) fn service_bytes(&self, slot: u32) -> Result<ServiceBytes> {
+        let values = self.service_bytes.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
+        Ok(values.iter().fold(ServiceBytes::default(), |total, ServiceBytes { framed, lost }| ServiceBytes {
+            framed: total.framed.wrapping_add(*framed),
+            lost: total.lost.wrapping_add(*lost),
+        }))
+    }
+
+    /// Sets slots that have a new owner to zero; no program in force counts in them.
+    pub(in crate::dataplane) fn clear(&mut self, fresh: &FreshSlots) -> Result<()> {
+        let FreshSlots { rules, services, interfaces } = fresh;
+        for slot in rules {
+            match place(*slot) {
+                (maps::RULE_COUNTERS, slot) => zero(&mut self.rules, slot)?,
+                (_, slot) => zero(&mut self.more_rules, slot)?,
+            }
+        }
+        for port in services {
+            if *port < self.http.len() {
+                zero(&mut self.http, *port)?;
+            }
+            if *port < self.tls.len() {
+                zero(&mut self.tls, *port)?;
+            }
+            if *port < self.proxied.len() {
+                zero(&mut self.proxied, *port)?;
+            }
+            if *port < self.mysql.len() {
+                zero(&mut self.mysql, *port)?;
+            }
+            if *port < self.dns.len() {
+                zero(&mut self.dns, *port)?;
+            }
+            if *port < self.service_bytes.len() {
+                zero(&mut self.service_bytes, *port)?;
+            }
+            for interface in 0..=OTHER_INTERFACE {
+                for direction in Direction::ALL {
+                    zero(&mut self.ports, port_slot(interface, direction, *port))?;
+                }
+            }
+        }
+        let gone = |key: &NameKey| services.iter().any(|slot| u64::from(*slot) == key.service);
+        for key in self.names.keys().filter_map(Result::ok).filter(gone).collect::<Vec<_>>() {
+            self.names.remove(&key).context("forget the name of a server")?;
+        }
+        for interface in interfaces {
+            for direction in Direction::ALL {
+                for (verdict, reason) in pairs() {
+                    zero(&mut self.verdicts, verdict_slot(*interface, direction, verdict, reason))?;
+                }
+                for port in 0..PORT_SLOTS {
+                    zero(&mut self.ports, port_slot(*interface, direction, port))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What all processors have counted in a slot.
+pub(super) fn total<C: aya::Pod + Default>(
+    map: &PerCpuArray<MapData, C>,
+    slot: u32,
+    add: impl Fn(&mut C, &C),
+) -> Result<C> {
+    let values = map.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
+    let mut total = C::default();
+    values.iter().for_each(|counters| add(&mut total, counters));
+    Ok(total)
+}
+
+pub(super) fn read(map: &PerCpuArray<MapData, Counter>, slot: u32) -> Result<Counter> {
+    let values = map.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
+    Ok(sum(values.iter().copied()))
+}
+
+/// A map of counters of a ruleset, by a second handle: opening a map by its id takes `CAP_SYS_ADMIN`.
+fn open<C: aya::Pod>(loaded: &LoadedRuleset, name: &str) -> Result<PerCpuArray<MapData, C>> {
+    PerCpuArray::try_from(second_handle(loaded, name)?).with_context(|| format!("open map {name}"))
+}
+
+fn open_hash<K: aya::Pod, V: aya::Pod>(loaded: &LoadedRuleset, name: &str) -> Result<HashMap<MapData, K, V>> {
+    HashMap::try_from(second_handle(loaded, name)?).with_context(|| format!("open map {name}"))
+}
+
+fn second_handle(loaded: &LoadedRuleset, name: &str) -> Result<Map> {
+    let handle = features::map_data(loaded.map(name)?)?.fd().as_fd().try_clone_to_owned()?;
+    Ok(Map::from_map_data(MapData::from_fd(handle)?)?)
+}
+
+fn zero<C: aya::Pod + Default>(map: &mut PerCpuArray<MapData, C>, slot: u32) -> Result<()> {
+    let processors = aya::util::nr_cpus().map_err(|(_, error)| error)?;
+    let zeros = PerCpuValues::try_from(vec![C::default(); processors])?;
+    map.set(slot, zeros, 0).with_context(|| format!("clear counter {slot}"))
+}
+
+/// Adds up; counters wrap after 2^64 packets, which is after centuries.
+pub(super) fn sum(counters: impl IntoIterator<Item = Counter>) -> Counter {
+    counters.into_iter().fold(Counter::default(), |total, counter| Counter {
+        packets: total.packets.wrapping_add(counter.packets),
+        bytes: total.bytes.wrapping_add(counter.bytes),
+    })
+}

@@ -1,0 +1,234 @@
+//! Counters, read from the kernel and summed over the processors.
+
+mod maps;
+mod services;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use anyhow::{Context as _, Result};
+use aya::maps::{Map, MapData, PerCpuArray};
+use foobar_common::{
+    connection::NameKey,
+    counters::{Counter, OTHER_INTERFACE, Transport, port_slot, verdict_slot},
+    dns::DnsCounters,
+    flow::Direction,
+    proxy::ProxyCounters,
+    service::{HttpCounters, MysqlCounters, Protocol, TlsCounters},
+    verdict::{Reason, Verdict},
+};
+
+pub(super) use self::maps::CounterMaps;
+use self::maps::{place, read, sum, total};
+pub use self::services::{ProtocolCounters, ServiceCounters};
+use super::{load::LoadedRuleset, pins::PinFolder};
+use crate::{
+    rules::{
+        compile::CompiledRuleset,
+        model::{ServicePort, Spoken},
+    },
+    slots::Assigned,
+};
+
+/// The name under which interfaces without a slot are counted.
+pub const OTHER: &str = "other";
+
+/// The word for what probes have read inside of TLS, where others have that for a protocol.
+pub const DECRYPTED: &str = "https1";
+
+/// All counters of the filter by what they count, since its pins were made. Zero ones are left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// By id of a rule that is in force; these are there even if zero.
+    pub rules: BTreeMap<String, Counter>,
+    /// By interface, direction, verdict and reason. The interface [`OTHER`] stands for those without a slot.
+    pub verdicts: BTreeMap<(String, Direction, Verdict, Reason), Counter>,
+    /// By interface, direction and port.
+    pub ports: BTreeMap<(String, Direction, Port), Counter>,
+    /// By port of a service of which more is counted than this; these are there even if zero.
+    pub services: BTreeMap<ServicePort, ServiceCounters>,
+    /// What probes have read inside of TLS, by the first port of the service; these are there even if zero.
+    pub decrypted: BTreeMap<ServicePort, HttpCounters>,
+}
+
+/// What a packet is counted under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Port {
+    /// The port of a service.
+    Service(ServicePort),
+    /// Any other port, or no port, of this protocol.
+    Other(Transport),
+}
+
+/// Reads the counters of a filter; independent of its thread and of swaps.
+#[derive(Clone)]
+pub struct CounterReader {
+    in_force: Arc<RwLock<Arc<InForce>>>,
+}
+
+/// The counters of one ruleset.
+pub(super) struct InForce {
+    /// Most are those of all rulesets; some are there only since one needed them.
+    maps: CounterMaps,
+    slots: Assigned,
+    spoken: BTreeMap<ServicePort, Spoken>,
+    /// Slots of services whose TLS is read.
+    decrypted: BTreeSet<u32>,
+}
+
+impl CounterReader {
+    pub(super) fn new(loaded: &LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
+        let in_force = InForce::of(loaded, compiled)?;
+        Ok(Self { in_force: Arc::new(RwLock::new(Arc::new(in_force))) })
+    }
+
+    /// Reads those of another ruleset from here on.
+    pub(super) fn follow(&self, in_force: InForce) {
+        *self.in_force.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(in_force);
+    }
+
+    fn in_force(&self) -> Arc<InForce> {
+        self.in_force.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads all of them.
+    pub fn read(&self) -> Result<Counters> {
+        let in_force = self.in_force();
+        let InForce { maps, slots, .. } = &*in_force;
+        let (services, decrypted) = (in_force.services()?, in_force.decrypted()?);
+        let mut counters = Counters { services, decrypted, ..Counters::default() };
+        for (id, owned) in &slots.rules {
+            let live = maps.rules(owned.slot)?;
+            counters.rules.insert(id.clone(), sum([live, owned.carried]));
+        }
+        let others = (OTHER.to_owned(), OTHER_INTERFACE);
+        let ports = ports(slots);
+        for (name, interface) in slots.interfaces.clone().into_iter().chain([others]) {
+            for direction in Direction::ALL {
+                for (verdict, reason) in pairs() {
+                    let counter = maps.verdicts(verdict_slot(interface, direction, verdict, reason))?;
+                    if counter != Counter::default() {
+                        counters.verdicts.insert((name.clone(), direction, verdict, reason), counter);
+                    }
+                }
+                for (port, slot) in &ports {
+                    let counter = maps.ports(port_slot(interface, direction, *slot))?;
+                    if counter != Counter::default() {
+                        counters.ports.insert((name.clone(), direction, *port), counter);
+                    }
+                }
+            }
+        }
+        Ok(counters)
+    }
+
+    /// Reads those of services alone.
+    pub fn services(&self) -> Result<BTreeMap<ServicePort, ServiceCounters>> {
+        self.in_force().services()
+    }
+
+    /// Reads what probes have read inside of TLS alone.
+    pub fn decrypted(&self) -> Result<BTreeMap<ServicePort, HttpCounters>> {
+        self.in_force().decrypted()
+    }
+
+    /// How often each server was asked for by name, by port of the service; those that are text, the most asked for
+    /// first.
+    pub fn names(&self) -> Result<BTreeMap<ServicePort, Vec<(String, u64)>>> {
+        let in_force = self.in_force();
+        let owners: BTreeMap<u64, ServicePort> =
+            in_force.slots.services.iter().map(|(port, slot)| (u64::from(*slot), *port)).collect();
+        let mut names: BTreeMap<ServicePort, Vec<(String, u64)>> = BTreeMap::new();
+        for entry in &in_force.maps.names {
+            let (NameKey { name, service }, count) = entry.context("read the names of servers")?;
+            if let (Some(port), Some(name)) = (owners.get(&service), name.text()) {
+                names.entry(*port).or_default().push((name.to_owned(), count));
+            }
+        }
+        for list in names.values_mut() {
+            list.sort_by(|one, other| (other.1, &one.0).cmp(&(one.1, &other.0)));
+        }
+        Ok(names)
+    }
+
+    /// What a rule slot holds, whoever owns it.
+    pub fn rule_slot(&self, slot: u32) -> Result<Counter> {
+        self.in_force().maps.rules(slot)
+    }
+}
+
+impl InForce {
+    pub(super) fn of(loaded: &LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
+        let CompiledRuleset { slots, spoken, decrypted, .. } = compiled;
+        Ok(Self {
+            maps: CounterMaps::of(loaded)?,
+            slots: slots.clone(),
+            spoken: spoken.clone(),
+            decrypted: decrypted.iter().map(|service| service.slot).collect(),
+        })
+    }
+
+    fn decrypted(&self) -> Result<BTreeMap<ServicePort, HttpCounters>> {
+        let Self { maps, slots, decrypted, .. } = self;
+        let services = slots.services.iter().filter(|(_, slot)| decrypted.contains(slot));
+        services.map(|(port, slot)| Ok((*port, total(&maps.http, *slot, HttpCounters::add)?))).collect()
+    }
+
+    fn services(&self) -> Result<BTreeMap<ServicePort, ServiceCounters>> {
+        let Self { maps, slots, spoken, .. } = self;
+        let mut services = BTreeMap::new();
+        for (port, Spoken { service, protocol, tls: _, proxy_protocol }) in spoken {
+            let Some(slot) = slots.services.get(port) else { continue };
+            let of_protocol = match protocol {
+                Protocol::Raw => continue,
+                Protocol::Http1 => ProtocolCounters::Http1(total(&maps.http, *slot, HttpCounters::add)?),
+                Protocol::H2c => ProtocolCounters::H2c(total(&maps.http, *slot, HttpCounters::add)?),
+                Protocol::Tls => ProtocolCounters::Tls(total(&maps.tls, *slot, TlsCounters::add)?),
+                Protocol::Mysql => {
+                    let counters = total(&maps.mysql, *slot, MysqlCounters::add)?;
+                    ProtocolCounters::Mysql(Box::new(counters), maps.replicas(*slot)?)
+                }
+                Protocol::Dns => ProtocolCounters::Dns(total(&maps.dns, *slot, DnsCounters::add)?),
+            };
+            let bytes = maps.service_bytes(*slot)?;
+            let proxied = if *proxy_protocol {
+                Some(total(&maps.proxied, *slot, |sum: &mut ProxyCounters, more| {
+                    for (sum, more) in sum.headers.iter_mut().zip(more.headers) {
+                        *sum = sum.wrapping_add(more);
+                    }
+                })?)
+            } else {
+                None
+            };
+            let service = service.clone();
+            services.insert(*port, ServiceCounters { service, bytes, proxied, of_protocol });
+        }
+        Ok(services)
+    }
+}
+
+/// What a rule slot holds in the maps that are pinned in `pins`; zero if there are none.
+pub fn pinned_rule_slot(pins: &Path, slot: u32) -> Result<Counter> {
+    let (name, slot) = place(slot);
+    let path = PinFolder::new(pins).map(name);
+    if !path.exists() {
+        return Ok(Counter::default());
+    }
+    let map = MapData::from_pin(&path).context("open the pinned rule counters")?;
+    let map = Map::from_map_data(map)?;
+    read(&PerCpuArray::try_from(map)?, slot)
+}
+
+fn pairs() -> impl Iterator<Item = (Verdict, Reason)> {
+    Verdict::ALL.iter().flat_map(|verdict| Reason::ALL.iter().map(|reason| (*verdict, *reason)))
+}
+
+/// Every port slot in use and what it stands for.
+fn ports(slots: &Assigned) -> Vec<(Port, u32)> {
+    let services = slots.services.iter().map(|(port, slot)| (Port::Service(*port), *slot));
+    let others = Transport::ALL.iter().map(|transport| (Port::Other(*transport), transport.other_port()));
+    services.chain(others).collect()
+}

@@ -1,0 +1,95 @@
+//! What is counted of services, by what they speak.
+
+use foobar_common::{
+    dns::DnsCounters,
+    proxy::ProxyCounters,
+    service::{HttpCounters, Losses, MysqlCounters, Protocol, ServiceBytes, TlsCounters},
+};
+
+/// What is counted of a service beyond packets and bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceCounters {
+    /// Name of the service.
+    pub service: String,
+    /// How much of it could be followed.
+    pub bytes: ServiceBytes,
+    /// How its connections begin, if proxies speak first there.
+    pub proxied: Option<ProxyCounters>,
+    /// What its protocol has.
+    pub of_protocol: ProtocolCounters,
+}
+
+/// What is counted of a protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProtocolCounters {
+    /// HTTP/1.x.
+    Http1(HttpCounters),
+    /// HTTP/2 in the clear, and HTTP/1.x beside it.
+    H2c(HttpCounters),
+    /// TLS.
+    Tls(TlsCounters),
+    /// MySQL, with the number of replicas that it tells what changes.
+    Mysql(Box<MysqlCounters>, u64),
+    /// DNS.
+    Dns(DnsCounters),
+}
+
+impl ProtocolCounters {
+    /// Adds another port's; nothing, if something else is spoken there.
+    pub fn add(&mut self, other: &Self) {
+        match (self, other) {
+            (Self::Http1(sum), Self::Http1(more)) | (Self::H2c(sum), Self::H2c(more)) => sum.add(more),
+            (Self::Tls(sum), Self::Tls(more)) => sum.add(more),
+            (Self::Mysql(sum, replicas), Self::Mysql(more, more_replicas)) => {
+                sum.add(more);
+                *replicas += more_replicas;
+            }
+            (Self::Dns(sum), Self::Dns(more)) => sum.add(more),
+            (Self::Http1(_) | Self::H2c(_) | Self::Tls(_) | Self::Mysql(..) | Self::Dns(_), _) => {}
+        }
+    }
+}
+
+impl ServiceCounters {
+    /// What is spoken there.
+    pub const fn protocol(&self) -> Protocol {
+        match self.of_protocol {
+            ProtocolCounters::Http1(_) => Protocol::Http1,
+            ProtocolCounters::H2c(_) => Protocol::H2c,
+            ProtocolCounters::Tls(_) => Protocol::Tls,
+            ProtocolCounters::Mysql(..) => Protocol::Mysql,
+            ProtocolCounters::Dns(_) => Protocol::Dns,
+        }
+    }
+
+    /// How many requests there were, handshakes, or queries.
+    pub fn requests(&self) -> u64 {
+        match &self.of_protocol {
+            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => {
+                counters.requests.iter().sum()
+            }
+            ProtocolCounters::Tls(counters) => counters.handshakes.as_flattened().iter().sum(),
+            ProtocolCounters::Mysql(counters, _) => counters.queries.iter().sum(),
+            ProtocolCounters::Dns(counters) => counters.queries.iter().sum(),
+        }
+    }
+
+    /// What could not be followed.
+    pub const fn losses(&self) -> &Losses {
+        match &self.of_protocol {
+            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => &counters.lost,
+            ProtocolCounters::Tls(counters) => &counters.lost,
+            ProtocolCounters::Mysql(counters, _) => &counters.lost,
+            ProtocolCounters::Dns(counters) => &counters.lost,
+        }
+    }
+
+    /// What it has of them.
+    pub const fn request_word(&self) -> &'static str {
+        match self.of_protocol {
+            ProtocolCounters::Http1(_) | ProtocolCounters::H2c(_) => "requests",
+            ProtocolCounters::Tls(_) => "handshakes",
+            ProtocolCounters::Mysql(..) | ProtocolCounters::Dns(_) => "queries",
+        }
+    }
+}
