@@ -26,6 +26,7 @@ use foobar_common::{
     },
     plaintext::{Call, TlsObject, WatchedProcess},
     proxy::{ProxyCounters, ProxyHeader},
+    raw::{RawConnection, RawCounters},
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
     service::{
         DURATION_BOUNDS_US, FirstBytes, HttpCounters, Loss, Method, MysqlCounters, Protocol, ServiceBytes,
@@ -57,6 +58,8 @@ map DNS_COUNTERS
 map DNS_CONNECTIONS
 map DNS_PENDING
 map HTTP2_CONNECTIONS
+map RAW_COUNTERS
+map RAW_CONNECTIONS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
 entries: 1632 verdicts, 2380 ports
@@ -211,6 +214,7 @@ response code 11 other
 DNS counters 800 bytes: queries at 0, repeated at 128, answers at 136, truncated at 264, unasked at 272, lost at 280, duration at 632
 DNS connection 88 bytes: inbound at 8, outbound at 48; a side 40 bytes: next at 8, messages at 12 of 28
 65536 queries by 48 bytes: protocol at 40, id at 44
+raw counters 32 bytes: opened at 0, resets at 8, refused at 24; a connection 16 bytes: first at 0, reset at 8
 interface 2, out, drop, malformed ip_length: entry 278
 interface 2, out, port 5: entry 355
 ";
@@ -351,6 +355,18 @@ fn surviving_of_services() -> String {
     text.push_str(&surviving_of_tls());
     text.push_str(&surviving_of_mysql());
     text.push_str(&surviving_of_dns());
+    writeln!(
+        text,
+        "raw counters {} bytes: opened at {}, resets at {}, refused at {}; a connection {} bytes: first at {}, reset at {}",
+        size_of::<RawCounters>(),
+        offset_of!(RawCounters, opened),
+        offset_of!(RawCounters, resets),
+        offset_of!(RawCounters, refused),
+        size_of::<RawConnection>(),
+        offset_of!(RawConnection, first),
+        offset_of!(RawConnection, reset),
+    )
+    .unwrap();
     text
 }
 

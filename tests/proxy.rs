@@ -86,7 +86,9 @@ fn a_header_in_two_segments_is_declared() {
             ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => counters.lost,
             ProtocolCounters::Tls(counters) => counters.lost,
             ProtocolCounters::Mysql(counters, _) => counters.lost,
-            ProtocolCounters::Dns(_) => unreachable!("proxies speak to no service of DNS"),
+            ProtocolCounters::Raw(_) | ProtocolCounters::Dns(_) => {
+                unreachable!("proxies speak to no such service")
+            }
         };
         assert_eq!((lost.total(), lost.0[0][Loss::Proxy as usize]), (1, 1), "{protocol}");
         service.assert_bytes_add_up();

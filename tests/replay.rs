@@ -132,7 +132,10 @@ fn every_frame_has_a_line_and_the_summary_adds_up() {
             "verdicts": {"accept": 4, "drop": 2},
             "reasons": {"policy": 4, "rule": 1, "infrastructure": 1},
             "rules": {"web": {"packets": 1, "bytes": 54}, "unused": {"packets": 0, "bytes": 0}},
-            "services": {"www": {"packets": 2, "bytes": 108}, "names": {"packets": 2, "bytes": 92 + 152}},
+            "services": {
+                "www": {"packets": 2, "bytes": 108, "connections": 1, "resets": {}, "refused": 0},
+                "names": {"packets": 2, "bytes": 92 + 152},
+            },
         })
     );
 }
@@ -158,8 +161,36 @@ fn people_get_a_table() {
         "service     packets           bytes",
         "www               2             108",
         "names             0               0",
+        "",
+        "www: 1 connections, 0 reset, 0 refused",
     ];
     assert_eq!(run.out.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn connections_of_which_nothing_is_read_are_told() {
+    let reset = |(source, destination), sequence: u32| {
+        let mut frame = tcp(source, destination, flag::RST | flag::ACK).frame();
+        frame[14 + 20 + 4..][..4].copy_from_slice(&sequence.to_be_bytes());
+        frame
+    };
+    let (client, server) = ((CLIENT, 40_000), (SERVER, 443));
+    let frames = [
+        syn(),
+        syn_ack(),
+        syn_ack(),
+        reset((server, client), 7),
+        reset((client, server), 7),
+        reset(((CLIENT, 40_001), server), 7),
+        reset((server, (CLIENT, 40_002)), 0),
+    ];
+    let run = replay(&ethernet_capture(&frames), RULES, &["--json"]);
+    let www = &run.summary()["services"]["www"];
+    assert_eq!(www["connections"], 1);
+    assert_eq!(www["resets"], json!({"in": 1, "out": 1}));
+    assert_eq!(www["refused"], 1);
+    let table = replay(&ethernet_capture(&frames), RULES, &[]).out;
+    assert!(table.contains("www: 1 connections, 2 reset (in 1, out 1), 1 refused"), "{table}");
 }
 
 #[test]
@@ -437,7 +468,8 @@ fn frames_that_the_kernel_does_not_take_are_judged_by_plain_reading() {
         ]
     );
     assert_eq!(run.summary()["rules"]["web"], json!({"packets": 2, "bytes": 100_054}));
-    assert_eq!(run.summary()["services"]["www"], json!({"packets": 2, "bytes": 100_054}));
+    let www = &run.summary()["services"]["www"];
+    assert_eq!((&www["packets"], &www["bytes"]), (&json!(2), &json!(100_054)));
     assert!(run.err.contains("less than 14 bytes") && run.err.contains(": 2\n"), "{}", run.err);
     assert!(run.err.contains("longer than the kernel takes"), "{}", run.err);
 }

@@ -74,7 +74,8 @@ source = ["192.0.2.0/24", "2001:db8::/64"]
 "#;
 
 /// What only [`OTHER`] has.
-const PASSING: &[(&str, &str)] = &[("rule", "friends"), ("port", "443")];
+const PASSING: &[(&str, &str)] =
+    &[("rule", "friends"), ("port", "443"), ("program", "raw_inbound"), ("program", "raw_outbound")];
 
 #[test]
 fn nothing_gets_through_while_rules_are_reloaded() -> Result<()> {

@@ -26,6 +26,7 @@ pub mod plaintext;
 #[cfg(feature = "user")]
 mod pod;
 pub mod proxy;
+pub mod raw;
 pub mod rule;
 pub mod service;
 pub mod sets;

@@ -87,8 +87,12 @@ pub const DNS_CONNECTIONS: &str = "DNS_CONNECTIONS";
 /// When queries were asked whose answers have not come, in nanoseconds since the machine started, by
 /// [`crate::dns::QueryKey`]; there only since a ruleset needed them.
 pub const DNS_PENDING: &str = "DNS_PENDING";
+/// Per-CPU [`crate::raw::RawCounters`] by service slot; there only since a ruleset needed them.
+pub const RAW_COUNTERS: &str = "RAW_COUNTERS";
+/// The [`crate::raw::RawConnection`]s by [`crate::connection::ConnectionKey`]; there only since a ruleset needed them.
+pub const RAW_CONNECTIONS: &str = "RAW_CONNECTIONS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 19] = [
+pub const SURVIVING: [&str; 21] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -108,6 +112,8 @@ pub const SURVIVING: [&str; 19] = [
     DNS_CONNECTIONS,
     DNS_PENDING,
     HTTP2_CONNECTIONS,
+    RAW_COUNTERS,
+    RAW_CONNECTIONS,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.
@@ -130,6 +136,10 @@ pub const SERVICES_OUT: &str = "SERVICES_OUT";
 pub const INGRESS: &str = "ingress";
 /// The program for what goes out.
 pub const EGRESS: &str = "egress";
+/// The XDP program that sees connections to services of which nothing is read reset by their clients.
+pub const RAW_INBOUND: &str = "raw_inbound";
+/// The program that sees such connections opened and reset by the server.
+pub const RAW_OUTBOUND: &str = "raw_outbound";
 /// The XDP program that reads requests of HTTP/1.x.
 pub const HTTP1_REQUESTS: &str = "http1_requests";
 /// The XDP program that reads requests of HTTP/2.

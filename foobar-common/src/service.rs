@@ -11,12 +11,23 @@ use crate::{
 words! {
     /// What a `[[service]]` says is spoken on its ports.
     Protocol {
-        Raw = 0, "raw", "packets and bytes alone are counted";
+        Raw = 0, "raw", "nothing that is said is read: packets, bytes and TCP connections are counted";
         Http1 = 1, "http1", "HTTP/1.0 and HTTP/1.1 in the clear (RFC 9112)";
         Tls = 2, "tls", "TLS (RFC 8446, RFC 5246)";
         Mysql = 3, "mysql", "the protocol of MySQL and MariaDB";
         Dns = 4, "dns", "DNS over UDP and TCP (RFC 1035)";
         H2c = 5, "h2c", "HTTP/2 in the clear (RFC 9113), and HTTP/1.x where a connection does not go on in it";
+    }
+}
+
+impl Protocol {
+    /// The number in the place of one where there is none: of a packet that belongs to no service.
+    pub const NONE: u32 = Self::COUNT;
+
+    /// Whether what is said is read, and so can be lost.
+    #[inline(always)]
+    pub const fn is_read(self) -> bool {
+        !matches!(self, Self::Raw)
     }
 }
 

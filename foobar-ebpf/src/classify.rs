@@ -187,7 +187,7 @@ impl Ports {
 pub(crate) struct Service {
     /// Where the packet is counted: at its service's port or at "other" of its protocol.
     pub(crate) port: u32,
-    /// What is spoken there: [`Protocol`] as a number.
+    /// What is spoken there: [`Protocol`] as a number, or [`Protocol::NONE`].
     pub(crate) protocol: u32,
 }
 
@@ -195,7 +195,7 @@ impl Service {
     /// Of a packet that belongs to none.
     #[inline(always)]
     pub(crate) const fn none(transport: Transport) -> Self {
-        Self { port: transport.other_port(), protocol: Protocol::Raw.number() }
+        Self { port: transport.other_port(), protocol: Protocol::NONE }
     }
 }
 

@@ -49,6 +49,7 @@ pub(crate) fn decision(
     add(VERDICT_COUNTERS.get_ptr_mut(verdict_slot(interface.slot, direction, verdict, reason)), size);
     add(PORT_COUNTERS.get_ptr_mut(port_slot(interface.slot, direction, port)), size);
     if settings::uses(uses::SERVICES)
+        && protocol != Protocol::NONE
         && protocol != Protocol::Raw.number()
         && let Some(bytes) = SERVICE_BYTES.get_ptr_mut(port)
     {

@@ -24,7 +24,8 @@ pub(crate) struct Decision {
     pub(crate) rule: u32,
     /// Counter slot of the port.
     pub(crate) port: u32,
-    /// [`foobar_common::service::Protocol`] of its service, as a number.
+    /// [`foobar_common::service::Protocol`] of its service as a number, or the one of none: with branches instead of a
+    /// number here, the verifier walks all that comes later twice (Linux 6.18).
     pub(crate) protocol: u32,
 }
 

@@ -217,6 +217,22 @@ fn dns_answers(context: TcContext) -> i32 {
     tc_action(Passage::end(Direction::Out))
 }
 
+/// Goes on with a packet that is accepted by `ingress` and resets a connection of which nothing is read.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn raw_inbound(context: XdpContext) -> u32 {
+    services::raw_inbound(&context);
+    xdp_action(Passage::end(Direction::In))
+}
+
+/// Goes on with a packet that is accepted by `egress` and opens or resets a connection of which nothing is read.
+#[classifier]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn raw_outbound(context: TcContext) -> i32 {
+    services::raw_outbound(&context);
+    tc_action(Passage::end(Direction::Out))
+}
+
 #[inline(always)]
 fn judge(headers: &Headers, interface: &Interface, direction: Direction) -> Decision {
     match headers.parsed {

@@ -148,6 +148,9 @@ protocol = "mysql"
 name = "dns"
 port = ["udp/53", "tcp/53"]
 protocol = "dns"
+[[service]]
+name = "mail"
+port = ["tcp/25"]
 "#,
     many: 0,
     judged: &[],

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use foobar_common::{
     dns::{QueryType, ResponseCode},
     flow::Direction,
+    raw::RawCounters,
     service::{HttpCounters, Loss, Method},
     tls::{Alpn, TlsVersion},
     verdict::Reason,
@@ -18,7 +19,11 @@ use foobar_daemon::{
     rules::model::{PortProtocol, ServicePort},
     slots::Slots,
 };
-use foobar_tests::{packets, segments::Connection};
+use foobar_tests::{
+    frames::Family,
+    packets::{self, flag},
+    segments::Connection,
+};
 
 use crate::{machine::FILTERED, report::Report, rulesets};
 
@@ -50,6 +55,7 @@ pub(crate) fn run(report: &mut Report) {
     report.check(SECTION, "queries as text and prepared, and their answers", &queries(&mut runs));
     report.check(SECTION, "a connection that is older than the filter", &preexisting(&mut runs));
     report.check(SECTION, "queries and answers of DNS, as datagrams and in pieces", &dns(&mut runs));
+    report.check(SECTION, "connections of which nothing is read", &connections(&mut runs));
 }
 
 fn exchange(runs: &mut TestRuns) -> Result<String> {
@@ -159,7 +165,10 @@ fn preexisting(runs: &mut TestRuns) -> Result<String> {
 fn counters(runs: &TestRuns, port: u16) -> Result<HttpCounters> {
     match service(runs, port)?.of_protocol {
         ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => Ok(counters),
-        ProtocolCounters::Tls(_) | ProtocolCounters::Mysql(..) | ProtocolCounters::Dns(_) => {
+        ProtocolCounters::Raw(_)
+        | ProtocolCounters::Tls(_)
+        | ProtocolCounters::Mysql(..)
+        | ProtocolCounters::Dns(_) => {
             bail!("port {port} does not speak HTTP")
         }
     }
@@ -190,7 +199,8 @@ fn handshake(runs: &mut TestRuns) -> Result<String> {
     let services = runs.counters()?.services;
     let counters = services.values().find_map(|service| match &service.of_protocol {
         ProtocolCounters::Tls(counters) => Some(*counters),
-        ProtocolCounters::Http1(_)
+        ProtocolCounters::Raw(_)
+        | ProtocolCounters::Http1(_)
         | ProtocolCounters::H2c(_)
         | ProtocolCounters::Mysql(..)
         | ProtocolCounters::Dns(_) => None,
@@ -232,7 +242,8 @@ fn queries(runs: &mut TestRuns) -> Result<String> {
     let services = runs.counters()?.services;
     let counters = services.values().find_map(|service| match &service.of_protocol {
         ProtocolCounters::Mysql(counters, _) => Some(counters),
-        ProtocolCounters::Http1(_)
+        ProtocolCounters::Raw(_)
+        | ProtocolCounters::Http1(_)
         | ProtocolCounters::H2c(_)
         | ProtocolCounters::Tls(_)
         | ProtocolCounters::Dns(_) => None,
@@ -311,6 +322,31 @@ fn dns(runs: &mut TestRuns) -> Result<String> {
             "{protocol:?}: {counters:?}"
         );
     }
+    Ok(String::new())
+}
+
+/// A connection that is opened twice and reset by both sides, one that is older, and one that is refused.
+fn connections(runs: &mut TestRuns) -> Result<String> {
+    let ends = Connection::to(25);
+    let reset = flag::RST | flag::ACK;
+    let again = Connection { client_first: 7, ..ends };
+    let old = Connection { family: Family::V6, ..ends };
+    for (frame, direction) in [
+        (ends.syn_ack(), Direction::Out),
+        (ends.syn_ack(), Direction::Out),
+        (ends.from_client(reset, ends.client_first, &[]), Direction::In),
+        (ends.from_client(reset, ends.client_first, &[]), Direction::In),
+        (again.syn_ack(), Direction::Out),
+        (again.from_server(reset, again.server_first, 7, &[]), Direction::Out),
+        (old.from_client(flag::RST, old.client_first, &[]), Direction::In),
+        (old.from_server(reset, 0, old.client_first, &[]), Direction::Out),
+    ] {
+        runs.judge(&frame, direction)?;
+    }
+    let port = ServicePort { protocol: PortProtocol::Tcp, port: 25 };
+    let service = runs.counters()?.services.remove(&port).context("no counters of port 25")?;
+    let ProtocolCounters::Raw(counters) = service.of_protocol else { bail!("port 25 is read") };
+    ensure!(counters == RawCounters { opened: 2, resets: [2, 1], refused: 1 }, "{counters:?}");
     Ok(String::new())
 }
 

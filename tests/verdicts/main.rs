@@ -64,6 +64,8 @@ fn check(rules: &str, rows: Vec<Row>) {
     let mut runs = LoadedRuleset::for_test_runs(&compile(&ruleset, &slots).unwrap(), INTERFACE).unwrap();
     let mut counters = Counters {
         rules: ruleset.rules.iter().map(|rule| (rule.id.clone(), Counter::default())).collect(),
+        // No row opens or resets a connection.
+        services: runs.counters().unwrap().services,
         ..Counters::default()
     };
     for (about, frame, expected, port) in rows {

@@ -3,6 +3,7 @@
 use std::{path::Path, time::Instant};
 
 use anyhow::Result;
+use foobar_common::service::Losses;
 
 use super::{handle::Facts, writer::Writer};
 use crate::{
@@ -121,7 +122,7 @@ fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
                 what: counted.request_word().to_owned(),
                 total: counted.requests(),
                 per_second: writer.requests.per_second(*port),
-                framing_lost: counted.losses().total(),
+                framing_lost: counted.losses().map_or(0, Losses::total),
                 framed_bytes: counted.bytes.framed,
                 lost_bytes: counted.bytes.lost,
                 names,

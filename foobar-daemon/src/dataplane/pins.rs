@@ -23,6 +23,7 @@ use foobar_common::{
     maps,
     mysql::{REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX, Session, StatementKey},
     proxy::ProxyCounters,
+    raw::{RawConnection, RawCounters},
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
 };
 use nix::{
@@ -251,6 +252,11 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
             (MapType::LruHash, key, value, CONNECTIONS_MAX)
         }
         maps::DNS_PENDING => (MapType::LruHash, size_of::<QueryKey>() as u32, 8, QUERIES_MAX),
+        maps::RAW_COUNTERS => (MapType::PerCpuArray, 4, size_of::<RawCounters>() as u32, SERVICE_SLOTS),
+        maps::RAW_CONNECTIONS => {
+            let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<RawConnection>() as u32);
+            (MapType::LruHash, key, value, CONNECTIONS_MAX)
+        }
         _ => counters(0),
     }
 }

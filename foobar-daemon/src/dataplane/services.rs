@@ -44,10 +44,13 @@ struct Needs {
     maps: &'static [(&'static str, u32)],
 }
 
-const fn needs(protocol: Protocol) -> Option<Needs> {
+const fn needs(protocol: Protocol) -> Needs {
     match protocol {
-        Protocol::Raw => None,
-        Protocol::Http1 => Some(Needs {
+        Protocol::Raw => Needs {
+            programs: [maps::RAW_INBOUND, maps::RAW_OUTBOUND],
+            maps: &[(maps::RAW_COUNTERS, SERVICE_SLOTS), (maps::RAW_CONNECTIONS, CONNECTIONS_MAX)],
+        },
+        Protocol::Http1 => Needs {
             programs: [maps::HTTP1_REQUESTS, maps::HTTP1_RESPONSES],
             maps: &[
                 (maps::HTTP_COUNTERS, SERVICE_SLOTS),
@@ -56,12 +59,12 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
                 (maps::PROXY_HEADERS, SERVICE_SLOTS),
             ],
-        }),
-        Protocol::H2c => Some(Needs {
+        },
+        Protocol::H2c => Needs {
             programs: [maps::HTTP2_REQUESTS, maps::HTTP2_RESPONSES],
             maps: &[(maps::HTTP2_CONNECTIONS, HTTP2_CONNECTIONS_MAX)],
-        }),
-        Protocol::Tls => Some(Needs {
+        },
+        Protocol::Tls => Needs {
             programs: [maps::TLS_OFFERS, maps::TLS_CHOICES],
             maps: &[
                 (maps::TLS_COUNTERS, SERVICE_SLOTS),
@@ -70,8 +73,8 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
                 (maps::PROXY_HEADERS, SERVICE_SLOTS),
             ],
-        }),
-        Protocol::Mysql => Some(Needs {
+        },
+        Protocol::Mysql => Needs {
             programs: [maps::MYSQL_COMMANDS, maps::MYSQL_REPLIES],
             maps: &[
                 (maps::MYSQL_COUNTERS, SERVICE_SLOTS),
@@ -82,8 +85,8 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
                 (maps::PROXY_HEADERS, SERVICE_SLOTS),
             ],
-        }),
-        Protocol::Dns => Some(Needs {
+        },
+        Protocol::Dns => Needs {
             programs: [maps::DNS_QUERIES, maps::DNS_ANSWERS],
             maps: &[
                 (maps::DNS_COUNTERS, SERVICE_SLOTS),
@@ -91,28 +94,24 @@ const fn needs(protocol: Protocol) -> Option<Needs> {
                 (maps::DNS_PENDING, QUERIES_MAX),
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
             ],
-        }),
+        },
     }
 }
 
 /// The protocols of a ruleset of which more is counted than packets and bytes.
 fn protocols(compiled: &CompiledRuleset) -> BTreeSet<Protocol> {
-    let mut used: BTreeSet<_> = compiled
-        .spoken
-        .values()
-        .map(|spoken| spoken.protocol)
-        .filter(|protocol| *protocol != Protocol::Raw)
-        .collect();
+    let counted = compiled.spoken.iter().filter(|(port, spoken)| spoken.is_counted(**port));
+    let mut counted: BTreeSet<_> = counted.map(|(_, spoken)| spoken.protocol).collect();
     // Connections begin in HTTP/1.x.
-    if used.contains(&Protocol::H2c) {
-        used.insert(Protocol::Http1);
+    if counted.contains(&Protocol::H2c) {
+        counted.insert(Protocol::Http1);
     }
-    used
+    counted
 }
 
 /// The programs that a ruleset needs for its services.
 pub(super) fn programs(compiled: &CompiledRuleset) -> Vec<&'static str> {
-    protocols(compiled).into_iter().filter_map(needs).flat_map(|needs| needs.programs).collect()
+    protocols(compiled).into_iter().flat_map(|protocol| needs(protocol).programs).collect()
 }
 
 /// The maps of services: how many entries each has where it is used, and whether this ruleset uses it.
@@ -120,7 +119,7 @@ pub(super) fn maps(compiled: &CompiledRuleset) -> BTreeMap<&'static str, (u32, b
     let used = protocols(compiled);
     let mut all = BTreeMap::new();
     for protocol in Protocol::ALL {
-        for (name, entries) in needs(*protocol).map_or(&[][..], |needs| needs.maps) {
+        for (name, entries) in needs(*protocol).maps {
             let (_, is_used) = all.entry(*name).or_insert((*entries, false));
             *is_used |= used.contains(protocol);
         }
@@ -134,8 +133,7 @@ pub(super) fn maps(compiled: &CompiledRuleset) -> BTreeMap<&'static str, (u32, b
 /// Puts the programs, which have been loaded, where the others go on from.
 pub(super) fn connect(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<()> {
     for protocol in protocols(compiled) {
-        let programs = needs(protocol).map(|needs| needs.programs).into_iter().flatten();
-        for (array, name) in NAMES.into_iter().zip(programs) {
+        for (array, name) in NAMES.into_iter().zip(needs(protocol).programs) {
             let program =
                 object.program(name).with_context(|| format!("the object has no program '{name}'"))?;
             let program = handle(program)?;

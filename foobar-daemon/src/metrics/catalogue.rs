@@ -104,7 +104,11 @@ catalogue! {
     TLS_TURN_DURATION = "foobar_tls_turn_duration_seconds", Histogram, Seconds, ["port"],
         "From the first secret byte of the client to the first one of the server, as they pass the interface.";
     CONNECTIONS = "foobar_connections_total", Counter, Number, ["port", "encryption", "app"],
-        "Connections to a service whose client has sent something, by what it began with.";
+        "Connections to a service whose client has sent something, by what it began with; to one of raw, those that the server has answered (SYN-ACK).";
+    CONNECTION_RESETS = "foobar_connection_resets_total", Counter, Number, ["port", "direction"],
+        "Connections to a service of raw that one side has reset, by the direction of the first RST.";
+    CONNECTIONS_REFUSED = "foobar_connections_refused_total", Counter, Number, ["port"],
+        "Segments to a service of raw that were answered with a RST because nobody listens.";
     PROXY_CONNECTIONS = "foobar_proxy_connections_total", Counter, Number, ["port", "header"],
         "Connections to a service with proxy_protocol, by the PROXY header that they begin with.";
     DB_QUERIES = "foobar_db_queries_total", Counter, Number, ["server", "port", "op"],
@@ -337,7 +341,7 @@ const LABELS: &[(&str, &str)] = &[
     ),
     (
         "app",
-        "`tls`, `http1`, `h2c`, `mysql` or `other`; where TLS is to be spoken, `http1` is HTTP of any version",
+        "`tls`, `http1`, `h2c`, `mysql` or `other`; `unknown` for a service of raw, of which nothing is read; where TLS is to be spoken, `http1` is HTTP of any version",
     ),
     (
         "class",
@@ -350,7 +354,7 @@ const LABELS: &[(&str, &str)] = &[
     ),
     ("compression", "`yes` or `no`"),
     ("direction", "`in`: from the network to the server; `out`: from the server"),
-    ("encryption", "`tls`, or `none`"),
+    ("encryption", "`tls`, or `none`; `unknown` for a service of raw"),
     ("family", "name of a metric"),
     ("hash", "SHA-256 in hexadecimal digits"),
     ("header", "`none`, `v1`, `v2`, or `cut`: not in one segment, so that the connection is not followed"),

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use foobar_common::{
     dns::{DnsCounters, QueryType, ResponseCode},
+    flow::Direction,
     mysql::{Command, Operation},
+    raw::RawCounters,
     service::{
         FirstBytes, HttpCounters, Losses, Method, MysqlCounters, SESSION_KINDS, STATUS_CLASS_LABELS,
         TlsCounters,
@@ -19,6 +21,7 @@ use crate::dataplane::counters::ProtocolCounters;
 #[derive(Serialize)]
 #[serde(untagged)]
 pub(super) enum OfProtocol {
+    Raw(Raw),
     Http(Http),
     Tls(Tls),
     Mysql(Mysql),
@@ -29,6 +32,7 @@ impl OfProtocol {
     /// From counters, and how often servers were asked for by name.
     pub(super) fn of(counters: &ProtocolCounters, sni: BTreeMap<String, u64>) -> Self {
         match counters {
+            ProtocolCounters::Raw(counters) => Self::Raw(Raw::of(counters)),
             ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => {
                 Self::Http(Http::of(counters))
             }
@@ -41,11 +45,36 @@ impl OfProtocol {
     /// Lines for people, without the name of the service.
     pub(super) fn lines(&self) -> Vec<String> {
         match self {
+            Self::Raw(raw) => raw.lines(),
             Self::Http(http) => http.lines(),
             Self::Tls(tls) => tls.lines(),
             Self::Mysql(mysql) => mysql.lines(),
             Self::Dns(dns) => dns.lines(),
         }
+    }
+}
+
+/// What was counted of connections of which nothing is read.
+#[derive(Serialize)]
+pub(super) struct Raw {
+    connections: u64,
+    /// Connections that a RST has ended, by the direction of the first one.
+    resets: Ordered<u64>,
+    /// Segments that were answered with a RST because nobody listens.
+    refused: u64,
+}
+
+impl Raw {
+    fn of(counters: &RawCounters) -> Self {
+        let RawCounters { opened, resets, refused } = counters;
+        let ways = Direction::ALL.iter().map(|direction| direction.label());
+        Self { connections: *opened, resets: some(ways.zip(resets.iter().copied())), refused: *refused }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let Self { connections, resets, refused } = self;
+        let reset: u64 = resets.0.iter().map(|(_, count)| count).sum();
+        vec![format!("{connections} connections, {reset} reset{}, {refused} refused", list(resets))]
     }
 }
 

@@ -162,6 +162,13 @@ pub struct Spoken {
     pub proxy_protocol: bool,
 }
 
+impl Spoken {
+    /// Whether more is counted of a port where this is spoken than packets and bytes.
+    pub fn is_counted(&self, port: ServicePort) -> bool {
+        self.protocol.is_read() || port.protocol == PortProtocol::Tcp
+    }
+}
+
 /// `require_tls` and `min_tls`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TlsRequirements {
@@ -172,7 +179,7 @@ pub struct TlsRequirements {
 }
 
 impl Service {
-    /// One of which packets and bytes are counted.
+    /// One of which nothing is read.
     pub fn raw(name: &str, ports: Vec<ServicePort>) -> Self {
         Self {
             name: name.to_owned(),

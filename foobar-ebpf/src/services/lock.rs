@@ -42,6 +42,12 @@ pub(crate) fn give_back(lock: &Cell<u64>) {
     }
 }
 
+/// Sets a mark that is never taken back, and says whether nobody had set it before.
+#[inline(always)]
+pub(super) fn mark(place: &Cell<u64>) -> bool {
+    swap(place, 1) == 0
+}
+
 struct Waiting<'l> {
     lock: &'l Cell<u64>,
 }

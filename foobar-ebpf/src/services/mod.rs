@@ -14,6 +14,7 @@ mod mysql;
 mod passage;
 mod pieces;
 mod proxy;
+mod raw;
 mod segment;
 mod stream;
 mod tls;
@@ -25,7 +26,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use foobar_common::{
-    flow::{Direction, Fragment, protocol},
+    flow::{Direction, Flow, Fragment, protocol},
     rule::uses,
     service::Protocol,
     verdict::Verdict,
@@ -37,6 +38,7 @@ pub(crate) use self::{
     http2::{requests as http2_requests, responses as http2_responses},
     mysql::{commands as mysql_commands, replies as mysql_replies},
     passage::Passage,
+    raw::{inbound as raw_inbound, outbound as raw_outbound},
     tls::{choices as tls_choices, offers as tls_offers},
 };
 use crate::{decide::Decision, headers::Headers, interface::Interface, settings};
@@ -49,8 +51,10 @@ static SERVICES_IN: Programs = ProgramArray::new();
 #[btf_map]
 static SERVICES_OUT: Programs = ProgramArray::new();
 
-/// FIN and SYN (RFC 9293 section 3.1).
-const FIN_OR_SYN: u8 = 0b11;
+/// FIN, SYN and RST (RFC 9293 section 3.1).
+const FIN: u8 = 1;
+const SYN: u8 = 1 << 1;
+const RST: u8 = 1 << 2;
 
 /// Goes on in the program of the packet's service, which counts it and gives its verdict. Comes back if there is none,
 /// or nothing in the packet is for it, and says how many bytes went by that were.
@@ -78,11 +82,15 @@ pub(crate) fn enter_out(
 /// Goes on in the program of a protocol, or gives the bytes back that it was to read. Each call has a number of its own:
 /// the kernel makes a jump of it then (Linux 5.5).
 #[inline(always)]
-fn go_on<C: EbpfContext>(programs: &Programs, context: &C, (protocol, payload): (Protocol, u64)) -> u64 {
+fn go_on<C: EbpfContext>(programs: &Programs, context: &C, wanted: Option<(Protocol, u64)>) -> u64 {
+    let Some((protocol, payload)) = wanted else { return 0 };
     match protocol {
-        Protocol::Raw => {}
-        Protocol::Http1 => {
+        Protocol::Raw => {
             // SAFETY: nothing here waits to be dropped.
+            unsafe { programs.tail_call(context, Protocol::Raw.number()) }
+        }
+        Protocol::Http1 => {
+            // SAFETY: as above.
             unsafe { programs.tail_call(context, Protocol::Http1.number()) }
         }
         Protocol::Tls => {
@@ -105,36 +113,44 @@ fn go_on<C: EbpfContext>(programs: &Programs, context: &C, (protocol, payload): 
     payload
 }
 
-/// Which protocol a packet is to be read as, and how many bytes of it: [`Protocol::Raw`] if it is no datagram and
-/// nothing in it moves a connection on.
+/// The protocol whose program goes on with a packet, and how many bytes it has to read; `None` if nothing in the packet
+/// is for a program.
 #[inline(always)]
 fn wanted(
     headers: &Headers,
     decision: &Decision,
     interface: &Interface,
     direction: Direction,
-) -> (Protocol, u64) {
-    const NOTHING: (Protocol, u64) = (Protocol::Raw, 0);
+) -> Option<(Protocol, u64)> {
     if !settings::uses(uses::SERVICES) {
-        return NOTHING;
+        return None;
     }
-    let Ok(parsed) = headers.parsed else { return NOTHING };
-    let flow = &parsed.flow;
+    let Ok(parsed) = headers.parsed else { return None };
+    let protocol = Protocol::from_number(decision.protocol)?;
     let payload = parsed.payload_length();
-    let moves = match flow.protocol {
-        protocol::TCP => {
-            matches!(flow.fragment, Fragment::Whole) && (payload > 0 || flow.tcp_flags & FIN_OR_SYN != 0)
-        }
-        // Each is a message, or none. Of one in fragments, only the first has ports, and so a service.
-        protocol::UDP => true,
-        _ => false,
-    };
-    if decision.protocol == Protocol::Raw.number() || !moves || !matches!(decision.verdict, Verdict::Accept) {
-        return NOTHING;
+    if !says(protocol, &parsed.flow, payload, direction) || !matches!(decision.verdict, Verdict::Accept) {
+        return None;
     }
     let passage = Passage { decision: *decision, interface: *interface, size: headers.size, lost: 0 };
-    if passage.keep(direction).is_none() {
-        return NOTHING;
+    passage.keep(direction)?;
+    Some((protocol, u64::from(payload)))
+}
+
+/// Whether a packet with so many bytes of payload says something to the program of a protocol.
+#[inline(always)]
+fn says(protocol: Protocol, flow: &Flow, payload: u32, direction: Direction) -> bool {
+    match flow.protocol {
+        protocol::TCP => {
+            let flags = match (protocol, direction) {
+                (Protocol::Raw, Direction::In) => RST,
+                (Protocol::Raw, Direction::Out) => SYN | RST,
+                _ => FIN | SYN,
+            };
+            matches!(flow.fragment, Fragment::Whole)
+                && (flow.tcp_flags & flags != 0 || (protocol.is_read() && payload > 0))
+        }
+        // Each is a message, or none. Of one in fragments, only the first has ports, and so a service.
+        protocol::UDP => protocol.is_read(),
+        _ => false,
     }
-    (Protocol::from_number(decision.protocol).unwrap_or(Protocol::Raw), u64::from(payload))
 }

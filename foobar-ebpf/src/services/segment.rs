@@ -173,6 +173,13 @@ impl Segment {
         }
     }
 
+    /// Whether it refuses a segment that is part of no connection, as a SYN to a port where nobody listens. What resets a
+    /// connection has one of its numbers instead of zero (RFC 9293 section 3.10.7.1), but for one in 4,294,967,296.
+    #[inline(always)]
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.flags & (RST | ACK) == RST | ACK && self.sequence == 0
+    }
+
     /// Whether it ends the connection at once; what is in it then is for people.
     #[inline(always)]
     pub(crate) fn is_reset(&self) -> bool {

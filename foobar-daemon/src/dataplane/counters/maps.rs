@@ -12,6 +12,7 @@ use foobar_common::{
     maps,
     mysql::ReplicaKey,
     proxy::ProxyCounters,
+    raw::RawCounters,
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
 };
 use nix::time::{ClockId, clock_gettime};
@@ -55,6 +56,8 @@ pub(in crate::dataplane) struct CounterMaps {
     /// The same.
     pub(super) dns: PerCpuArray<MapData, DnsCounters>,
     /// The same.
+    pub(super) raw: PerCpuArray<MapData, RawCounters>,
+    /// The same.
     service_bytes: PerCpuArray<MapData, ServiceBytes>,
 }
 
@@ -73,6 +76,7 @@ impl CounterMaps {
             proxied: open(loaded, maps::PROXY_HEADERS)?,
             names: open_hash(loaded, maps::TLS_NAMES)?,
             dns: open(loaded, maps::DNS_COUNTERS)?,
+            raw: open(loaded, maps::RAW_COUNTERS)?,
             service_bytes: open(loaded, maps::SERVICE_BYTES)?,
         })
     }
@@ -136,6 +140,9 @@ impl CounterMaps {
             }
             if *port < self.dns.len() {
                 zero(&mut self.dns, *port)?;
+            }
+            if *port < self.raw.len() {
+                zero(&mut self.raw, *port)?;
             }
             if *port < self.service_bytes.len() {
                 zero(&mut self.service_bytes, *port)?;

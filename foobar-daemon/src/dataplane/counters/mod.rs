@@ -17,7 +17,8 @@ use foobar_common::{
     dns::DnsCounters,
     flow::Direction,
     proxy::ProxyCounters,
-    service::{HttpCounters, MysqlCounters, Protocol, TlsCounters},
+    raw::RawCounters,
+    service::{HttpCounters, MysqlCounters, Protocol, ServiceBytes, TlsCounters},
     verdict::{Reason, Verdict},
 };
 
@@ -180,10 +181,11 @@ impl InForce {
     fn services(&self) -> Result<BTreeMap<ServicePort, ServiceCounters>> {
         let Self { maps, slots, spoken, .. } = self;
         let mut services = BTreeMap::new();
-        for (port, Spoken { service, protocol, tls: _, proxy_protocol }) in spoken {
+        for (port, spoken) in spoken.iter().filter(|(port, spoken)| spoken.is_counted(**port)) {
+            let Spoken { service, protocol, tls: _, proxy_protocol } = spoken;
             let Some(slot) = slots.services.get(port) else { continue };
             let of_protocol = match protocol {
-                Protocol::Raw => continue,
+                Protocol::Raw => ProtocolCounters::Raw(total(&maps.raw, *slot, RawCounters::add)?),
                 Protocol::Http1 => ProtocolCounters::Http1(total(&maps.http, *slot, HttpCounters::add)?),
                 Protocol::H2c => ProtocolCounters::H2c(total(&maps.http, *slot, HttpCounters::add)?),
                 Protocol::Tls => ProtocolCounters::Tls(total(&maps.tls, *slot, TlsCounters::add)?),
@@ -193,7 +195,7 @@ impl InForce {
                 }
                 Protocol::Dns => ProtocolCounters::Dns(total(&maps.dns, *slot, DnsCounters::add)?),
             };
-            let bytes = maps.service_bytes(*slot)?;
+            let bytes = if protocol.is_read() { maps.service_bytes(*slot)? } else { ServiceBytes::default() };
             let proxied = if *proxy_protocol {
                 Some(total(&maps.proxied, *slot, |sum: &mut ProxyCounters, more| {
                     for (sum, more) in sum.headers.iter_mut().zip(more.headers) {

@@ -3,6 +3,7 @@
 use foobar_common::{
     dns::DnsCounters,
     proxy::ProxyCounters,
+    raw::RawCounters,
     service::{HttpCounters, Losses, MysqlCounters, Protocol, ServiceBytes, TlsCounters},
 };
 
@@ -11,7 +12,7 @@ use foobar_common::{
 pub struct ServiceCounters {
     /// Name of the service.
     pub service: String,
-    /// How much of it could be followed.
+    /// How much of it could be followed; zeros where nothing is read.
     pub bytes: ServiceBytes,
     /// How its connections begin, if proxies speak first there.
     pub proxied: Option<ProxyCounters>,
@@ -22,6 +23,8 @@ pub struct ServiceCounters {
 /// What is counted of a protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProtocolCounters {
+    /// Connections alone.
+    Raw(RawCounters),
     /// HTTP/1.x.
     Http1(HttpCounters),
     /// HTTP/2 in the clear, and HTTP/1.x beside it.
@@ -38,6 +41,7 @@ impl ProtocolCounters {
     /// Adds another port's; nothing, if something else is spoken there.
     pub fn add(&mut self, other: &Self) {
         match (self, other) {
+            (Self::Raw(sum), Self::Raw(more)) => sum.add(more),
             (Self::Http1(sum), Self::Http1(more)) | (Self::H2c(sum), Self::H2c(more)) => sum.add(more),
             (Self::Tls(sum), Self::Tls(more)) => sum.add(more),
             (Self::Mysql(sum, replicas), Self::Mysql(more, more_replicas)) => {
@@ -45,7 +49,10 @@ impl ProtocolCounters {
                 *replicas += more_replicas;
             }
             (Self::Dns(sum), Self::Dns(more)) => sum.add(more),
-            (Self::Http1(_) | Self::H2c(_) | Self::Tls(_) | Self::Mysql(..) | Self::Dns(_), _) => {}
+            (
+                Self::Raw(_) | Self::Http1(_) | Self::H2c(_) | Self::Tls(_) | Self::Mysql(..) | Self::Dns(_),
+                _,
+            ) => {}
         }
     }
 }
@@ -54,6 +61,7 @@ impl ServiceCounters {
     /// What is spoken there.
     pub const fn protocol(&self) -> Protocol {
         match self.of_protocol {
+            ProtocolCounters::Raw(_) => Protocol::Raw,
             ProtocolCounters::Http1(_) => Protocol::Http1,
             ProtocolCounters::H2c(_) => Protocol::H2c,
             ProtocolCounters::Tls(_) => Protocol::Tls,
@@ -62,9 +70,10 @@ impl ServiceCounters {
         }
     }
 
-    /// How many requests there were, handshakes, or queries.
+    /// How many requests there were, handshakes, queries, or connections where nothing is read.
     pub fn requests(&self) -> u64 {
         match &self.of_protocol {
+            ProtocolCounters::Raw(counters) => counters.opened,
             ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => {
                 counters.requests.iter().sum()
             }
@@ -74,19 +83,21 @@ impl ServiceCounters {
         }
     }
 
-    /// What could not be followed.
-    pub const fn losses(&self) -> &Losses {
+    /// What could not be followed; `None` where nothing is read.
+    pub const fn losses(&self) -> Option<&Losses> {
         match &self.of_protocol {
-            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => &counters.lost,
-            ProtocolCounters::Tls(counters) => &counters.lost,
-            ProtocolCounters::Mysql(counters, _) => &counters.lost,
-            ProtocolCounters::Dns(counters) => &counters.lost,
+            ProtocolCounters::Raw(_) => None,
+            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => Some(&counters.lost),
+            ProtocolCounters::Tls(counters) => Some(&counters.lost),
+            ProtocolCounters::Mysql(counters, _) => Some(&counters.lost),
+            ProtocolCounters::Dns(counters) => Some(&counters.lost),
         }
     }
 
     /// What it has of them.
     pub const fn request_word(&self) -> &'static str {
         match self.of_protocol {
+            ProtocolCounters::Raw(_) => "connections",
             ProtocolCounters::Http1(_) | ProtocolCounters::H2c(_) => "requests",
             ProtocolCounters::Tls(_) => "handshakes",
             ProtocolCounters::Mysql(..) | ProtocolCounters::Dns(_) => "queries",

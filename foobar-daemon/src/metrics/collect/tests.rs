@@ -4,6 +4,7 @@ use foobar_common::{
     dns::{DnsCounters, QueryType, ResponseCode},
     mysql::{Command, Operation},
     proxy::ProxyCounters,
+    raw::RawCounters,
     service::{Histogram, HttpCounters, Loss, Losses, MysqlCounters, ServiceBytes, Ticks, TlsCounters},
     tls::{Alpn, TlsVersion},
 };
@@ -93,6 +94,14 @@ impl Source for Fixed {
             HttpCounters { requests: [6, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], ..HttpCounters::default() };
         inside.lost.count(Direction::In, Loss::NotHttp);
         counters.decrypted.insert(ServicePort { port: 8443, ..WEB }, inside);
+        let raw = RawCounters { opened: 8, resets: [1, 2], refused: 3 };
+        let service = ServiceCounters {
+            service: "mail".to_owned(),
+            bytes: ServiceBytes::default(),
+            proxied: None,
+            of_protocol: ProtocolCounters::Raw(raw),
+        };
+        counters.services.insert(ServicePort { port: 25, ..WEB }, service);
         // The same number over both transports.
         for (protocol, asked) in [(PortProtocol::Udp, 9), (PortProtocol::Tcp, 2)] {
             let mut dns = DnsCounters { repeated: 1, truncated: 3, unasked: 4, ..DnsCounters::default() };
@@ -249,6 +258,10 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_connections_total{port="8443",encryption="tls",app="tls"} 4"#,
         r#"foobar_connections_total{port="8443",encryption="none",app="http1"} 1"#,
         r#"foobar_connections_total{port="443",encryption="none",app="http1"} 0"#,
+        r#"foobar_connections_total{port="25",encryption="unknown",app="unknown"} 8"#,
+        r#"foobar_connection_resets_total{port="25",direction="in"} 1"#,
+        r#"foobar_connection_resets_total{port="25",direction="out"} 2"#,
+        r#"foobar_connections_refused_total{port="25"} 3"#,
         r#"foobar_dns_queries_total{port="53",l4="udp",qtype="HTTPS"} 9"#,
         r#"foobar_dns_queries_total{port="53",l4="tcp",qtype="HTTPS"} 2"#,
         r#"foobar_dns_queries_total{port="53",l4="udp",qtype="other"} 0"#,
@@ -285,6 +298,8 @@ fn a_scrape_tells_what_the_source_gave() {
     ] {
         assert!(lines.contains(&line), "{line} is missing in\n{text}");
     }
+    // Of what is not read, nothing can be lost.
+    assert!(!text.contains(r#"proto="raw""#), "{text}");
 }
 
 #[test]

@@ -23,7 +23,6 @@ use foobar_common::{
     fields::{AddressField, TableField},
     flow::Direction,
     rule::{FRAGMENTS_BY_RULES, RULES_MAX, RankedRule, Settings, uses},
-    service::Protocol,
 };
 
 pub use self::addresses::AddressTables;
@@ -306,7 +305,7 @@ fn settings(
         uses: used(uses::RULES_IN, rules.iter().any(|rule| rule.direction == Direction::In))
             | used(uses::RULES_OUT, rules.iter().any(|rule| rule.direction == Direction::Out))
             | used(uses::PEERS, !ruleset.failsafe.peers.is_empty())
-            | used(uses::SERVICES, ruleset.services.iter().any(|service| service.protocol != Protocol::Raw))
+            | used(uses::SERVICES, ruleset.spoken().iter().any(|(port, spoken)| spoken.is_counted(*port)))
             | used(uses::SOURCE, rules.iter().any(|rule| asks_prefix(rule.source.as_ref())))
             | used(uses::DESTINATION, rules.iter().any(|rule| asks_prefix(rule.destination.as_ref())))
             | used(uses::SOURCE_SET, sets::are_used(clauses, Side::Source))

@@ -60,7 +60,7 @@ fn service_name(section: &Section<'_>, reading: &mut Reading, errors: &mut Error
     Some(name.to_owned())
 }
 
-/// What is spoken there; packets and bytes of anything, if nothing is said.
+/// What is spoken there; nothing is read if nothing is said.
 fn protocol(section: &Section<'_>, errors: &mut Errors<'_>) -> Option<Protocol> {
     let Some(value) = section.get("protocol") else { return Some(Protocol::Raw) };
     let words: Vec<_> = Protocol::ALL.iter().map(|protocol| (protocol.label(), *protocol)).collect();
@@ -99,7 +99,7 @@ fn proxy_protocol(section: &Section<'_>, protocol: Protocol, errors: &mut Errors
     let (problem, mend) = match protocol {
         Protocol::Http1 | Protocol::H2c | Protocol::Tls | Protocol::Mysql => return is_proxied,
         Protocol::Raw => (
-            "proxy_protocol means nothing for a service of which packets and bytes alone are counted",
+            "proxy_protocol means nothing for a service of which nothing is read",
             "write what is spoken there, as protocol = \"tls\", or leave this out",
         ),
         Protocol::Dns => ("proxy_protocol means nothing for a service of dns", "leave this out"),

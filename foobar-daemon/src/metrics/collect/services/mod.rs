@@ -3,6 +3,7 @@
 mod dns;
 mod http;
 mod mysql;
+mod raw;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use foobar_common::{
 };
 use prometheus::proto::MetricFamily;
 
-use self::{dns::DnsFamilies, http::HttpFamilies, mysql::MysqlFamilies, tls::TlsFamilies};
+use self::{dns::DnsFamilies, http::HttpFamilies, mysql::MysqlFamilies, raw::RawFamilies, tls::TlsFamilies};
 use super::catalogue::{self, Family};
 use crate::{
     dataplane::counters::{DECRYPTED, ProtocolCounters, ServiceCounters},
@@ -40,6 +41,7 @@ pub(super) fn families(
     let mut tls = TlsFamilies::new();
     let mut mysql = MysqlFamilies::new();
     let mut dns = DnsFamilies::new();
+    let mut raw = RawFamilies::new();
     let mut connections = catalogue::CONNECTIONS.family();
     let mut proxied = catalogue::PROXY_CONNECTIONS.family();
     let mut losses = catalogue::FRAMING_LOST.family();
@@ -47,15 +49,18 @@ pub(super) fn families(
     // A port of UDP and one of TCP can have the same number.
     let mut followed: BTreeMap<(u16, &str), (ServiceBytes, Losses)> = BTreeMap::new();
     for (port, counters) in services {
-        let (sum, lost) = followed.entry((port.port, counters.protocol().label())).or_default();
-        sum.framed = sum.framed.wrapping_add(counters.bytes.framed);
-        sum.lost = sum.lost.wrapping_add(counters.bytes.lost);
-        lost.add(counters.losses());
+        if let Some(losses) = counters.losses() {
+            let (sum, lost) = followed.entry((port.port, counters.protocol().label())).or_default();
+            sum.framed = sum.framed.wrapping_add(counters.bytes.framed);
+            sum.lost = sum.lost.wrapping_add(counters.bytes.lost);
+            lost.add(losses);
+        }
         let l4 = port.protocol.label();
         let port = port.port.to_string();
         let labels =
             Labels { port: &port, protocol: counters.protocol().label(), service: &counters.service };
         match &counters.of_protocol {
+            ProtocolCounters::Raw(counters) => raw.add(&port, counters, &mut connections),
             ProtocolCounters::Http1(counters) => {
                 connections.add_integer([&port, "none", FirstBytes::Http1.label()], counters.connections);
                 http.add(&port, labels.protocol, counters);
@@ -94,7 +99,9 @@ pub(super) fn families(
     }
     families.extend(http.into_proto());
     families.extend(tls.into_proto());
-    families.extend([connections.into_proto(), proxied.into_proto()]);
+    families.push(connections.into_proto());
+    families.extend(raw.into_proto());
+    families.push(proxied.into_proto());
     families.extend(mysql.into_proto());
     families.extend(dns.into_proto());
     families.extend([losses.into_proto(), bytes.into_proto()]);
