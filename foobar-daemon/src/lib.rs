@@ -13,6 +13,7 @@ pub mod rules;
 
 pub mod slots;
 
+pub mod open_connections;
 pub mod processes;
 
 pub mod dataplane;

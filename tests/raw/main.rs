@@ -1,5 +1,7 @@
 //! Connections to services of which nothing is read, segment by segment, against a plain account of them.
 
+mod traffic;
+
 use std::{cell::RefCell, collections::BTreeMap};
 
 use foobar_common::{raw::RawCounters, verdict::Verdict};

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::{
     control::{
         client::{NotRunning, Target},
-        protocol::{self, PendingFacts, Rates, Reload, RulesetFacts, ServiceFacts, Status},
+        protocol::{self, PendingFacts, Rates, Reload, Resets, RulesetFacts, ServiceFacts, Status},
     },
     daemon::summary::bits,
     dataplane::{
@@ -208,6 +208,14 @@ fn write_services(out: &mut dyn Write, services: &[ServiceFacts]) -> Result<()> 
                 out,
                 "    not followed to the end: {framing_lost} times (foobar_l7_framing_lost_total)"
             )?;
+        }
+        let mut words: Vec<String> = Vec::new();
+        words.extend(facts.connections_active.map(|open| format!("{open} connections open")));
+        words.extend(facts.resets.map(|Resets { inbound, outbound, refused }| {
+            format!("{inbound} were reset by clients, {outbound} by the server, {refused} refused")
+        }));
+        if !words.is_empty() {
+            writeln!(out, "    {}", words.join("; "))?;
         }
         let names: Vec<String> =
             facts.names.iter().take(NAMES_SHOWN).map(|(name, count)| format!("{name} {count}")).collect();

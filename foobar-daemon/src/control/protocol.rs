@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use foobar_common::counters::Counter;
+use foobar_common::{counters::Counter, raw::RawCounters};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -147,7 +147,7 @@ pub struct ServiceFacts {
     pub port: String,
     /// What is spoken there.
     pub protocol: String,
-    /// What is counted: `requests`, `handshakes` or `queries`.
+    /// What is counted: `requests`, `handshakes`, `queries` or, where nothing is read, `connections`.
     pub what: String,
     /// How many of those there were.
     pub total: u64,
@@ -162,6 +162,32 @@ pub struct ServiceFacts {
     /// Servers that clients of TLS asked for by name, and how often; the hundred that were asked for most.
     #[serde(default)]
     pub names: Vec<(String, u64)>,
+    /// TCP connections that are open now; `None` where the kernel does not tell.
+    #[serde(default)]
+    pub connections_active: Option<u64>,
+    /// How connections ended, where nothing is read.
+    #[serde(default)]
+    pub resets: Option<Resets>,
+}
+
+/// What a RST has ended, or not let begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resets {
+    /// Connections that the client has reset first.
+    #[serde(rename = "in")]
+    pub inbound: u64,
+    /// Connections that the server has reset first.
+    #[serde(rename = "out")]
+    pub outbound: u64,
+    /// Segments that were answered so because nobody listens.
+    pub refused: u64,
+}
+
+impl From<RawCounters> for Resets {
+    fn from(counters: RawCounters) -> Self {
+        let RawCounters { opened: _, resets: [inbound, outbound], refused } = counters;
+        Self { inbound, outbound, refused }
+    }
 }
 
 /// Packets and bits per second on all interfaces.

@@ -127,7 +127,7 @@ fn router(handle: Handle) -> Router {
 }
 
 async fn status(State(handle): State<Handle>) -> Response {
-    answer(move || handle.facts().map(|facts| facts.status)).await
+    answer(move || handle.status()).await
 }
 
 async fn rules(State(handle): State<Handle>) -> Response {

@@ -8,7 +8,11 @@ use foobar_common::service::Losses;
 use super::{handle::Facts, writer::Writer};
 use crate::{
     control::protocol::{PendingFacts, RulesetFacts, ServiceFacts, Status},
-    dataplane::{attach::Attachment, counters::DECRYPTED, object},
+    dataplane::{
+        attach::Attachment,
+        counters::{DECRYPTED, Open, ProtocolCounters},
+        object,
+    },
     rates::Sample,
 };
 
@@ -126,6 +130,16 @@ fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
                 framed_bytes: counted.bytes.framed,
                 lost_bytes: counted.bytes.lost,
                 names,
+                connections_active: None,
+                requests_in_flight: None,
+                resets: match &counted.of_protocol {
+                    ProtocolCounters::Raw(counters) => Some((*counters).into()),
+                    ProtocolCounters::Http1(_)
+                    | ProtocolCounters::H2c(_)
+                    | ProtocolCounters::Tls(_)
+                    | ProtocolCounters::Mysql(..)
+                    | ProtocolCounters::Dns(_) => None,
+                },
             });
             let Some(inside) = decrypted.get(port) else { continue };
             facts.push(ServiceFacts {
@@ -139,10 +153,29 @@ fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
                 framed_bytes: 0,
                 lost_bytes: 0,
                 names: Vec::new(),
+                connections_active: None,
+                requests_in_flight: None,
+                resets: None,
             });
         }
     }
     Ok(facts)
+}
+
+/// Adds what is open now to the services of a status, or why that is not known.
+pub(super) fn add_open(status: &mut Status, open: Result<Open>) {
+    let Open { connections, requests } = match open {
+        Ok(open) => open,
+        Err(error) => return status.problems.push(format!("{error:#}")),
+    };
+    for (port, count) in connections {
+        let name = port.to_string();
+        let outside = |facts: &&mut ServiceFacts| facts.port == name && facts.protocol != DECRYPTED;
+        if let Some(facts) = status.services.iter_mut().find(outside) {
+            facts.connections_active = Some(count);
+            facts.requests_in_flight = requests.get(&port).copied();
+        }
+    }
 }
 
 /// How many names of servers are told.

@@ -7,7 +7,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::start::Rules;
+use super::{facts, start::Rules};
 use crate::{
     control::protocol::{Changed, Refusal, RulesInForce, SetInForce, Status},
     dataplane::counters::CounterReader,
@@ -117,6 +117,13 @@ impl Handle {
     /// Asks what is.
     pub fn facts(&self) -> Result<Facts, Refusal> {
         self.ask(LOOK_TIME, Request::Facts)
+    }
+
+    /// Asks what is, and which connections are open.
+    pub fn status(&self) -> Result<Status, Refusal> {
+        let mut status = self.facts()?.status;
+        facts::add_open(&mut status, self.counters.open());
+        Ok(status)
     }
 
     /// Asks for the rules in force.

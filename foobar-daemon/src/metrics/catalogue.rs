@@ -105,6 +105,8 @@ catalogue! {
         "From the first secret byte of the client to the first one of the server, as they pass the interface.";
     CONNECTIONS = "foobar_connections_total", Counter, Number, ["port", "encryption", "app"],
         "Connections to a service whose client has sent something, by what it began with; to one of raw, those that the server has answered (SYN-ACK).";
+    CONNECTIONS_ACTIVE = "foobar_connections_active", Gauge, Number, ["port"],
+        "TCP connections to a service that are open now, or closed by one side alone, as the kernel of this server lists them, over any interface.";
     CONNECTION_RESETS = "foobar_connection_resets_total", Counter, Number, ["port", "direction"],
         "Connections to a service of raw that one side has reset, by the direction of the first RST.";
     CONNECTIONS_REFUSED = "foobar_connections_refused_total", Counter, Number, ["port"],
@@ -347,7 +349,10 @@ const LABELS: &[(&str, &str)] = &[
         "class",
         "`1xx`, `2xx`, `3xx`, `4xx` or `5xx`; `unknown` for a status that HTTP/2 gives in a way that could not be told",
     ),
-    ("collector", "`counters` (read from the BPF maps) or `daemon` (asked of the daemon's writer)"),
+    (
+        "collector",
+        "`counters` (read from the BPF maps), `daemon` (asked of the daemon's writer) or `connections` (asked of the kernel: without an answer, there are no metrics of open connections)",
+    ),
     (
         "command",
         "`query`, `prepare`, `execute`, `fetch`, `long_data`, `close`, `reset`, `init_db`, `ping`, `quit`, `change_user`, `reset_connection`, `field_list`, `statistics`, `binlog_dump` or `other`",

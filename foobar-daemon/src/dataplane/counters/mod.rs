@@ -1,5 +1,6 @@
 //! Counters, read from the kernel and summed over the processors.
 
+mod connections;
 mod maps;
 mod services;
 
@@ -24,7 +25,10 @@ use foobar_common::{
 
 pub(super) use self::maps::CounterMaps;
 use self::maps::{place, read, sum, total};
-pub use self::services::{ProtocolCounters, ServiceCounters};
+pub use self::{
+    connections::Open,
+    services::{ProtocolCounters, ServiceCounters},
+};
 use super::{load::LoadedRuleset, pins::PinFolder};
 use crate::{
     rules::{

@@ -26,7 +26,7 @@ use crate::{
     daemon::handle::{Facts, Handle},
     dataplane::{
         attach::Attachment,
-        counters::{Counters, Port},
+        counters::{Counters, Open, Port},
         probes::DecryptionFacts,
     },
     rules::model::{PortProtocol, ServicePort},
@@ -34,6 +34,8 @@ use crate::{
 
 /// Collector of what the BPF maps hold.
 const COUNTERS: &str = "counters";
+/// Collector of what the kernel knows of connections.
+const CONNECTIONS: &str = "connections";
 /// Collector of what the daemon knows.
 const DAEMON: &str = "daemon";
 
@@ -43,6 +45,8 @@ pub trait Source: Send + Sync {
     fn counters(&self) -> Result<Counters, String>;
     /// What the daemon knows.
     fn facts(&self) -> Result<Facts, String>;
+    /// What is open now.
+    fn open(&self) -> Result<Open, String>;
 }
 
 impl Source for Handle {
@@ -52,6 +56,10 @@ impl Source for Handle {
 
     fn facts(&self) -> Result<Facts, String> {
         Self::facts(self).map_err(|refusal| refusal.error)
+    }
+
+    fn open(&self) -> Result<Open, String> {
+        self.counters.open().map_err(|error| format!("{error:#}"))
     }
 }
 
@@ -67,6 +75,8 @@ pub struct ScrapeCollector {
 struct Last {
     counters: Option<Counters>,
     facts: Option<Facts>,
+    /// Why it is not known what is open. What was open before is no answer to what is now, so that is not kept.
+    not_open: Option<String>,
 }
 
 impl fmt::Debug for ScrapeCollector {
@@ -127,12 +137,25 @@ impl Collector for ScrapeCollector {
                 success.add_flag([COUNTERS], false);
             }
         }
-        let Last { counters, facts } = &*last;
+        let Last { counters, facts, not_open: _ } = &*last;
         if let Some(counters) = counters {
             counter_families(counters, facts.as_ref(), &mut families);
         }
         seconds.add([COUNTERS], started.elapsed().as_secs_f64());
-        if let Some(facts) = facts {
+
+        let started = Instant::now();
+        let open = self.source.open();
+        success.add_flag([CONNECTIONS], open.is_ok());
+        match &open {
+            Ok(open) => services::open(open, &mut families),
+            // Once, and not at each scrape.
+            Err(error) if last.not_open.as_ref() != Some(error) => tracing::warn!("scrape: {error}"),
+            Err(_) => {}
+        }
+        last.not_open = open.err();
+        seconds.add([CONNECTIONS], started.elapsed().as_secs_f64());
+
+        if let Some(facts) = &last.facts {
             status_families(&facts.status, &mut families);
         }
         families.extend([success.into_proto(), seconds.into_proto()]);

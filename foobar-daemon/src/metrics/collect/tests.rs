@@ -121,6 +121,13 @@ impl Source for Fixed {
         Ok(counters)
     }
 
+    fn open(&self) -> Result<Open, String> {
+        if self.fail {
+            return Err("the kernel has no sock_diag".to_owned());
+        }
+        Ok(Open { connections: [(WEB, 12), (DATABASE, 0)].into() })
+    }
+
     fn facts(&self) -> Result<Facts, String> {
         if self.fail {
             return Err("the daemon is busy".to_owned());
@@ -258,6 +265,8 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_connections_total{port="8443",encryption="tls",app="tls"} 4"#,
         r#"foobar_connections_total{port="8443",encryption="none",app="http1"} 1"#,
         r#"foobar_connections_total{port="443",encryption="none",app="http1"} 0"#,
+        r#"foobar_connections_active{port="443"} 12"#,
+        r#"foobar_connections_active{port="3306"} 0"#,
         r#"foobar_connections_total{port="25",encryption="unknown",app="unknown"} 8"#,
         r#"foobar_connection_resets_total{port="25",direction="in"} 1"#,
         r#"foobar_connection_resets_total{port="25",direction="out"} 2"#,
@@ -294,6 +303,7 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_build_info{version="1.2.3",object="built from \"source\""} 1"#,
         r#"foobar_collector_success{collector="counters"} 1"#,
         r#"foobar_collector_success{collector="daemon"} 1"#,
+        r#"foobar_collector_success{collector="connections"} 1"#,
         r#"foobar_series{family="foobar_firewall_rule_hits_total"} 2"#,
     ] {
         assert!(lines.contains(&line), "{line} is missing in\n{text}");
@@ -320,9 +330,12 @@ fn a_collector_that_fails_says_so() {
     for line in [
         r#"foobar_collector_success{collector="counters"} 0"#,
         r#"foobar_collector_success{collector="daemon"} 0"#,
+        r#"foobar_collector_success{collector="connections"} 0"#,
     ] {
         assert!(lines.contains(&line), "{line} is missing in\n{text}");
     }
+    // What is not known is not zero.
+    assert!(!text.contains("foobar_connections_active"), "{text}");
 }
 
 #[test]

@@ -17,7 +17,7 @@ use prometheus::proto::MetricFamily;
 use self::{dns::DnsFamilies, http::HttpFamilies, mysql::MysqlFamilies, raw::RawFamilies, tls::TlsFamilies};
 use super::catalogue::{self, Family};
 use crate::{
-    dataplane::counters::{DECRYPTED, ProtocolCounters, ServiceCounters},
+    dataplane::counters::{DECRYPTED, Open, ProtocolCounters, ServiceCounters},
     rules::model::ServicePort,
 };
 
@@ -30,6 +30,16 @@ struct Labels<'a> {
 
 /// Connections by what their clients began with.
 type Connections = Family<3>;
+
+/// Adds the families of what is open now; each port has its zeros, too.
+pub(super) fn open(open: &Open, families: &mut Vec<MetricFamily>) {
+    let Open { connections } = open;
+    let mut active = catalogue::CONNECTIONS_ACTIVE.family();
+    for (port, count) in connections {
+        active.add_integer([&port.port.to_string()], *count);
+    }
+    families.push(active.into_proto());
+}
 
 /// Adds the families of all services; each has its zeros, too.
 pub(super) fn families(
