@@ -7,8 +7,8 @@ use foobar_common::{
     LAYOUT_VERSION,
     classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, Tier, UNITS, WordRules},
     connection::{
-        CONNECTIONS_MAX, Connection, ConnectionKey, Cursor, Inbound, NAMES_MAX, NameKey, Outbound, PAIRED,
-        TIMED, TlsConnection, TlsSide,
+        CONNECTIONS_MAX, Connection, ConnectionBytes, ConnectionKey, Cursor, Inbound, NAMES_MAX, NameKey,
+        Outbound, PAIRED, TIMED, TlsConnection, TlsSide,
     },
     counters::{
         Counter, INTERFACE_SLOTS, MORE_RULE_SLOTS, OTHER_INTERFACE, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS,
@@ -539,6 +539,8 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<DnsSide>(), align_of::<DnsSide>()), (8 + 4 + 28, 8));
     assert_eq!((size_of::<DnsConnection>(), align_of::<DnsConnection>()), (4 + 4 + 2 * 40, 8));
     assert_eq!((size_of::<QueryKey>(), align_of::<QueryKey>()), (40 + 4 + 4, 8));
+    assert_eq!((size_of::<RawCounters>(), align_of::<RawCounters>()), (8 * (1 + 2 + 1), 8));
+    assert_eq!((size_of::<RawConnection>(), align_of::<RawConnection>()), (4 + 4 + 8, 8));
     assert_eq!((size_of::<ServiceBytes>(), align_of::<ServiceBytes>()), (8 + 8, 8));
     assert_eq!((size_of::<ConnectionKey>(), align_of::<ConnectionKey>()), (16 + 16 + 4 + 4, 8));
     assert_eq!((size_of::<Cursor>(), align_of::<Cursor>()), (4 + 4 + 8, 8));
@@ -553,6 +555,7 @@ fn records_have_these_sizes_and_no_padding() {
         (size_of::<Http2Connection>(), align_of::<Http2Connection>()),
         (4 + 4 + 2 * 16 + 2 * 168 + 1_040, 8)
     );
+    assert_eq!((size_of::<ConnectionBytes>(), align_of::<ConnectionBytes>()), (192, 1));
     assert_eq!((size_of::<WatchedProcess>(), align_of::<WatchedProcess>()), (8 + 8, 8));
     assert_eq!((size_of::<TlsObject>(), align_of::<TlsObject>()), (8 + 8, 8));
     assert_eq!((size_of::<Call>(), align_of::<Call>()), (4 * 8, 8));

@@ -4,7 +4,7 @@
 //! middle of. Each half of the record is written by the program of one direction alone and read by the other, so the
 //! two need no lock between them.
 
-use core::cell::Cell;
+use core::{cell::Cell, mem::offset_of, net::SocketAddr};
 
 use crate::{
     address::Address,
@@ -55,6 +55,18 @@ impl ConnectionKey {
         };
         Self { local, remote, local_port, remote_port, family }
     }
+
+    /// Between this server's end and the client's, which are of the same family.
+    pub fn between(local: SocketAddr, remote: SocketAddr) -> Self {
+        let family = if local.is_ipv4() { Family::V4 } else { Family::V6 };
+        Self {
+            local: local.ip().into(),
+            remote: remote.ip().into(),
+            local_port: local.port().to_be_bytes(),
+            remote_port: remote.port().to_be_bytes(),
+            family: family as u32,
+        }
+    }
 }
 
 /// A connection whose handshake was seen.
@@ -95,6 +107,46 @@ impl Connection {
         connection.inbound.cursor.state.set(State::Lost);
         connection.outbound.cursor.state.set(State::Lost);
         connection
+    }
+}
+
+impl Connection {
+    /// Requests whose first line has been read and whose response has not ended; `None` if one side could not be followed,
+    /// so that nobody can tell.
+    ///
+    /// A response that nobody asked for, as one to a client that says nothing for too long, counts until it ends.
+    pub fn in_flight(&self) -> Option<u32> {
+        let Self { inbound, outbound, .. } = self;
+        let is_lost = |cursor: &Cursor| matches!(cursor.state.get(), State::Lost);
+        if is_lost(&inbound.cursor) || is_lost(&outbound.cursor) || outbound.unseen.get() != 0 {
+            return None;
+        }
+        // Those that wait for the headers of their response. In a copy that was taken while both changed, there can be
+        // one more response than there are requests.
+        let waiting = inbound.asked.get().wrapping_sub(outbound.answered.get()).cast_signed().max(0);
+        let answered = u32::from(outbound.cursor.state.get().is_behind_headers());
+        Some(waiting.cast_unsigned().saturating_add(answered))
+    }
+}
+
+/// The bytes of a [`Connection`], as user space copies them from a map.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub struct ConnectionBytes([u8; size_of::<Connection>()]);
+
+impl ConnectionBytes {
+    /// The connection; `None` if a byte says that a side is in a state which there is none of.
+    pub fn read(&self) -> Option<Connection> {
+        let states =
+            [offset_of!(Connection, inbound.cursor.state), offset_of!(Connection, outbound.cursor.state)];
+        for state in states {
+            // Lost is the last one.
+            if *self.0.get(state)? > State::Lost as u8 {
+                return None;
+            }
+        }
+        // SAFETY: so many bytes are there. A connection is made of integers and two states, which are valid ones.
+        Some(unsafe { self.0.as_ptr().cast::<Connection>().read_unaligned() })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, WordRules},
-    connection::NameKey,
+    connection::{ConnectionBytes, ConnectionKey, NameKey},
     counters::Counter,
     dns::DnsCounters,
     fields::{Root, Stride, Table},
@@ -30,6 +30,8 @@ pod!(
     ClassBlocks,
     ClassHead,
     ClassWords,
+    ConnectionBytes,
+    ConnectionKey,
     Counter,
     DecisionRecord,
     DnsCounters,

@@ -82,6 +82,33 @@ impl State {
         self.is_opaque() && (!is_counted || number >= bytes)
     }
 
+    /// Whether a message has begun whose headers are over, and has not ended.
+    pub(crate) const fn is_behind_headers(self) -> bool {
+        match self {
+            Self::ChunkSize
+            | Self::ChunkLine
+            | Self::ChunkEnd
+            | Self::TrailerStart
+            | Self::TrailerLine
+            | Self::TrailerEnd
+            | Self::Body
+            | Self::ChunkData
+            | Self::UntilClose => true,
+            Self::Start
+            | Self::Token
+            | Self::RequestLine
+            | Self::LineStart
+            | Self::Name
+            | Self::Length
+            | Self::Encoding
+            | Self::Line
+            | Self::HeadersEnd
+            | Self::Tunnel
+            | Self::Http2
+            | Self::Lost => false,
+        }
+    }
+
     /// Whether bytes are just counted off, however many of them there are.
     #[inline(always)]
     const fn is_opaque(self) -> bool {

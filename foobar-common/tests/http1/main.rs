@@ -126,6 +126,52 @@ fn too_many_waiting_requests_lose_responses_only_if_it_matters() {
 }
 
 #[test]
+fn a_request_is_in_flight_until_the_last_byte_of_its_response() {
+    let mut exchange = Exchange::default();
+    for (direction, said, in_flight) in [
+        // The first line is not over.
+        (Direction::In, "POST / HT", 0),
+        (Direction::In, "TP/1.1\r\nContent-Length: 3\r\n\r\n12", 1),
+        (Direction::In, "3GET / HTTP/1.1\r\n\r\nHEAD / HTTP/1.1\r\n\r\n", 3),
+        (Direction::Out, "HTTP/1.1 100 Continue\r\n\r\n", 3),
+        (Direction::Out, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r", 3),
+        (Direction::Out, "\n", 3),
+        (Direction::Out, "ab", 3),
+        (Direction::Out, "c", 2),
+        (Direction::Out, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", 2),
+        (Direction::Out, "1\r", 2),
+        (Direction::Out, "\nx", 2),
+        (Direction::Out, "\r\n0\r\n", 2),
+        (Direction::Out, "a: b", 2),
+        (Direction::Out, "\r\n\r", 2),
+        (Direction::Out, "\n", 1),
+        // The answer to HEAD has no body.
+        (Direction::Out, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", 0),
+        (Direction::In, "GET / HTTP/1.1\r\n\r\n", 1),
+        (Direction::Out, "HTTP/1.1 200 OK\r\n\r\nuntil close", 1),
+    ] {
+        match direction {
+            Direction::In => exchange.ask(said.as_bytes(), &[usize::MAX]),
+            Direction::Out => exchange.answer(said.as_bytes(), &[usize::MAX]),
+        }
+        assert_eq!(exchange.connection.in_flight(), Some(in_flight), "after {said:?}");
+    }
+    exchange.close();
+    assert_eq!(exchange.connection.in_flight(), Some(0));
+    exchange.ask(b"no message\n", &[usize::MAX]);
+    assert_eq!(exchange.connection.in_flight(), None, "nobody can tell");
+}
+
+#[test]
+fn nothing_is_in_flight_in_a_tunnel() {
+    let mut exchange = Exchange::default();
+    exchange.ask(b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\n", &[100]);
+    assert_eq!(exchange.connection.in_flight(), Some(1));
+    exchange.answer(b"HTTP/1.1 101 Switching\r\n\r\nwhatever", &[100]);
+    assert_eq!(exchange.connection.in_flight(), Some(0));
+}
+
+#[test]
 fn bytes_that_did_not_come_by_matter_only_outside_of_bodies() {
     let mut exchange = Exchange::default();
     exchange.ask(b"POST / HTTP/1.1\r\nContent-Length: 10\r\n\r\n12", &[100]);

@@ -211,6 +211,7 @@ fn write_services(out: &mut dyn Write, services: &[ServiceFacts]) -> Result<()> 
         }
         let mut words: Vec<String> = Vec::new();
         words.extend(facts.connections_active.map(|open| format!("{open} connections open")));
+        words.extend(facts.requests_in_flight.map(|requests| format!("{requests} requests in flight")));
         words.extend(facts.resets.map(|Resets { inbound, outbound, refused }| {
             format!("{inbound} were reset by clients, {outbound} by the server, {refused} refused")
         }));

@@ -165,6 +165,9 @@ pub struct ServiceFacts {
     /// TCP connections that are open now; `None` where the kernel does not tell.
     #[serde(default)]
     pub connections_active: Option<u64>,
+    /// Requests that have not been answered to the end, where HTTP/1.x is spoken in the clear.
+    #[serde(default)]
+    pub requests_in_flight: Option<u64>,
     /// How connections ended, where nothing is read.
     #[serde(default)]
     pub resets: Option<Resets>,

@@ -95,6 +95,8 @@ catalogue! {
         "From the first byte of a request to the first one of its response, as they pass the interface, or the TLS library.";
     HTTP_UNTIMED = "foobar_http_untimed_responses_total", Counter, Number, ["port", "proto"],
         "Responses that no duration is known of: over 16 requests waited on the connection, or nobody had asked.";
+    HTTP_IN_FLIGHT = "foobar_http_requests_in_flight", Gauge, Number, ["port", "proto"],
+        "HTTP requests to a service whose response has not ended, on connections that are open and can be followed.";
     TLS_HANDSHAKES = "foobar_tls_handshakes_total", Counter, Number, ["port", "version", "alpn"],
         "TLS handshakes with a service, by the version that the server chose and the protocol inside.";
     TLS_FAILURES = "foobar_tls_handshake_failures_total", Counter, Number, ["port", "version"],

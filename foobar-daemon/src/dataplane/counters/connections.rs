@@ -5,11 +5,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use foobar_common::{connection::ConnectionKey, service::Protocol};
 
 use super::CounterReader;
 use crate::{
-    open_connections,
+    open_connections::{self, OpenConnection, TOO_MANY},
     rules::model::{PortProtocol, ServicePort},
 };
 
@@ -21,22 +22,36 @@ const PATIENCE: Duration = Duration::from_millis(500);
 pub struct Open {
     /// How many there are to each TCP port of a service; these are there even if zero.
     pub connections: BTreeMap<ServicePort, u64>,
+    /// Requests on them that have not been answered to the end, by port of a service of HTTP/1.x; these are there even
+    /// if zero. Where a connection cannot be followed, there is none.
+    pub requests: BTreeMap<ServicePort, u64>,
 }
 
 impl CounterReader {
-    /// Asks the kernel which connections are open, in the network namespace of this thread.
+    /// Asks the kernel which connections are open, in the network namespace of this thread, and looks up what goes on
+    /// there.
     ///
     /// # Errors
     /// Says what the kernel lacks, or that there are too many.
     pub fn open(&self) -> Result<Open> {
+        let deadline = Instant::now() + PATIENCE;
         let in_force = self.in_force();
-        let ports = in_force.spoken.keys().filter(|port| port.protocol == PortProtocol::Tcp);
-        let mut open = Open { connections: ports.map(|port| (*port, 0)).collect() };
+        let mut open = Open::default();
+        for (port, spoken) in in_force.spoken.iter().filter(|(port, _)| port.protocol == PortProtocol::Tcp) {
+            open.connections.insert(*port, 0);
+            if spoken.protocol == Protocol::Http1 {
+                open.requests.insert(*port, 0);
+            }
+        }
         let numbers = open.connections.keys().map(|port| port.port).collect();
-        for connection in open_connections::list(&numbers, Instant::now() + PATIENCE)? {
-            let port = ServicePort { protocol: PortProtocol::Tcp, port: connection.local.port() };
+        for OpenConnection { local, remote } in open_connections::list(&numbers, deadline)? {
+            let port = ServicePort { protocol: PortProtocol::Tcp, port: local.port() };
             if let Some(count) = open.connections.get_mut(&port) {
                 *count += 1;
+            }
+            if let Some(count) = open.requests.get_mut(&port) {
+                ensure!(Instant::now() < deadline, TOO_MANY);
+                *count += in_force.maps.in_flight(&ConnectionKey::between(local, remote))?;
             }
         }
         Ok(open)

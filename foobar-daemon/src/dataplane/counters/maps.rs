@@ -3,9 +3,9 @@
 use std::{os::fd::AsFd as _, time::Duration};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, Map, MapData, PerCpuArray, PerCpuValues};
+use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
 use foobar_common::{
-    connection::NameKey,
+    connection::{ConnectionBytes, ConnectionKey, NameKey},
     counters::{Counter, OTHER_INTERFACE, PORT_SLOTS, RULE_SLOTS, port_slot, verdict_slot},
     dns::DnsCounters,
     flow::Direction,
@@ -58,6 +58,8 @@ pub(in crate::dataplane) struct CounterMaps {
     /// The same.
     pub(super) raw: PerCpuArray<MapData, RawCounters>,
     /// The same.
+    pub(super) connections: HashMap<MapData, ConnectionKey, ConnectionBytes>,
+    /// The same.
     service_bytes: PerCpuArray<MapData, ServiceBytes>,
 }
 
@@ -77,6 +79,7 @@ impl CounterMaps {
             names: open_hash(loaded, maps::TLS_NAMES)?,
             dns: open(loaded, maps::DNS_COUNTERS)?,
             raw: open(loaded, maps::RAW_COUNTERS)?,
+            connections: open_hash(loaded, maps::CONNECTIONS)?,
             service_bytes: open(loaded, maps::SERVICE_BYTES)?,
         })
     }
@@ -106,6 +109,16 @@ impl CounterMaps {
             count += u64::from(service == u64::from(slot) && age < REPLICA_ALIVE);
         }
         Ok(count)
+    }
+
+    /// Requests on a connection that have not been answered to the end. A look from here does not keep it from being
+    /// forgotten (`htab_lru_map_lookup_elem_sys` of `kernel/bpf/hashtab.c`).
+    pub(super) fn in_flight(&self, connection: &ConnectionKey) -> Result<u64> {
+        match self.connections.get(connection, 0) {
+            Ok(bytes) => Ok(bytes.read().and_then(|connection| connection.in_flight()).unwrap_or(0).into()),
+            Err(MapError::KeyNotFound) => Ok(0),
+            Err(error) => Err(error).context("look up a connection"),
+        }
     }
 
     pub(super) fn service_bytes(&self, slot: u32) -> Result<ServiceBytes> {

@@ -125,7 +125,7 @@ impl Source for Fixed {
         if self.fail {
             return Err("the kernel has no sock_diag".to_owned());
         }
-        Ok(Open { connections: [(WEB, 12), (DATABASE, 0)].into() })
+        Ok(Open { connections: [(WEB, 12), (DATABASE, 0)].into(), requests: [(WEB, 5)].into() })
     }
 
     fn facts(&self) -> Result<Facts, String> {
@@ -267,6 +267,7 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_connections_total{port="443",encryption="none",app="http1"} 0"#,
         r#"foobar_connections_active{port="443"} 12"#,
         r#"foobar_connections_active{port="3306"} 0"#,
+        r#"foobar_http_requests_in_flight{port="443",proto="http1"} 5"#,
         r#"foobar_connections_total{port="25",encryption="unknown",app="unknown"} 8"#,
         r#"foobar_connection_resets_total{port="25",direction="in"} 1"#,
         r#"foobar_connection_resets_total{port="25",direction="out"} 2"#,
@@ -335,7 +336,9 @@ fn a_collector_that_fails_says_so() {
         assert!(lines.contains(&line), "{line} is missing in\n{text}");
     }
     // What is not known is not zero.
-    assert!(!text.contains("foobar_connections_active"), "{text}");
+    for metric in ["foobar_connections_active", "foobar_http_requests_in_flight"] {
+        assert!(!text.contains(metric), "{text}");
+    }
 }
 
 #[test]

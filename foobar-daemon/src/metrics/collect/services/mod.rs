@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use foobar_common::{
     proxy::ProxyHeader,
-    service::{FirstBytes, HttpCounters, Losses, ServiceBytes},
+    service::{FirstBytes, HttpCounters, Losses, Protocol, ServiceBytes},
 };
 use prometheus::proto::MetricFamily;
 
@@ -33,12 +33,16 @@ type Connections = Family<3>;
 
 /// Adds the families of what is open now; each port has its zeros, too.
 pub(super) fn open(open: &Open, families: &mut Vec<MetricFamily>) {
-    let Open { connections } = open;
+    let Open { connections, requests } = open;
     let mut active = catalogue::CONNECTIONS_ACTIVE.family();
     for (port, count) in connections {
         active.add_integer([&port.port.to_string()], *count);
     }
-    families.push(active.into_proto());
+    let mut in_flight = catalogue::HTTP_IN_FLIGHT.family();
+    for (port, count) in requests {
+        in_flight.add_integer([&port.port.to_string(), Protocol::Http1.label()], *count);
+    }
+    families.extend([active.into_proto(), in_flight.into_proto()]);
 }
 
 /// Adds the families of all services; each has its zeros, too.
