@@ -20,6 +20,8 @@ pub mod dataplane;
 
 pub mod replay;
 
+pub mod reconcile;
+
 pub mod config;
 pub mod control;
 pub mod daemon;

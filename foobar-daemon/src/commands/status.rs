@@ -25,6 +25,7 @@ use crate::{
     },
     env::Env,
     outcome::Outcome,
+    reconcile::ReconcileFacts,
 };
 
 /// What `--help` tells of it.
@@ -109,6 +110,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         rates,
         services,
         decryption,
+        reconcile,
         problems,
         listen,
         control,
@@ -157,9 +159,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
     }
     let Reload { success, unix_ms, what, error } = last_reload;
     let word = if *success { "succeeded" } else { "FAILED" };
-    let ago = now.duration_since(UNIX_EPOCH + Duration::from_millis(*unix_ms)).unwrap_or_default();
-    let ago = humantime::format_duration(Duration::from_secs(ago.as_secs()));
-    writeln!(out, "  last change ({what}) {word} {ago} ago")?;
+    writeln!(out, "  last change ({what}) {word} {} ago", age(*unix_ms, now))?;
     for line in error.iter().flat_map(|error| error.lines()) {
         writeln!(out, "    {line}")?;
     }
@@ -174,6 +174,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
     }
     write_services(out, services)?;
     write_decryption(out, decryption)?;
+    write_reconcile(out, reconcile, now)?;
     writeln!(out, "\nmaps")?;
     for MapFill { map, entries, max_entries, bytes } in maps {
         writeln!(out, "  {map:<18} {entries:>8} of {max_entries:>8}  {:>8} KiB", bytes / 1024)?;
@@ -247,6 +248,51 @@ fn write_decryption(out: &mut dyn Write, decryption: &[DecryptionFacts]) -> Resu
         }
     }
     Ok(())
+}
+
+/// What became of comparing our counts with those of servers.
+fn write_reconcile(out: &mut dyn Write, comparisons: &[ReconcileFacts], now: SystemTime) -> Result<()> {
+    if comparisons.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\ncompared with what servers count (foobar less server)")?;
+    for facts in comparisons {
+        let ReconcileFacts {
+            source,
+            services,
+            difference,
+            uncertainty,
+            compared_unix_ms,
+            baselines,
+            failures,
+            problem,
+        } = facts;
+        let what = match (difference, problem, uncertainty) {
+            (Some(difference), _, Some(1..)) => {
+                let uncertainty = uncertainty.unwrap_or_default();
+                format!("difference {difference:+}, or up to {uncertainty} further from zero")
+            }
+            (Some(difference), ..) => format!("difference {difference:+}"),
+            (None, Some(problem), _) => format!("NOT COMPARED: {problem}"),
+            (None, None, _) => "not compared yet".to_owned(),
+        };
+        let when = compared_unix_ms.map(|unix_ms| format!("compared {} ago", age(unix_ms, now)));
+        let began = (*baselines > 1).then(|| format!("begun {baselines} times"));
+        let failed: u64 = failures.values().sum();
+        let failed = (failed > 0).then(|| format!("failed {failed} times"));
+        let notes: Vec<String> = when.into_iter().chain(began).chain(failed).collect();
+        writeln!(out, "  {source} {}  {what}", services.join(","))?;
+        if !notes.is_empty() {
+            writeln!(out, "    {}", notes.join(", "))?;
+        }
+    }
+    Ok(())
+}
+
+/// How long ago a moment was, in whole seconds.
+fn age(unix_ms: u64, now: SystemTime) -> humantime::FormattedDuration {
+    let age = now.duration_since(UNIX_EPOCH + Duration::from_millis(unix_ms)).unwrap_or_default();
+    humantime::format_duration(Duration::from_secs(age.as_secs()))
 }
 
 /// How many names of servers are shown on a terminal.

@@ -13,6 +13,7 @@ use crate::{
         programs::ProgramFacts,
     },
     rates::SPANS,
+    reconcile::ReconcileFacts,
     rules::{
         bundle::{Bundle, SourceFile, hexadecimal},
         sets::edit::EditReport,
@@ -78,6 +79,9 @@ pub struct Status {
     /// The services whose TLS is read.
     #[serde(default)]
     pub decryption: Vec<DecryptionFacts>,
+    /// What became of comparing our counts with those of servers.
+    #[serde(default)]
+    pub reconcile: Vec<ReconcileFacts>,
     /// What of this could not be found out, and why.
     pub problems: Vec<String>,
     /// Address of the metrics.

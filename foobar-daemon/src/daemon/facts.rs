@@ -91,6 +91,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         rates,
         services,
         decryption: filter.decryption(),
+        reconcile: writer.reconciler.facts(),
         problems,
         listen: settings.listen.to_string(),
         control: absolute(&settings.control),

@@ -49,6 +49,7 @@ use crate::{
     metrics::serve,
     outcome::Outcome,
     rates::RequestHistory,
+    reconcile::Reconciler,
     rules::sets::masked_words,
     state::{store::Store, unix_ms},
 };
@@ -259,12 +260,16 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         what: "start".to_owned(),
         error: (!problems.is_empty()).then(|| problems.join("\n")),
     };
+    let mut reconciler =
+        Reconciler::new(runtime::Handle::current(), filter.counter_reader(), &settings.interfaces);
+    reconciler.follow(&rules.ruleset);
     Ok(Writer {
         settings,
         store,
         state,
         slots,
         filter,
+        reconciler,
         rules,
         overlays: laid.overlays,
         deadline,

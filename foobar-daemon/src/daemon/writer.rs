@@ -25,6 +25,7 @@ use crate::{
     dataplane::filter::{Filter, Tended},
     outcome::InvalidInput,
     rates::{RequestHistory, Sample},
+    reconcile::Reconciler,
     rules::{
         compile::CompiledRuleset,
         sets::{masked_words, overlay::Overlay},
@@ -54,6 +55,8 @@ pub struct Writer {
     pub slots: Slots,
     /// The filter.
     pub filter: Filter,
+    /// The comparisons with what servers count.
+    pub reconciler: Reconciler,
     /// The rules in force.
     pub rules: Rules,
     /// What of their sets was changed at runtime; the store has the same.
@@ -307,6 +310,7 @@ impl Writer {
         self.slots = slots;
         self.state = next;
         self.rules = rules;
+        self.reconciler.follow(&self.rules.ruleset);
         Ok(void)
     }
 

@@ -159,6 +159,16 @@ catalogue! {
         "Whether nothing is known to be missing: probes are in place, and every process that was found is watched.";
     DECRYPT_MISSED = "foobar_decrypt_missed_connections_total", Counter, Number, ["port"],
         "Connections that processes of the service took before they were found, since the daemon started: what was asked there is not counted.";
+    RECONCILE_DIFFERENCE = "foobar_reconcile_difference", Gauge, Number, ["source", "service"],
+        "Requests or queries that foobar has counted and the server has not (negative: the other way round), as far as it is proven; what `foobar_l7_framing_lost_total` does not cover, nor traffic past the interface, is a defect. Absent while the server does not tell.";
+    RECONCILE_UNCERTAINTY = "foobar_reconcile_uncertainty", Gauge, Number, ["source", "service"],
+        "How much further from zero the difference can be: as many as came while both were read, at the quietest moment.";
+    RECONCILE_COMPARED = "foobar_reconcile_compared_timestamp_seconds", Gauge, Timestamp, ["source", "service"],
+        "When the counts of foobar and the server were last compared.";
+    RECONCILE_BASELINES = "foobar_reconcile_baselines_total", Counter, Number, ["source", "service"],
+        "How often the comparison began anew because a count did, since the daemon started; the first time is one.";
+    RECONCILE_FAILURES = "foobar_reconcile_failures_total", Counter, Number, ["source", "service", "reason"],
+        "How often the server's count could not be had, since the daemon started.";
     MAP_ENTRIES = "foobar_map_entries", Gauge, Number, ["map"],
         "Entries in use in a BPF map.";
     MAP_MAX_ENTRIES = "foobar_map_max_entries", Gauge, Number, ["map"],
@@ -292,6 +302,12 @@ impl<const N: usize> Family<N> {
         self.add(labels, value as f64);
     }
 
+    /// The same of an integer that can be negative.
+    #[expect(clippy::cast_precision_loss, reason = "the exposition has no integers")]
+    pub fn add_signed(&mut self, labels: [&str; N], value: i64) {
+        self.add(labels, value as f64);
+    }
+
     /// Adds a series that says yes or no.
     pub fn add_flag(&mut self, labels: [&str; N], yes: bool) {
         self.add(labels, if yes { 1.0 } else { 0.0 });
@@ -394,10 +410,15 @@ const LABELS: &[(&str, &str)] = &[
     ),
     (
         "reason",
-        "of a packet and of what could not be followed: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`",
+        "of a packet and of what could not be followed: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`; of a failed comparison: `connect`, `timeout`, `status`, `answer`, `login`, `credentials` or `counters`",
     ),
     ("rule", "`id` of a rule in force: there are at most 131,072"),
     ("server", "name of a service that is a database"),
+    (
+        "service",
+        "name of a service with `reconcile`; of several that have the same server, all with commas between",
+    ),
+    ("source", "whose count is compared: `nginx` or `mysql`"),
     ("state", "`framed` or `lost`"),
     (
         "version",

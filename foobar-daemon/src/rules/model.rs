@@ -3,7 +3,9 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    net::SocketAddr,
     ops::RangeInclusive,
+    time::Duration,
 };
 
 use foobar_common::{
@@ -126,6 +128,61 @@ pub struct Service {
     pub proxy_protocol: bool,
     /// Whose TLS library tells the requests, if one does.
     pub decrypt: Option<DecryptFrom>,
+    /// With whose count that of foobar is compared, if it is.
+    pub reconcile: Option<Reconcile>,
+}
+
+/// A server whose own count is compared with that of foobar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reconcile {
+    /// The server.
+    pub server: CountingServer,
+    /// From one comparison to the next.
+    pub every: Duration,
+}
+
+/// A server that counts what it is asked, and where it tells.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CountingServer {
+    /// nginx, on a page of `stub_status`.
+    Nginx(StatusPage),
+    /// MySQL or MariaDB, with the credentials in this file.
+    Mysql(String),
+}
+
+/// A page that is served on this machine.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct StatusPage {
+    /// Where; on the loopback interface.
+    pub address: SocketAddr,
+    /// Which, from the first slash on.
+    pub path: String,
+}
+
+impl CountingServer {
+    /// The label `source`.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Nginx(_) => "nginx",
+            Self::Mysql(_) => "mysql",
+        }
+    }
+}
+
+impl fmt::Display for StatusPage {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, path } = self;
+        write!(formatter, "http://{address}{path}")
+    }
+}
+
+impl fmt::Display for CountingServer {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nginx(page) => write!(formatter, "nginx_status {page}"),
+            Self::Mysql(path) => write!(formatter, "mysql {path}"),
+        }
+    }
 }
 
 /// By what the processes of a service are known whose TLS library tells the requests.
@@ -188,6 +245,7 @@ impl Service {
             tls: TlsRequirements::default(),
             proxy_protocol: false,
             decrypt: None,
+            reconcile: None,
         }
     }
 }

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::rules::{
     model::{
-        AddressCondition, AddressMatch, DecryptFrom, Failsafe, FlagCondition, FragmentPolicy, Policy, Rule,
-        Service, TlsRequirements,
+        AddressCondition, AddressMatch, DecryptFrom, Failsafe, FlagCondition, FragmentPolicy, Policy,
+        Reconcile, Rule, Service, TlsRequirements,
     },
     names,
 };
@@ -111,16 +111,19 @@ pub(super) fn settings_of_failsafe(failsafe: &Failsafe) -> Vec<Setting> {
 
 /// The ports of each service and what is spoken there, by its name.
 pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
-    let words = |Service { name: _, ports, protocol, tls, proxy_protocol, decrypt }: &Service| match protocol
-    {
-        Protocol::Raw => list(ports),
-        Protocol::Http1 | Protocol::H2c | Protocol::Tls | Protocol::Mysql | Protocol::Dns => {
-            let TlsRequirements { required, oldest } = tls;
-            let required = if *required { " require_tls" } else { "" };
-            let oldest = oldest.map_or(String::new(), |oldest| format!(" min_tls {}", oldest.label()));
-            let proxy = if *proxy_protocol { " proxy_protocol" } else { "" };
-            let decrypt = decrypt.as_ref().map_or(String::new(), decrypt_words);
-            format!("{} {}{required}{oldest}{proxy}{decrypt}", list(ports), protocol.label())
+    let words = |service: &Service| {
+        let Service { name: _, ports, protocol, tls, proxy_protocol, decrypt, reconcile } = service;
+        match protocol {
+            Protocol::Raw => list(ports),
+            Protocol::Http1 | Protocol::H2c | Protocol::Tls | Protocol::Mysql | Protocol::Dns => {
+                let TlsRequirements { required, oldest } = tls;
+                let required = if *required { " require_tls" } else { "" };
+                let oldest = oldest.map_or(String::new(), |oldest| format!(" min_tls {}", oldest.label()));
+                let proxy = if *proxy_protocol { " proxy_protocol" } else { "" };
+                let decrypt = decrypt.as_ref().map_or(String::new(), decrypt_words);
+                let reconcile = reconcile.as_ref().map_or(String::new(), reconcile_words);
+                format!("{} {}{required}{oldest}{proxy}{decrypt}{reconcile}", list(ports), protocol.label())
+            }
         }
     };
     services.iter().map(|service| (service.name.as_str(), words(service))).collect()
@@ -133,6 +136,11 @@ fn decrypt_words(from: &DecryptFrom) -> String {
         DecryptFrom::Path(path) => format!(" from path {path}"),
     };
     format!(" decrypt_by uprobe{from}")
+}
+
+fn reconcile_words(reconcile: &Reconcile) -> String {
+    let Reconcile { server, every } = reconcile;
+    format!(" reconcile {server} every {}", humantime::format_duration(*every))
 }
 
 /// Words with commas between them.

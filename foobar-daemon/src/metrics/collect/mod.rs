@@ -1,5 +1,6 @@
 //! A scrape: the counters and the daemon's facts as metric families.
 
+mod reconcile;
 mod services;
 
 use std::{
@@ -285,6 +286,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         maps,
         programs,
         decryption,
+        reconcile,
         pid: _,
         started_unix_ms: _,
         not_ready: _,
@@ -328,6 +330,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         missed.add_integer([&port], *missed_connections);
     }
     families.extend([watched.into_proto(), complete.into_proto(), missed.into_proto()]);
+    reconcile::families(reconcile, families);
 
     let mut attached = catalogue::PROGRAM_ATTACHED.family();
     let mut modes = catalogue::ATTACH_MODE.family();

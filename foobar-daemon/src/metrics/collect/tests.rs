@@ -21,6 +21,7 @@ use crate::{
         probes::ProcessFacts,
         programs::ProgramFacts,
     },
+    reconcile::{Reason as ReconcileReason, ReconcileFacts},
     state::Applied,
 };
 
@@ -186,6 +187,16 @@ impl Source for Fixed {
                 missed_connections: 2,
                 problems: vec!["a process has no libssl".to_owned()],
             }],
+            reconcile: vec![ReconcileFacts {
+                source: "nginx".to_owned(),
+                services: vec!["www".to_owned(), "https".to_owned()],
+                difference: Some(-3),
+                uncertainty: Some(2),
+                compared_unix_ms: Some(2_500),
+                baselines: 1,
+                failures: BTreeMap::from([(ReconcileReason::Timeout, 4)]),
+                problem: None,
+            }],
             problems: vec![],
             listen: String::new(),
             control: String::new(),
@@ -286,6 +297,12 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_l7_framing_lost_total{port="53",proto="dns",reason="not_dns"} 2"#,
         r#"foobar_l7_bytes_total{port="53",proto="dns",state="framed"} 200"#,
         r#"foobar_l7_bytes_total{port="53",proto="dns",state="lost"} 14"#,
+        r#"foobar_reconcile_difference{source="nginx",service="www,https"} -3"#,
+        r#"foobar_reconcile_uncertainty{source="nginx",service="www,https"} 2"#,
+        r#"foobar_reconcile_compared_timestamp_seconds{source="nginx",service="www,https"} 2.5"#,
+        r#"foobar_reconcile_baselines_total{source="nginx",service="www,https"} 1"#,
+        r#"foobar_reconcile_failures_total{source="nginx",service="www,https",reason="timeout"} 4"#,
+        r#"foobar_reconcile_failures_total{source="nginx",service="www,https",reason="login"} 0"#,
         r#"foobar_map_entries{map="WORD_RULES"} 2"#,
         r#"foobar_map_max_entries{map="WORD_RULES"} 256"#,
         r#"foobar_map_memory_bytes{map="WORD_RULES"} 4096"#,
@@ -344,6 +361,9 @@ fn a_collector_that_fails_says_so() {
 #[test]
 fn every_obstacle_is_documented() {
     let text = catalogue::markdown();
+    for reason in ReconcileReason::ALL {
+        assert!(text.contains(&format!("`{}`", reason.label())), "{reason:?}");
+    }
     for obstacle in Obstacle::ALL {
         assert!(text.contains(&format!("`{}`", obstacle.label())), "{obstacle:?}");
     }

@@ -6,6 +6,7 @@ mod decryption;
 mod error;
 mod policy;
 mod port;
+mod reconcile;
 mod rule;
 mod service;
 mod set;

@@ -5,7 +5,7 @@ use foobar_common::{counters::SERVICE_PORTS_MAX, service::Protocol, tls::TlsVers
 use super::{
     Reading, decryption,
     error::Errors,
-    name, port,
+    name, port, reconcile,
     value::{Section, Value},
 };
 use crate::rules::model::{PortProtocol, Service, ServicePort, TlsRequirements};
@@ -39,7 +39,9 @@ pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Error
             let tls = tls(&section, protocol, errors);
             let proxy_protocol = proxy_protocol(&section, protocol, errors);
             let decrypt = decryption::read(&section, protocol, errors);
-            reading.ruleset.services.push(Service { name, ports, protocol, tls, proxy_protocol, decrypt });
+            let reconcile = reconcile::read(&section, protocol, decrypt.is_some(), errors);
+            let service = Service { name, ports, protocol, tls, proxy_protocol, decrypt, reconcile };
+            reading.ruleset.services.push(service);
         }
     }
 }
@@ -184,5 +186,4 @@ fn refuse_unenforced(section: &Section<'_>, errors: &mut Errors<'_>) {
             errors.add(&value.place, message, "write syn_cookies = \"off\", or leave it out");
         }
     }
-    section.refuse("reconcile", "leave it out", errors);
 }

@@ -9,6 +9,7 @@ use crate::rules::model::{
 };
 
 mod noise;
+mod reconcile;
 
 /// Everything that the language can say and this version acts on.
 const WHOLE: &str = r#"schema = 1
@@ -359,9 +360,9 @@ fn what_is_not_enforced_is_refused_by_name() {
         let column = if key == "adopt" { 1 } else { key.len() + 4 };
         check_errors(&format!("schema = 1\n[policy]\n{lines}\n"), &[(3, column, &["not yet", key])]);
     }
-    for lines in [r#"syn_cookies = "auto""#, r#"reconcile = { mysql = "x" }"#] {
+    for lines in [r#"syn_cookies = "auto""#] {
         let key = lines.split(' ').next().unwrap();
-        let column = if key == "reconcile" { 1 } else { key.len() + 4 };
+        let column = key.len() + 4;
         let text = format!("schema = 1\n[[service]]\nname = \"a\"\nport = \"tcp/1\"\n{lines}\n");
         check_errors(&text, &[(5, column, &["not yet", key])]);
     }
