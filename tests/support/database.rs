@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    path::PathBuf,
     process::{Child, Command, Stdio},
     time::Duration,
 };
@@ -72,12 +73,17 @@ impl Database {
         Ok(database)
     }
 
+    /// Its Unix socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join("socket")
+    }
+
     /// Executes statements over its socket, past every interface; what they print.
     pub fn run(&self, statements: &str) -> Result<String> {
         succeed(
             Command::new("mariadb")
                 .args(["--no-defaults", "--batch", "--skip-column-names", "--user=root"])
-                .arg(format!("--socket={}", self.folder.path().join("socket").display()))
+                .arg(format!("--socket={}", self.socket().display()))
                 .args(["--execute", statements]),
         )
     }
