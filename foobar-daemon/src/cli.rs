@@ -35,6 +35,9 @@ pub enum Command {
     /// Show what is attached, loaded and counted
     #[command(long_about = commands::status::LONG_ABOUT)]
     Status(commands::status::Args),
+    /// Show what passes, renewed every second
+    #[command(long_about = commands::top::LONG_ABOUT)]
+    Top(commands::top::Args),
     /// Check, show, compare, apply and explain rules
     #[command(subcommand)]
     Rules(commands::rules::Command),
@@ -86,6 +89,7 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> anyhow::Result<outcome::Outcome> {
     match cli.command {
         Command::Run(args) => commands::run::run(&args, env),
         Command::Status(args) => commands::status::run(&args, env),
+        Command::Top(args) => commands::top::run(&args, env),
         Command::Rules(command) => commands::rules::run(command, env),
         Command::Set(command) => commands::set::run(command, env),
         Command::Replay(args) => commands::replay::run(&args, env),

@@ -9,3 +9,4 @@ pub mod rules;
 pub mod run;
 pub mod set;
 pub mod status;
+pub mod top;

@@ -40,6 +40,8 @@ pub const RELOAD: &str = "/v1/reload";
 pub const SETS: &str = "/v1/sets";
 /// `GET` and `POST` of one set; [`set_path`] puts its name in.
 pub const SET: &str = "/v1/sets/{name}";
+/// `GET /v1/traffic`.
+pub const TRAFFIC: &str = "/v1/traffic";
 /// `POST /v1/detach`.
 pub const DETACH: &str = "/v1/detach";
 
@@ -255,6 +257,41 @@ impl From<Counter> for Counted {
     fn from(Counter { packets, bytes }: Counter) -> Self {
         Self { packets, bytes }
     }
+}
+
+/// Answer to [`TRAFFIC`]: what has been counted up to now.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Milliseconds since 1970 at which the daemon started.
+    pub started_unix_ms: u64,
+    /// Milliseconds since then, by a clock that nobody sets.
+    pub since_start_ms: u64,
+    /// SHA-256 of the texts of the rules in force.
+    pub hash: String,
+    /// How many times rules were put in force.
+    pub generation: u64,
+    /// Why rules are not in force on some interface.
+    pub not_ready: Vec<String>,
+    /// By interface and direction; those that are filtered are there even if zero.
+    pub interfaces: Vec<InterfaceCounted>,
+    /// What was dropped, by reason, over all interfaces.
+    pub drops: Vec<ReasonCounted>,
+    /// By rule id; those that decided something.
+    pub rules: BTreeMap<String, Counted>,
+    /// The services of which more is counted than packets and bytes.
+    pub services: Vec<ServiceFacts>,
+}
+
+/// What was counted on an interface in one direction.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceCounted {
+    /// Its name.
+    pub interface: String,
+    /// Label of the direction.
+    pub direction: String,
+    /// How much.
+    #[serde(flatten)]
+    pub counted: Counted,
 }
 
 /// What was changed of a set at runtime.

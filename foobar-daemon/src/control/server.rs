@@ -110,6 +110,7 @@ fn router(handle: Handle) -> Router {
         .route(protocol::CONFIRM, post(confirm))
         .route(protocol::ROLLBACK, post(rollback))
         .route(protocol::RELOAD, post(reload))
+        .route(protocol::TRAFFIC, get(traffic))
         .route(protocol::SETS, get(sets))
         .route(protocol::SET, get(set).post(edit_set))
         .route(protocol::DETACH, post(detach))
@@ -132,6 +133,10 @@ async fn status(State(handle): State<Handle>) -> Response {
 
 async fn rules(State(handle): State<Handle>) -> Response {
     answer(move || handle.rules()).await
+}
+
+async fn traffic(State(handle): State<Handle>) -> Response {
+    answer(move || handle.traffic()).await
 }
 
 async fn sets(State(handle): State<Handle>) -> Response {

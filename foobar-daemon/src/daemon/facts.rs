@@ -110,7 +110,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
 }
 
 /// What was counted of services, by their names.
-fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
+pub(super) fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
     let reader = writer.filter.counter_reader();
     let (counters, mut names) = (reader.services()?, reader.names()?);
     let decrypted = reader.decrypted()?;

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 
 use super::{facts, start::Rules};
 use crate::{
-    control::protocol::{Changed, Refusal, RulesInForce, SetInForce, Status},
+    control::protocol::{Changed, Refusal, RulesInForce, SetInForce, Status, Traffic},
     dataplane::counters::CounterReader,
     rules::{model::ServicePort, sets::edit::SetEdit},
 };
@@ -36,6 +36,8 @@ pub enum Request {
     Facts(SyncSender<Facts>),
     /// Tell the rules in force.
     Rules(SyncSender<Result<RulesInForce, Refusal>>),
+    /// Tell what has been counted.
+    Traffic(SyncSender<Result<Traffic, Refusal>>),
     /// Tell the sets in force.
     Sets(SyncSender<Vec<SetInForce>>),
     /// Tell a set in force with its entries.
@@ -129,6 +131,11 @@ impl Handle {
     /// Asks for the rules in force.
     pub fn rules(&self) -> Result<RulesInForce, Refusal> {
         self.ask(LOOK_TIME, Request::Rules)?
+    }
+
+    /// Asks what has been counted.
+    pub fn traffic(&self) -> Result<Traffic, Refusal> {
+        self.ask(LOOK_TIME, Request::Traffic)?
     }
 
     /// Asks for the sets in force.

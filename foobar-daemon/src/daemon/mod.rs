@@ -11,6 +11,7 @@ pub mod writer;
 
 mod facts;
 mod notify;
+mod traffic;
 
 use std::{
     collections::BTreeMap,

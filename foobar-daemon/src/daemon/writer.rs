@@ -118,6 +118,9 @@ impl Writer {
                 match next {
                     Ok(Request::Facts(reply)) => drop(reply.send(self.facts())),
                     Ok(Request::Rules(reply)) => drop(reply.send(self.rules_in_force())),
+                    Ok(Request::Traffic(reply)) => {
+                        drop(reply.send(super::traffic::gather(&self).map_err(failed)));
+                    }
                     Ok(Request::Sets(reply)) => drop(reply.send(self.sets())),
                     Ok(Request::Set(name, reply)) => drop(reply.send(self.set(&name))),
                     Ok(Request::Tend) => self.tend(),
