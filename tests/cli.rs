@@ -278,6 +278,7 @@ fn commands_for_a_daemon_say_that_there_is_none() -> Result<()> {
         &["rules", "apply", "sound.toml"],
         &["rules", "confirm"],
         &["rules", "rollback"],
+        &["top"],
     ] {
         let mut arguments = arguments.to_vec();
         arguments.extend(["--control", "none.sock"]);

@@ -293,7 +293,8 @@ impl Foobar {
         with_input(&mut self.prepared(arguments)?, input)
     }
 
-    fn prepared(&self, arguments: &[&str]) -> Result<Command> {
+    /// A command of foobar against this installation, to be run.
+    pub fn prepared(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = self.namespace.command(binary::foobar()?);
         command.args(arguments).arg("--control").arg(self.control_path());
         if matches!(arguments.first(), Some(&("detach" | "status"))) {

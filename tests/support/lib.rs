@@ -31,6 +31,7 @@ pub mod sender;
 pub mod service;
 pub mod shapes;
 pub mod tap;
+pub mod terminal;
 pub mod tls;
 pub mod wait;
 pub mod web_server;
