@@ -5,9 +5,10 @@ use std::{
     time::Duration,
 };
 
+use anyhow::Context as _;
 use ipnet::IpNet;
 
-use super::{facts, start::Rules};
+use super::{facts, start::Rules, traffic, writer::failed};
 use crate::{
     control::protocol::{Changed, Refusal, RulesInForce, SetInForce, Status, Traffic},
     dataplane::counters::CounterReader,
@@ -36,7 +37,7 @@ pub enum Request {
     Facts(SyncSender<Facts>),
     /// Tell the rules in force.
     Rules(SyncSender<Result<RulesInForce, Refusal>>),
-    /// Tell what has been counted.
+    /// Tell what has been counted of services, and what else `top` shows.
     Traffic(SyncSender<Result<Traffic, Refusal>>),
     /// Tell the sets in force.
     Sets(SyncSender<Vec<SetInForce>>),
@@ -135,7 +136,9 @@ impl Handle {
 
     /// Asks what has been counted.
     pub fn traffic(&self) -> Result<Traffic, Refusal> {
-        self.ask(LOOK_TIME, Request::Traffic)?
+        let traffic = self.ask(LOOK_TIME, Request::Traffic)??;
+        let counters = self.counters.read().context("read the counters").map_err(failed)?;
+        Ok(traffic::with_counters(traffic, counters))
     }
 
     /// Asks for the sets in force.

@@ -6,57 +6,70 @@ use anyhow::{Context as _, Result};
 use foobar_common::{counters::Counter, flow::Direction, verdict::Verdict};
 
 use super::{facts, writer::Writer};
-use crate::control::protocol::{Counted, InterfaceCounted, ReasonCounted, Traffic};
+use crate::{
+    control::protocol::{Counted, InterfaceCounted, ReasonCounted, Traffic},
+    dataplane::counters::Counters,
+};
 
-/// Reads the counters.
+/// What the writer knows, without the counters: those of many rules take a while, in which it has other things to do.
 ///
 /// # Errors
-/// When the kernel does not give them.
+/// When the kernel does not give the counters of services.
 pub(super) fn gather(writer: &Writer) -> Result<Traffic> {
-    let counters = writer.filter.counters().context("read the counters")?;
-    let mut interfaces: BTreeMap<(String, Direction), Counted> = BTreeMap::new();
-    for name in &writer.settings.interfaces {
-        interfaces.extend(Direction::ALL.map(|direction| ((name.clone(), direction), Counted::default())));
-    }
-    let mut drops = BTreeMap::new();
-    for ((interface, direction, verdict, reason), counter) in &counters.verdicts {
-        add(interfaces.entry((interface.clone(), *direction)).or_default(), *counter);
-        match verdict {
-            Verdict::Accept => {}
-            Verdict::Drop => add(drops.entry((*direction, *reason)).or_default(), *counter),
-        }
-    }
+    let interfaces = writer.settings.interfaces.iter().flat_map(|name| {
+        Direction::ALL.map(|direction| InterfaceCounted {
+            interface: name.clone(),
+            direction: direction.label().to_owned(),
+            counted: Counted::default(),
+        })
+    });
     Ok(Traffic {
         started_unix_ms: writer.started_unix_ms,
         since_start_ms: u64::try_from(writer.started.elapsed().as_millis()).unwrap_or(u64::MAX),
         hash: writer.rules.hash.clone(),
         generation: writer.state.generation,
         not_ready: writer.filter.attachments().iter().filter_map(facts::not_filtered).collect(),
-        interfaces: interfaces
-            .into_iter()
-            .map(|((interface, direction), counted)| InterfaceCounted {
-                interface,
-                direction: direction.label().to_owned(),
-                counted,
-            })
-            .collect(),
-        drops: drops
-            .into_iter()
-            .map(|((direction, reason), counted)| ReasonCounted {
-                direction: direction.label().to_owned(),
-                reason: reason.label().to_owned(),
-                action: Verdict::Drop.label().to_owned(),
-                counted,
-            })
-            .collect(),
-        rules: counters
-            .rules
-            .into_iter()
-            .filter(|(_, counter)| counter.packets > 0)
-            .map(|(id, counter)| (id, counter.into()))
-            .collect(),
+        interfaces: interfaces.collect(),
+        drops: Vec::new(),
+        rules: BTreeMap::new(),
         services: facts::services(writer).context("read the counters of services")?,
     })
+}
+
+/// The same with the counters.
+pub(super) fn with_counters(traffic: Traffic, counters: Counters) -> Traffic {
+    let mut interfaces: BTreeMap<(String, String), Counted> = traffic
+        .interfaces
+        .into_iter()
+        .map(|InterfaceCounted { interface, direction, counted }| ((interface, direction), counted))
+        .collect();
+    let mut drops = BTreeMap::new();
+    for ((interface, direction, verdict, reason), counter) in &counters.verdicts {
+        let of_interface = (interface.clone(), direction.label().to_owned());
+        add(interfaces.entry(of_interface).or_default(), *counter);
+        match verdict {
+            Verdict::Accept => {}
+            Verdict::Drop => add(drops.entry((*direction, *reason)).or_default(), *counter),
+        }
+    }
+    let interfaces = interfaces.into_iter().map(|((interface, direction), counted)| InterfaceCounted {
+        interface,
+        direction,
+        counted,
+    });
+    let drops = drops.into_iter().map(|((direction, reason), counted)| ReasonCounted {
+        direction: direction.label().to_owned(),
+        reason: reason.label().to_owned(),
+        action: Verdict::Drop.label().to_owned(),
+        counted,
+    });
+    let rules = counters.rules.into_iter().filter(|(_, counter)| counter.packets > 0);
+    Traffic {
+        interfaces: interfaces.collect(),
+        drops: drops.collect(),
+        rules: rules.map(|(id, counter)| (id, counter.into())).collect(),
+        ..traffic
+    }
 }
 
 fn add(counted: &mut Counted, Counter { packets, bytes }: Counter) {

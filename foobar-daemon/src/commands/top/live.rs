@@ -16,7 +16,7 @@ use tokio::{
 use super::{screen::Screen, table, view::View};
 use crate::{
     control::{
-        client::{Client, NotRunning},
+        client::Client,
         protocol::{TRAFFIC, Traffic},
     },
     env::Env,
@@ -38,7 +38,7 @@ enum Happened {
 /// Shows what passes until somebody leaves.
 ///
 /// # Errors
-/// When the terminal cannot be had, or the daemon does not answer although it runs.
+/// When the terminal cannot be had, or is gone.
 pub(super) fn show(client: &Client, first: Traffic, interval: Duration, env: &mut Env<'_>) -> Result<()> {
     let (tell, happenings) = sync_channel(1);
     let screen = Screen::take(&mut env.out)?;
@@ -91,9 +91,9 @@ fn until_left(
                     };
                     before = Some(after);
                 }
+                // It may be ending, or busy with many rules.
                 Err(error) => {
-                    let why = error.downcast::<NotRunning>()?;
-                    shown = Shown::Text(format!("{why}\n\nwaiting for it; q leaves"));
+                    shown = Shown::Text(format!("{error:#}\n\nwaiting for it; q leaves"));
                     before = None;
                 }
             },

@@ -93,7 +93,7 @@ fn once(client: &Client, first: Traffic, interval: Duration, now: fn() -> System
     }
 }
 
-/// An object for each interval; one without counters while no daemon runs.
+/// An object for each interval; one without counters where there are none, as while no daemon runs.
 fn objects(client: &Client, first: Traffic, args: &Args, env: &mut Env<'_>) -> Result<()> {
     if args.once {
         let view = once(client, first, args.interval, env.now)?;
@@ -106,9 +106,9 @@ fn objects(client: &Client, first: Traffic, args: &Args, env: &mut Env<'_>) -> R
         let after = match client.get::<Traffic>(TRAFFIC) {
             Ok(after) => Some(after),
             Err(error) => {
-                let why = error.downcast::<NotRunning>()?;
-                let words =
-                    json!({ "running": false, "unix_ms": unix_ms((env.now)()), "why": why.to_string() });
+                // It may also be busy with many rules.
+                let (is_running, why) = (!error.is::<NotRunning>(), format!("{error:#}"));
+                let words = json!({ "running": is_running, "unix_ms": unix_ms((env.now)()), "why": why });
                 writeln!(env.out, "{words}")?;
                 None
             }
