@@ -173,7 +173,10 @@ fn whatever_a_server_says_is_counted_and_harms_nobody() -> Result<()> {
         let compared = all.iter().find(|compared| compared.services == [service.as_str()]);
         let compared = compared.with_context(|| format!("no comparison {service}"))?;
         say(&format!("{name}: {}", compared.problem.as_deref().unwrap_or_default()));
-        ensure!(compared.failures.keys().eq([reason]), "{name}: {compared:?}");
+        // On a busy machine it may have been late.
+        let is_known = |found: &Reason| found == reason || *found == Reason::Timeout;
+        ensure!(compared.failures.contains_key(reason), "{name}: {compared:?}");
+        ensure!(compared.failures.keys().all(is_known), "{name}: {compared:?}");
         ensure!(compared.difference.is_none(), "{name}: {compared:?}");
         let failures: u64 = compared.failures.values().sum();
         let asked = asked.load(Ordering::Relaxed);

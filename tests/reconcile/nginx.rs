@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, ensure};
 use foobar_daemon::reconcile::Reason;
 use foobar_tests::{
+    command::succeed,
     daemon::Foobar,
     figures::say,
     http,
@@ -156,5 +157,42 @@ fn a_status_page_on_the_port_of_the_service_is_counted_once() -> Result<()> {
         foobar.succeed(&["detach"])?;
         foobar.wait()?;
     }
+    Ok(())
+}
+
+/// Of an nginx that serves both, the status page counts both, so the services are compared together.
+#[test]
+fn what_is_inside_of_tls_and_what_is_not_are_compared_together() -> Result<()> {
+    const TLS_PORT: u16 = 8443;
+    let network = Network::new()?;
+    let lines = format!("listen {PORT}; location / {{ return 200 \"x\"; }}");
+    let _server = WebServer::serving_tls(&network.server, &[TLS_PORT], &lines, false)?;
+    let rules = rules("plain")
+        + &rules("TLS")
+            .replace("schema = 1", "")
+            .replace("www", "https")
+            .replace(&format!("tcp/{PORT}"), &format!("tcp/{TLS_PORT}"))
+            .replace("\"http1\"", "\"tls\"\ndecrypt_by = \"uprobe\"");
+    let mut foobar = Foobar::new(&network.server, &[SERVER], &rules)?;
+    foobar.start()?;
+    wait::until("nginx and its two workers are watched", Duration::from_secs(20), || {
+        let processes = foobar.status()?["decryption"][0]["processes"].clone();
+        Ok(processes.as_array().is_some_and(|processes| processes.len() >= 3))
+    })?;
+    let first = next(&foobar)?;
+    ensure!(first.services == ["www", "https"] && first.difference == Some(0), "{first:?}");
+    for url in [format!("http://{SERVER_V4}:{PORT}/[1-30]"), format!("https://{SERVER_V4}:{TLS_PORT}/[1-50]")]
+    {
+        let mut curl = network.client.command("curl");
+        succeed(curl.args(["--silent", "--show-error", "--insecure", "--noproxy", "*", "--http1.1", &url]))?;
+    }
+    // Probes see what comes over any interface.
+    let url = format!("https://127.0.0.1:{TLS_PORT}/[1-20]");
+    let mut curl = network.server.command("curl");
+    succeed(curl.args(["--silent", "--show-error", "--insecure", "--noproxy", "*", "--http1.1", &url]))?;
+    let same = next(&foobar)?;
+    let counted = foobar.scrape()?.count("foobar_http_requests_total", &[]);
+    ensure!(counted == 100, "{counted} requests counted");
+    ensure!((same.difference, same.uncertainty) == (Some(0), Some(0)), "{same:?}");
     Ok(())
 }

@@ -371,6 +371,18 @@ mod tests {
     }
 
     #[test]
+    fn a_server_to_compare_with_is_a_setting_of_its_service() {
+        let service = |reconcile: &str| {
+            format!("[[service]]\nname = \"www\"\nport = \"tcp/80\"\nprotocol = \"http1\"\n{reconcile}")
+        };
+        let with = service("reconcile = { nginx_status = \"http://127.0.0.1:81/\", every = \"1m\" }\n");
+        assert_eq!(
+            difference(&service(""), &with).to_string(),
+            "~ service www: tcp/80 http1 -> tcp/80 http1 reconcile nginx_status http://127.0.0.1:81/ every 1m\n"
+        );
+    }
+
+    #[test]
     fn as_few_rules_as_possible_have_moved() {
         for (old, new, moved) in [
             ("abcde", "abcde", ""),
