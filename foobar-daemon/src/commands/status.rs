@@ -267,14 +267,16 @@ fn write_reconcile(out: &mut dyn Write, comparisons: &[ReconcileFacts], now: Sys
             failures,
             problem,
         } = facts;
-        let what = match (difference, problem, uncertainty) {
-            (Some(difference), _, Some(1..)) => {
-                let uncertainty = uncertainty.unwrap_or_default();
-                format!("difference {difference:+}, or up to {uncertainty} further from zero")
+        let what = match (difference, problem) {
+            (Some(difference), _) => {
+                let further = match uncertainty {
+                    None | Some(0) => String::new(),
+                    Some(uncertainty) => format!(", or up to {uncertainty} further from zero"),
+                };
+                format!("difference {difference}{further}")
             }
-            (Some(difference), ..) => format!("difference {difference:+}"),
-            (None, Some(problem), _) => format!("NOT COMPARED: {problem}"),
-            (None, None, _) => "not compared yet".to_owned(),
+            (None, Some(problem)) => format!("NOT COMPARED: {problem}"),
+            (None, None) => "not compared yet".to_owned(),
         };
         let when = compared_unix_ms.map(|unix_ms| format!("compared {} ago", age(unix_ms, now)));
         let began = (*baselines > 1).then(|| format!("begun {baselines} times"));

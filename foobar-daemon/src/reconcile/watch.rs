@@ -63,7 +63,7 @@ impl Watch {
     fn compare(&mut self, reading: Reading, anew: bool) {
         let (first, last) = reading.ours;
         // Ours go back when the filter was taken away meanwhile.
-        let is_anew = anew || first < self.last_ours || last < first;
+        let is_anew = anew || first < self.last_ours;
         self.last_ours = last;
         self.pause = self.compared.every;
         let mut facts = self.facts.lock().unwrap_or_else(PoisonError::into_inner);
@@ -128,6 +128,9 @@ async fn read(
     let Told { counted, anew } = server.ask().await?;
     sleep(SETTLE).await;
     let after = ours(compared, counters)?;
+    if after < before {
+        return Err(Failure::new(Reason::Counters, "our own counters began anew while they were read"));
+    }
     Ok((Reading { ours: (before, after), theirs: counted }, anew))
 }
 
