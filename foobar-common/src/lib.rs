@@ -38,5 +38,5 @@ mod words;
 /// Version of every record and map in this crate that outlives one ruleset.
 ///
 /// It is part of the path of all pins, so that a daemon with another layout never adopts them. Raise it
-/// whenever a pinned map or the meaning of a slot changes; `tests/layout.rs` notices when that is forgotten.
+/// whenever a pinned map or the meaning of a slot changes; `tests/layout/` notices when that is forgotten.
 pub const LAYOUT_VERSION: u32 = 4;

@@ -2,8 +2,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 use foobar_bench_programs::Target;
+use foobar_common::service::Losses;
 use foobar_daemon::{
-    dataplane::{load::LoadedRuleset, timed_runs::TimedRuns},
+    dataplane::{counters::ServiceCounters, load::LoadedRuleset, timed_runs::TimedRuns},
     rules::{bundle::Bundle, compile::compile},
     slots::Slots,
 };
@@ -211,7 +212,8 @@ fn requests(
         let sent = u64::from(RUNS) * u64::from(plan.effort.samples + 1) * requests;
         let counted = counted(&runs)? - before;
         ensure!(counted == sent, "{name}: {counted} requests were counted of {sent}");
-        let lost: u64 = runs.counters()?.services.values().map(|service| service.losses().total()).sum();
+        let lost: u64 =
+            runs.counters()?.services.values().filter_map(ServiceCounters::losses).map(Losses::total).sum();
         ensure!(lost == 0, "{name}: {lost} connections could not be followed");
         report.add(
             Row::new("services", name)
@@ -244,7 +246,7 @@ fn open(runs: &TimedRuns, connection: &Connection, opening: &Opening) -> Result<
 
 fn counted(runs: &TimedRuns) -> Result<u64> {
     let counters = runs.counters()?;
-    Ok(counters.services.values().map(foobar_daemon::dataplane::counters::ServiceCounters::requests).sum())
+    Ok(counters.services.values().map(ServiceCounters::requests).sum())
 }
 
 /// A request whose headers have this length, in lines of about `line` bytes.

@@ -195,6 +195,9 @@ impl ServiceRate {
             framed_bytes: _,
             lost_bytes: _,
             names: _,
+            connections_active: _,
+            requests_in_flight: _,
+            resets: _,
         } = facts;
         Self {
             service: service.clone(),
@@ -247,6 +250,9 @@ pub(super) mod tests {
                 framed_bytes: 0,
                 lost_bytes: 0,
                 names: Vec::new(),
+                connections_active: None,
+                requests_in_flight: None,
+                resets: None,
             }],
         }
     }
