@@ -21,6 +21,7 @@ mod sent;
 mod services;
 mod sets;
 mod settings;
+mod stream;
 mod tables;
 
 use aya_ebpf::{

@@ -17,7 +17,7 @@ use super::segment::{HALF, Packet, Segment};
 /// How many pieces are kept of a connection.
 const PIECES: u32 = 16;
 /// Bytes of a piece, a power of two; a longer segment is several.
-pub(super) const LENGTH: u32 = 2048;
+pub(super) const LENGTH: u32 = crate::stream::PORTION;
 
 /// No segment is longer.
 const SEGMENT_MASK: u32 = 0xff_ffff;

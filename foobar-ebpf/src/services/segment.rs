@@ -10,10 +10,11 @@ use foobar_common::{
     connection::ConnectionKey,
     flow::Direction,
     frame::{Frame, without_history},
+    service::Loss,
     verdict::Reason,
 };
 
-use crate::scratch;
+use crate::{scratch, stream::Source};
 
 /// Where sequence and acknowledgment numbers lie in a TCP header (RFC 9293 section 3.1).
 const NUMBERS_AT: u32 = 4;
@@ -22,19 +23,13 @@ const SYN: u64 = 1 << 1;
 const RST: u64 = 1 << 2;
 const ACK: u64 = 1 << 4;
 
-/// What a program is given: bytes of the packet can be read from it, wherever they lie.
-pub(crate) trait Packet {
+/// What a program is given: bytes of the packet can be read from it, wherever they lie; [`Packet::context`] stands for it.
+pub(crate) trait Packet: Source {
     /// As helpers of the kernel take it.
     fn context(&self) -> *mut c_void;
 
     /// Where the headers lie.
     fn first_buffer(&self) -> Frame<'_>;
-
-    /// Copies bytes of a packet to `place`, which has room for `length` of them; zero if it went well.
-    ///
-    /// # Safety
-    /// `context` must be [`Packet::context`], and `place` must be valid for writes of so many bytes.
-    unsafe fn load(context: *mut c_void, offset: u32, place: *mut c_void, length: u32) -> i64;
 }
 
 impl Packet for XdpContext {
@@ -48,6 +43,10 @@ impl Packet for XdpContext {
         // SAFETY: the verifier allows reads between `data` and `data_end` as long as the program runs.
         unsafe { Frame::new(self.data() as *const u8, self.data_end() as *const u8, 0) }
     }
+}
+
+impl Source for XdpContext {
+    const UNREADABLE: Loss = Loss::Internal;
 
     #[inline(always)]
     unsafe fn load(context: *mut c_void, offset: u32, place: *mut c_void, length: u32) -> i64 {
@@ -67,6 +66,10 @@ impl Packet for TcContext {
         // SAFETY: the verifier allows reads between `data` and `data_end` until buffers are moved.
         unsafe { Frame::new(self.data() as *const u8, self.data_end() as *const u8, 0) }
     }
+}
+
+impl Source for TcContext {
+    const UNREADABLE: Loss = Loss::Internal;
 
     #[inline(always)]
     unsafe fn load(context: *mut c_void, offset: u32, place: *mut c_void, length: u32) -> i64 {
