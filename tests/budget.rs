@@ -36,7 +36,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 23] = [
+const PER_CPU: [&str; 25] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -60,6 +60,8 @@ const PER_CPU: [&str; 23] = [
     "DNS_MESSAGES",
     "DNS_NEW",
     "HTTP2_NEW",
+    "TLS_HTTP2_NEW",
+    "TLS_STREAM_READINGS",
 ];
 
 /// Of the rulesets that are generated.

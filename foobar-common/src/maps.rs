@@ -124,8 +124,10 @@ pub const STRANGERS: &str = "STRANGERS";
 pub const TLS_CALLS: &str = "TLS_CALLS";
 /// The [`crate::connection::Connection`]s by [`crate::plaintext::TlsObject`].
 pub const TLS_OBJECTS: &str = "TLS_OBJECTS";
+/// The [`crate::http2::Http2Connection`]s by [`crate::plaintext::TlsObject`].
+pub const TLS_HTTP2: &str = "TLS_HTTP2";
 /// Maps that belong to the probes and live as long as the daemon.
-pub const OF_PROBES: [&str; 4] = [PROCESSES, STRANGERS, TLS_CALLS, TLS_OBJECTS];
+pub const OF_PROBES: [&str; 5] = [PROCESSES, STRANGERS, TLS_CALLS, TLS_OBJECTS, TLS_HTTP2];
 
 /// The programs that read what comes in to services, by number of the [`crate::service::Protocol`].
 pub const SERVICES_IN: &str = "SERVICES_IN";

@@ -25,6 +25,7 @@ use foobar_tests::{
     wait,
     web_server::WebServer,
 };
+use tempfile::TempDir;
 
 use self::servers::{Haproxy, Python, Unit};
 
@@ -271,25 +272,64 @@ fn haproxy_is_counted() -> Result<()> {
     Ok(())
 }
 
-/// What is no HTTP/1.x inside is told to be that, and never counted as something else.
+/// HTTP/2 on the same port, beside HTTP/1.x: any number of streams, bodies that look like frames, large answers.
 #[test]
-fn http2_is_declared_lost() -> Result<()> {
+fn http2_is_counted_as_nginx_counts() -> Result<()> {
     let network = Network::new()?;
     let server = WebServer::serving_tls(&network.server, &[PORT], &http1_client::locations(), true)?;
+    http1_client::put_files(&server)?;
     let foobar = watch(&network, RULES)?;
     expect_watched(&foobar, "www", server.pid())?;
-    for (version, requests_after, lost_after) in [("--http2", 0, 2), ("--http1.1", 1, 2)] {
-        let url = format!("https://{}/", SocketAddr::new(Family::V4.server(), PORT));
-        let mut curl = network.client.command("curl");
-        succeed(curl.args(["--silent", "--show-error", "--insecure", "--max-time", "10", version, &url]))?;
+    expect_cheap(&foobar)?;
+    let folder = TempDir::new()?;
+    let body = folder.path().join("body");
+    fs::write(&body, b"\0\0\x01\x01\x05\0\0\0\x7f\x82".repeat(3_000))?;
+    let url = format!("https://{}/", SocketAddr::new(Family::V4.server(), PORT));
+    let data = ["-d", body.to_str().context("a path")?];
+    for (name, requests, connections, streams, options) in [
+        ("one stream", 1_000, 10, 1, &[][..]),
+        ("100 streams", 4_000, 5, 100, &[]),
+        ("bodies of 30 kB", 100, 2, 5, &data),
+        ("another method", 500, 5, 10, &["-H", ":method: DELETE"]),
+        ("HTTP/1.1", 500, 5, 1, &["--h1"]),
+    ] {
+        let (before, served_before) = (foobar.scrape()?, server.requests(&network.server)?);
+        let mut h2load = network.client.command("h2load");
+        h2load.args([
+            "-n",
+            &requests.to_string(),
+            "-c",
+            &connections.to_string(),
+            "-m",
+            &streams.to_string(),
+        ]);
+        let output = succeed(h2load.args(options).arg(&url))?;
         settle();
-        let metrics = foobar.scrape()?;
-        let counted = (requests(&metrics, PORT), lost(&metrics, PORT));
-        ensure!(counted == (requests_after, lost_after), "{version}: {counted:?}: {:?}", losses(&metrics));
+        let (after, served_after) = (foobar.scrape()?, server.requests(&network.server)?);
+        let grown = |metric: &str| {
+            let labels = [("proto", "https")];
+            after.count(metric, &labels) - before.count(metric, &labels)
+        };
+        let counted = [
+            served_after - served_before,
+            grown("foobar_http_requests_total"),
+            after.count("foobar_http_responses_total", &[])
+                - before.count("foobar_http_responses_total", &[]),
+            grown("foobar_http_request_duration_seconds_count"),
+            grown("foobar_l7_framing_lost_total"),
+        ];
+        say(&format!("{name}: {requests} sent, {counted:?}"));
+        ensure!(
+            counted == [requests, requests, requests, requests, 0],
+            "{name}: {requests} sent, served, counted, answered, timed and lost are {counted:?}: {:?}; {output}",
+            losses(&after)
+        );
     }
     let metrics = foobar.scrape()?;
-    let told = metrics.count("foobar_l7_framing_lost_total", &[("proto", "https1"), ("reason", "not_http")]);
-    ensure!(told == 2, "{:?}", losses(&metrics));
+    for (method, expected) in [("POST", 100), ("DELETE", 500), ("unknown", 0)] {
+        let counted = metrics.count("foobar_http_requests_total", &[("method", method)]);
+        ensure!(counted == expected, "{counted} of {method}, not {expected}");
+    }
     Ok(())
 }
 
@@ -368,9 +408,9 @@ fn expect_exact(network: &Network, server: &WebServer, foobar: &Foobar, scenario
     let grown =
         |metric: &str, labels: &[(&str, &str)]| after.count(metric, labels) - before.count(metric, labels);
     let (sent, served) = (scenario.sent(), served_after - served_before);
-    let counted = grown("foobar_http_requests_total", &[("proto", "https1")]);
+    let counted = grown("foobar_http_requests_total", &[("proto", "https")]);
     let responses = grown("foobar_http_responses_total", &[]);
-    let timed = grown("foobar_http_request_duration_seconds_count", &[("proto", "https1")]);
+    let timed = grown("foobar_http_request_duration_seconds_count", &[("proto", "https")]);
     let lost = lost(&after, PORT) - lost(&before, PORT);
     say(&format!("{name}: {sent} sent, {served} served, {counted} counted"));
     ensure!(
@@ -394,11 +434,11 @@ fn ask(client: &mut dyn Stream, kind: Kind) -> Result<()> {
 
 /// Requests inside of TLS.
 fn requests(metrics: &Metrics, port: u16) -> u64 {
-    metrics.count("foobar_http_requests_total", &[("proto", "https1"), ("port", &port.to_string())])
+    metrics.count("foobar_http_requests_total", &[("proto", "https"), ("port", &port.to_string())])
 }
 
 fn lost(metrics: &Metrics, port: u16) -> u64 {
-    metrics.count("foobar_l7_framing_lost_total", &[("proto", "https1"), ("port", &port.to_string())])
+    metrics.count("foobar_l7_framing_lost_total", &[("proto", "https"), ("port", &port.to_string())])
 }
 
 /// The reasons that are not zero.

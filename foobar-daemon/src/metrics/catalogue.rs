@@ -398,7 +398,7 @@ const LABELS: &[(&str, &str)] = &[
     ("program", "name of a BPF program"),
     (
         "proto",
-        "what is spoken on the port: `http1`, `h2c`, `tls`, `mysql` or `dns`; inside of TLS, where a service has `decrypt_by`: `https1`, under its first port",
+        "what is spoken on the port: `http1`, `h2c`, `tls`, `mysql` or `dns`; inside of TLS, where a service has `decrypt_by`: `https`, under its first port",
     ),
     (
         "qtype",

@@ -71,7 +71,7 @@ pub(crate) fn file_sent(context: &RetProbeContext) -> Option<()> {
     let object = TlsObject { instance: process.instance, address: object };
     let connection: &'static Connection = find_or_lose(&object, &process)?;
     if is_read(connection) {
-        reading::pass_over::<Responses>(&process, connection, sent.unsigned_abs());
+        reading::pass_over::<Responses>(&process, &object, connection, sent.unsigned_abs());
     }
     Some(())
 }
@@ -98,7 +98,7 @@ fn returned<W: Way>(context: &RetProbeContext) -> Option<()> {
     let object = TlsObject { instance: process.instance, address: object };
     let connection: &'static Connection = find_or_lose(&object, &process)?;
     if is_read(connection) {
-        reading::read::<W>(&process, connection, Bytes { address: buffer, length });
+        reading::read::<W>(&process, &object, connection, Bytes { address: buffer, length });
     }
     Some(())
 }

@@ -10,7 +10,7 @@ use foobar_common::{
 };
 
 use super::{
-    processes,
+    http2, processes,
     reading::with_counters,
     way::{Responses, Way as _},
 };
@@ -50,6 +50,7 @@ pub(crate) fn freed(context: &ProbeContext) -> Option<()> {
         let now = Ticks::from_nanoseconds(unsafe { bpf_ktime_get_ns() });
         with_counters(&process, |counters| Responses::side(connection, counters, now).ended());
     }
+    http2::forget(&object);
     // The library may have forgotten it itself.
     let _gone: Result<(), i32> = TLS_OBJECTS.remove(object);
     Some(())
@@ -80,6 +81,7 @@ pub(super) fn find_or_lose(object: &TlsObject, process: &WatchedProcess) -> Opti
 fn open(context: &ProbeContext, side: u32) -> Option<()> {
     let WatchedProcess { instance, .. } = processes::present()?;
     let object = TlsObject { instance, address: context.arg(0)? };
+    http2::forget(&object);
     keep(&object, &Connection::opened(0, side));
     Some(())
 }

@@ -8,14 +8,14 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use foobar_common::{
-    connection::Connection,
+    connection::{Connection, Cursor},
     frame::within,
     http1::{Block, Side, State, Stream},
-    plaintext::WatchedProcess,
+    plaintext::{TlsObject, WatchedProcess},
     service::{HttpCounters, Loss, Ticks},
 };
 
-use super::way::Way;
+use super::{http2, way::Way};
 use crate::services::{http_counters, lock};
 
 #[btf_map]
@@ -52,10 +52,10 @@ struct Reading {
 
 /// What a turn is given: pointers, which keep their types on the stack.
 #[repr(C)]
-struct Turn {
+struct Turn<'a> {
     reading: &'static mut Reading,
     connection: &'static Connection,
-    counters: &'static mut HttpCounters,
+    counters: &'a mut HttpCounters,
 }
 
 /// Does something with the counters of a service that no other probe does at the same time.
@@ -66,39 +66,80 @@ pub(super) fn with_counters(process: &WatchedProcess, body: impl FnOnce(&mut Htt
 
 /// Reads what a call has read or written, and moves the cursor on.
 #[inline(always)]
-pub(super) fn read<W: Way>(process: &WatchedProcess, connection: &'static Connection, bytes: Bytes) {
+pub(super) fn read<W: Way>(
+    process: &WatchedProcess,
+    object: &TlsObject,
+    connection: &'static Connection,
+    bytes: Bytes,
+) {
     let done = with_reading(process, |reading, counters| {
+        let now = now();
         let cursor = W::cursor(connection);
-        let Bytes { address, length } = bytes;
-        // SAFETY: a helper that only reads a clock (Linux 4.1).
-        reading.now = Ticks::from_nanoseconds(unsafe { bpf_ktime_get_ns() });
-        reading.stream.take_up(cursor);
-        reading.address = address;
-        reading.left = length;
-        reading.portion = W::FIRST_PORTION;
-        let mut turn = Turn { reading, connection, counters };
-        let callback: unsafe extern "C" fn(u32, *mut Turn) -> i64 = one_turn::<W>;
-        // SAFETY: the callback has the signature that the helper asks for (Linux 5.17), and its argument outlives the
-        // call.
-        unsafe { bpf_loop(TURNS, callback as *mut c_void, (&raw mut turn).cast(), 0) };
-        let Turn { reading, connection, counters } = turn;
-        if reading.left > 0 || !reading.stream.is_used_up() {
-            reading.stream.lose(Loss::Unseen, &mut W::side(connection, counters, reading.now));
+        let mut rest = bytes;
+        if !is_http2(cursor) {
+            rest = read_http1::<W>(reading, connection, &mut *counters, now, bytes);
+            if !is_http2(cursor) || http2::begin::<W>(object).is_none() {
+                return;
+            }
         }
-        reading.stream.put_down(cursor);
+        if http2::read::<W>(object, counters, now, rest).is_none() {
+            lose_http2::<W>(cursor, counters);
+        }
     });
     if done.is_none() {
         give_up::<W>(process, connection);
     }
 }
 
+/// Reads bytes up to where HTTP/2 begins, and gives what comes from there on.
+#[inline(always)]
+fn read_http1<W: Way>(
+    reading: &'static mut Reading,
+    connection: &'static Connection,
+    counters: &mut HttpCounters,
+    now: Ticks,
+    Bytes { address, length }: Bytes,
+) -> Bytes {
+    let cursor = W::cursor(connection);
+    reading.now = now;
+    reading.stream.take_up(cursor);
+    reading.address = address;
+    reading.left = length;
+    reading.portion = W::FIRST_PORTION;
+    let mut turn = Turn { reading, connection, counters };
+    let callback: unsafe extern "C" fn(u32, *mut Turn<'_>) -> i64 = one_turn::<W>;
+    // SAFETY: the callback has the signature that the helper asks for (Linux 5.17), and its argument outlives the call.
+    unsafe { bpf_loop(TURNS, callback as *mut c_void, (&raw mut turn).cast(), 0) };
+    let Turn { reading, connection, counters } = turn;
+    let in_block = reading.stream.left();
+    let rest = Bytes {
+        address: reading.address.wrapping_sub(in_block),
+        length: reading.left.wrapping_add(in_block),
+    };
+    if rest.length > 0 && !reading.stream.is_http2() {
+        reading.stream.lose(Loss::Unseen, &mut W::side(connection, counters, now));
+    }
+    reading.stream.put_down(cursor);
+    rest
+}
+
 /// Moves the cursor over bytes that nobody has seen, which are part of a body or lost.
 #[inline(always)]
-pub(super) fn pass_over<W: Way>(process: &WatchedProcess, connection: &'static Connection, bytes: u64) {
+pub(super) fn pass_over<W: Way>(
+    process: &WatchedProcess,
+    object: &TlsObject,
+    connection: &'static Connection,
+    bytes: u64,
+) {
     let done = with_reading(process, |reading, counters| {
+        let now = now();
         let cursor = W::cursor(connection);
-        // SAFETY: a helper that only reads a clock (Linux 4.1).
-        let now = Ticks::from_nanoseconds(unsafe { bpf_ktime_get_ns() });
+        if is_http2(cursor) {
+            if http2::pass_over::<W>(object, counters, now, bytes).is_none() {
+                lose_http2::<W>(cursor, counters);
+            }
+            return;
+        }
         let mut side = W::side(connection, counters, now);
         reading.stream.take_up(cursor);
         if !reading.stream.skip(bytes, &mut side) {
@@ -109,6 +150,24 @@ pub(super) fn pass_over<W: Way>(process: &WatchedProcess, connection: &'static C
     if done.is_none() {
         give_up::<W>(process, connection);
     }
+}
+
+#[inline(always)]
+fn is_http2(cursor: &Cursor) -> bool {
+    matches!(cursor.state.get(), State::Http2)
+}
+
+/// There was no room for a connection of HTTP/2, or it was forgotten since.
+#[inline(always)]
+fn lose_http2<W: Way>(cursor: &Cursor, counters: &mut HttpCounters) {
+    cursor.state.set(State::Lost);
+    counters.lost.count(W::DIRECTION, Loss::Preexisting);
+}
+
+#[inline(always)]
+fn now() -> Ticks {
+    // SAFETY: a helper that only reads a clock (Linux 4.1).
+    Ticks::from_nanoseconds(unsafe { bpf_ktime_get_ns() })
 }
 
 /// Somebody else is at it for too long.
@@ -145,16 +204,19 @@ fn slot(process: &WatchedProcess) -> u32 {
 }
 
 /// A turn of the loop; 1 ends it.
-unsafe extern "C" fn one_turn<W: Way>(_number: u32, turn: *mut Turn) -> i64 {
+unsafe extern "C" fn one_turn<W: Way>(_number: u32, turn: *mut Turn<'_>) -> i64 {
     // SAFETY: the argument that was given to the helper.
     i64::from(unsafe { &mut *turn }.run::<W>())
 }
 
-impl Turn {
+impl Turn<'_> {
     /// Reads on; true at the end.
     #[inline(always)]
     fn run<W: Way>(&mut self) -> bool {
         let Self { reading, connection, counters } = self;
+        if reading.stream.is_http2() {
+            return true;
+        }
         let mut side = W::side(connection, counters, reading.now);
         if reading.stream.is_used_up() {
             if reading.left == 0 {

@@ -35,7 +35,7 @@ use foobar_common::{
 pub(crate) use self::{
     dns::{answers as dns_answers, queries as dns_queries},
     http1::{counters_of as http_counters, requests as http1_requests, responses as http1_responses},
-    http2::{requests as http2_requests, responses as http2_responses},
+    http2::{Kept as Http2Kept, requests as http2_requests, responses as http2_responses},
     mysql::{commands as mysql_commands, replies as mysql_replies},
     passage::Passage,
     raw::{inbound as raw_inbound, outbound as raw_outbound},

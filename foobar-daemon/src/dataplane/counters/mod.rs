@@ -42,7 +42,7 @@ use crate::{
 pub const OTHER: &str = "other";
 
 /// The word for what probes have read inside of TLS, where others have that for a protocol.
-pub const DECRYPTED: &str = "https1";
+pub const DECRYPTED: &str = "https";
 
 /// All counters of the filter by what they count, since its pins were made. Zero ones are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

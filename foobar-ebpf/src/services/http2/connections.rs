@@ -21,12 +21,12 @@ static HTTP2_NEW: PerCpuArray<Http2Connection, 2> = PerCpuArray::new();
 
 /// A connection that is kept.
 #[derive(Clone, Copy)]
-pub(super) struct Kept(*mut Http2Connection);
+pub(crate) struct Kept(*mut Http2Connection);
 
 /// What is kept of a connection.
 #[inline(always)]
 pub(super) fn find(key: &ConnectionKey) -> Option<Kept> {
-    Some(Kept(HTTP2_CONNECTIONS.get_ptr_mut(key)?))
+    Some(Kept::at(HTTP2_CONNECTIONS.get_ptr_mut(key)?))
 }
 
 /// What is kept of a connection from now on, unless it was before; `first` is the number of the client's first byte.
@@ -55,6 +55,22 @@ pub(super) fn forget(key: &ConnectionKey) {
 }
 
 impl Kept {
+    /// The one that a map has here.
+    #[inline(always)]
+    pub(crate) fn at(place: *mut Http2Connection) -> Self {
+        Self(place)
+    }
+
+    /// One side goes on in HTTP/2.
+    #[inline(always)]
+    pub(crate) fn begin(self, direction: Direction) {
+        let Shared { client_begun, server_begun, .. } = self.shared();
+        match direction {
+            Direction::In => client_begun.set(1),
+            Direction::Out => server_begun.set(1),
+        }
+    }
+
     /// Sequence number of the client's first byte.
     #[inline(always)]
     pub(super) fn first(self) -> u32 {
@@ -64,14 +80,14 @@ impl Kept {
 
     /// What both sides read.
     #[inline(always)]
-    pub(super) fn shared(self) -> &'static Shared {
+    pub(crate) fn shared(self) -> &'static Shared {
         // SAFETY: the map gave the pointer, and all bytes of the cells are valid at any time.
         unsafe { &(*self.0).shared }
     }
 
     /// Whether one side has begun.
     #[inline(always)]
-    pub(super) fn has_begun(self, direction: Direction) -> bool {
+    pub(crate) fn has_begun(self, direction: Direction) -> bool {
         let Shared { client_begun, server_begun, .. } = self.shared();
         match direction {
             Direction::In => client_begun.get() != 0,
@@ -90,9 +106,10 @@ impl Kept {
         }
     }
 
-    /// One side, to be read on under the lock of [`Kept::followed`].
+    /// One side, to be read on by one processor at a time: under the lock of [`Kept::followed`], if it is a connection's
+    /// of packets.
     #[inline(always)]
-    pub(super) fn side(self, direction: Direction) -> &'static mut Side {
+    pub(crate) fn side(self, direction: Direction) -> &'static mut Side {
         match direction {
             // SAFETY: the map gave the pointer. This half is written by its direction alone, under its lock.
             Direction::In => unsafe { &mut (*self.0).client },

@@ -15,7 +15,7 @@ use foobar_common::{
     stream::Followed,
 };
 
-use self::connections::Kept;
+pub(crate) use self::connections::Kept;
 use super::{
     SERVICES_IN, SERVICES_OUT, http1, lock,
     passage::Passage,
@@ -100,10 +100,10 @@ pub(super) fn begin(key: &ConnectionKey, beginning: &Beginning, counters: &mut H
         Direction::In => {
             connection.side(Direction::In).highest = u32::from(*is_upgrade);
             counters.http2_connections = counters.http2_connections.wrapping_add(1);
-            connection.shared().client_begun.set(1);
         }
-        Direction::Out => connection.shared().server_begun.set(1),
+        Direction::Out => {}
     }
+    connection.begin(*direction);
     Some(())
 }
 

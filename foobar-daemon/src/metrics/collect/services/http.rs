@@ -37,7 +37,7 @@ impl HttpFamilies {
             last_byte,
         } = counters;
         // In HTTP/1.x, all can be told.
-        let is_told = |label: &str| label != Method::Unknown.label() || protocol == Protocol::H2c.label();
+        let is_told = |label: &str| label != Method::Unknown.label() || protocol != Protocol::Http1.label();
         for (method, count) in Method::ALL.iter().zip(requests).filter(|(method, _)| is_told(method.label()))
         {
             self.requests.add_integer([port, protocol, method.label()], *count);
