@@ -73,7 +73,7 @@ pub(super) fn read<W: Way>(
     let reader = W::http2(connection.side(W::DIRECTION), connection.shared(), counters, now);
     // SAFETY: the address stands for the bytes.
     let outcome = unsafe {
-        stream::read::<Memory, W::Http2<'_>, InOrder>(reading, bytes, reader, InOrder, address as _)
+        stream::read::<Memory, W::Http2<'_>, InOrder>(reading, bytes, reader, InOrder, address as *mut c_void)
     };
     let mut reader = W::http2(connection.side(W::DIRECTION), connection.shared(), counters, now);
     if outcome.unread > 0 && !reader.is_lost() {
