@@ -35,8 +35,11 @@ impl Database {
         let path = |name: &str| folder.path().join(name).display().to_string();
         let (data, socket, log) = (path("data"), path("socket"), path("log"));
         let (certificate, key) = (path("certificate"), path("key"));
+        // One that starts takes away what looks like a temporary table of a server that is gone, also if it is another's.
+        let temporary = folder.path();
         succeed(
             Command::new("mariadb-install-db")
+                .env("TMPDIR", temporary)
                 .args(["--no-defaults", "--user=root", "--auth-root-authentication-method=normal"])
                 .args(["--skip-test-db", "--innodb-log-file-size=8M"])
                 .arg(format!("--datadir={data}")),
@@ -48,6 +51,7 @@ impl Database {
         )?;
         let child = namespace
             .command("setpriv")
+            .env("TMPDIR", temporary)
             .args(["--pdeathsig", "KILL", "--", "mariadbd", "--no-defaults", "--user=root"])
             .args(["--bind-address=*", "--skip-name-resolve", "--local-infile=ON", "--log-bin=log"])
             .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--performance-schema=OFF"])
