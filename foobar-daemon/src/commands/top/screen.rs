@@ -99,24 +99,25 @@ mod tests {
 
     use super::*;
 
-    /// What [`a_panic_gives_the_terminal_back`] runs on a terminal of its own.
-    #[test]
-    #[ignore = "panics: it is run by another test"]
-    fn takes_the_terminal_and_panics() {
-        let screen = Screen::take(&mut io::stdout()).unwrap();
-        screen.show(&["a line".to_owned()], &mut io::stdout()).unwrap();
-        panic!("with the terminal in hand");
-    }
+    /// Set where the test runs once more, on a terminal of its own, to panic there.
+    const PANICS: &str = "FOOBAR_TEST_PANICS";
 
     #[test]
     fn a_panic_gives_the_terminal_back() {
+        if env::var_os(PANICS).is_some() {
+            let screen = Screen::take(&mut io::stdout()).unwrap();
+            screen.show(&["a line".to_owned()], &mut io::stdout()).unwrap();
+            panic!("with the terminal in hand");
+        }
         let pair = openpty(None, None).unwrap();
         let modes = || tcgetattr(&pair.slave).unwrap();
         let before = modes();
         let terminal = || Stdio::from(pair.slave.try_clone().unwrap());
-        let name = module_path!().split_once("::").unwrap().1.to_owned() + "::takes_the_terminal_and_panics";
+        let name =
+            module_path!().split_once("::").unwrap().1.to_owned() + "::a_panic_gives_the_terminal_back";
         let status = Command::new(env::current_exe().unwrap())
-            .args(["--ignored", "--nocapture", "--exact", &name])
+            .args(["--nocapture", "--exact", &name])
+            .env(PANICS, "1")
             .stdin(terminal())
             .stdout(terminal())
             .stderr(terminal())
