@@ -130,6 +130,7 @@ fn counts_what_nginx_counts(mode: &str, offload: &str) -> Result<()> {
     let mut posted = 0;
     for (number, load) in LOADS.iter().enumerate() {
         let (before, served_before) = (foobar.scrape()?, server.requests(&network.server)?);
+        let dropped_before = dropped(&network.client, CLIENT)?;
         load.run(&network.client, if number.is_multiple_of(2) { Family::V4 } else { Family::V6 })?;
         settle();
         let (after, served_after) = (foobar.scrape()?, server.requests(&network.server)?);
@@ -152,10 +153,11 @@ fn counts_what_nginx_counts(mode: &str, offload: &str) -> Result<()> {
         say(&text);
         ensure!((served, connections, unknown) == (sent, load.connections, 0), "{text}");
         let is_exact = [counted, responses, timed, lost] == [sent, sent, sent, 0];
-        // A client that moves to another processor sends by another queue, and what it sent before may come later. There
-        // is room for a few segments between frames, not for as many as large bodies have.
-        let is_declared = load.body > 0 && counted <= sent && responses <= sent && lost > 0;
-        ensure!(is_exact || is_declared, "{text}: {:?}", losses(&after));
+        // A veth that gives frames to a native program has a ring for 256 of them, and drops what does not fit. Behind such
+        // a hole there is room for a few segments, not for as many as large bodies have.
+        let dropped = dropped(&network.client, CLIENT)? - dropped_before;
+        let is_declared = dropped > 0 && counted <= sent && responses <= sent && lost > 0;
+        ensure!(is_exact || is_declared, "{text}, {dropped} frames dropped: {:?}", losses(&after));
         posted += if load.body > 0 { counted } else { 0 };
     }
     let after = foobar.scrape()?;
@@ -172,6 +174,13 @@ fn counts_what_nginx_counts(mode: &str, offload: &str) -> Result<()> {
     let carried = after.count("foobar_bytes_total", &[("port", "8080")]);
     ensure!(framed == carried, "{framed} bytes framed or lost of {carried}");
     Ok(())
+}
+
+/// How many frames did not go out of an interface.
+fn dropped(namespace: &Namespace, interface: &str) -> Result<u64> {
+    let told = succeed(namespace.command("ip").args(["-statistics", "-json", "link", "show", interface]))?;
+    let told: serde_json::Value = serde_json::from_str(&told)?;
+    told[0]["stats64"]["tx"]["dropped"].as_u64().context("a number of dropped frames")
 }
 
 /// Where bytes go missing or come in another order, nothing is counted that was not sent, and what is missing was declared
