@@ -86,7 +86,7 @@ fn a_header_in_two_segments_is_declared() {
             ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => counters.lost,
             ProtocolCounters::Tls(counters) => counters.lost,
             ProtocolCounters::Mysql(counters, _) => counters.lost,
-            ProtocolCounters::Raw(_) | ProtocolCounters::Dns(_) => {
+            ProtocolCounters::Raw(_) | ProtocolCounters::Http1Requests(_) | ProtocolCounters::Dns(_) => {
                 unreachable!("proxies speak to no such service")
             }
         };

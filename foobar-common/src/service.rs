@@ -23,6 +23,8 @@ words! {
 impl Protocol {
     /// The number in the place of one where there is none: of a packet that belongs to no service.
     pub const NONE: u32 = Self::COUNT;
+    /// Set in the number of one of whose services only what comes in is read.
+    pub const REQUESTS_ONLY: u32 = 1 << 7;
 
     /// Whether what is said is read, and so can be lost.
     #[inline(always)]

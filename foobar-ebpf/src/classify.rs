@@ -187,7 +187,7 @@ impl Ports {
 pub(crate) struct Service {
     /// Where the packet is counted: at its service's port or at "other" of its protocol.
     pub(crate) port: u32,
-    /// What is spoken there: [`Protocol`] as a number, or [`Protocol::NONE`].
+    /// What is spoken there: [`Protocol`] as a number, with [`Protocol::REQUESTS_ONLY`] in it, or [`Protocol::NONE`].
     pub(crate) protocol: u32,
 }
 

@@ -15,7 +15,7 @@ use foobar_common::{
     verdict::Verdict,
 };
 
-use crate::{decide::Decision, headers::Size, interface::Interface, settings};
+use crate::{decide::Decision, headers::Size, interface::Interface, services, settings};
 
 #[btf_map]
 static RULE_COUNTERS: PerCpuArray<Counter, { RULE_SLOTS as usize }> = PerCpuArray::new();
@@ -51,6 +51,7 @@ pub(crate) fn decision(
     if settings::uses(uses::SERVICES)
         && protocol != Protocol::NONE
         && protocol != Protocol::Raw.number()
+        && !services::is_unread(decision, direction)
         && let Some(bytes) = SERVICE_BYTES.get_ptr_mut(port)
     {
         // SAFETY: as in `add`.

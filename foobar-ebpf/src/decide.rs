@@ -24,8 +24,9 @@ pub(crate) struct Decision {
     pub(crate) rule: u32,
     /// Counter slot of the port.
     pub(crate) port: u32,
-    /// [`foobar_common::service::Protocol`] of its service as a number, or the one of none: with branches instead of a
-    /// number here, the verifier walks all that comes later twice (Linux 6.18).
+    /// [`foobar_common::service::Protocol`] of its service as a number, with
+    /// [`REQUESTS_ONLY`](foobar_common::service::Protocol::REQUESTS_ONLY) in it, or the one of none: with branches
+    /// instead of a number here, the verifier walks all that comes later twice (Linux 6.18).
     pub(crate) protocol: u32,
 }
 

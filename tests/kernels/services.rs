@@ -166,6 +166,7 @@ fn counters(runs: &TestRuns, port: u16) -> Result<HttpCounters> {
     match service(runs, port)?.of_protocol {
         ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => Ok(counters),
         ProtocolCounters::Raw(_)
+        | ProtocolCounters::Http1Requests(_)
         | ProtocolCounters::Tls(_)
         | ProtocolCounters::Mysql(..)
         | ProtocolCounters::Dns(_) => {
@@ -201,6 +202,7 @@ fn handshake(runs: &mut TestRuns) -> Result<String> {
         ProtocolCounters::Tls(counters) => Some(*counters),
         ProtocolCounters::Raw(_)
         | ProtocolCounters::Http1(_)
+        | ProtocolCounters::Http1Requests(_)
         | ProtocolCounters::H2c(_)
         | ProtocolCounters::Mysql(..)
         | ProtocolCounters::Dns(_) => None,
@@ -244,6 +246,7 @@ fn queries(runs: &mut TestRuns) -> Result<String> {
         ProtocolCounters::Mysql(counters, _) => Some(counters),
         ProtocolCounters::Raw(_)
         | ProtocolCounters::Http1(_)
+        | ProtocolCounters::Http1Requests(_)
         | ProtocolCounters::H2c(_)
         | ProtocolCounters::Tls(_)
         | ProtocolCounters::Dns(_) => None,

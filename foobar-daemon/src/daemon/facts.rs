@@ -136,6 +136,7 @@ pub(super) fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
                 resets: match &counted.of_protocol {
                     ProtocolCounters::Raw(counters) => Some((*counters).into()),
                     ProtocolCounters::Http1(_)
+                    | ProtocolCounters::Http1Requests(_)
                     | ProtocolCounters::H2c(_)
                     | ProtocolCounters::Tls(_)
                     | ProtocolCounters::Mysql(..)

@@ -146,7 +146,7 @@ pub(super) fn connect(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<(
     }
     let map = object.map_mut(maps::SERVICE_SETTINGS).context("the object has no settings of services")?;
     let mut map: Array<_, ServiceSettings> = map.try_into()?;
-    for (port, Spoken { service: _, protocol: _, tls, proxy_protocol }) in &compiled.spoken {
+    for (port, Spoken { service: _, protocol: _, tls, proxy_protocol, responses: _ }) in &compiled.spoken {
         let TlsRequirements { required, oldest } = tls;
         let slot = compiled.slots.services.get(port).with_context(|| format!("{port} has no slot"))?;
         let settings = ServiceSettings {

@@ -148,6 +148,7 @@ fn ours(compared: &Compared, counters: &CounterReader) -> Result<u64, Failure> {
             ProtocolCounters::Mysql(counters, _) => questions(counters),
             ProtocolCounters::Raw(_)
             | ProtocolCounters::Http1(_)
+            | ProtocolCounters::Http1Requests(_)
             | ProtocolCounters::H2c(_)
             | ProtocolCounters::Tls(_)
             | ProtocolCounters::Dns(_) => counted.requests(),

@@ -36,6 +36,7 @@ impl OfProtocol {
             ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => {
                 Self::Http(Http::of(counters))
             }
+            ProtocolCounters::Http1Requests(counters) => Self::Http(Http::of_requests(counters)),
             ProtocolCounters::Tls(counters) => Self::Tls(Tls::of(counters, sni)),
             ProtocolCounters::Mysql(counters, _) => Self::Mysql(Mysql::of(counters)),
             ProtocolCounters::Dns(counters) => Self::Dns(Dns::of(counters)),
@@ -86,8 +87,11 @@ pub(super) struct Http {
     http2_connections: u64,
     requests: u64,
     methods: Ordered<u64>,
-    responses: u64,
-    status: Ordered<u64>,
+    /// None where they are not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    responses: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<Ordered<u64>>,
     /// How often one direction of a connection could not be followed to its end.
     framing_lost: u64,
     /// The same by reason.
@@ -111,11 +115,16 @@ impl Http {
             http2_connections: *http2_connections,
             requests: requests.iter().sum(),
             methods: some(Method::ALL.iter().map(|method| method.label()).zip(requests.iter().copied())),
-            responses: responses.iter().sum(),
-            status: some(STATUS_CLASS_LABELS.into_iter().zip(responses.iter().copied())),
+            responses: Some(responses.iter().sum()),
+            status: Some(some(STATUS_CLASS_LABELS.into_iter().zip(responses.iter().copied()))),
             framing_lost: lost.total(),
             lost: reasons(lost),
         }
+    }
+
+    /// Of a service of which only requests are read.
+    fn of_requests(counters: &HttpCounters) -> Self {
+        Self { responses: None, status: None, ..Self::of(counters) }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -125,10 +134,13 @@ impl Http {
             0 => String::new(),
             count => format!(" ({count} of HTTP/2)"),
         };
+        let responses = match (responses, status) {
+            (Some(responses), Some(status)) => format!(", {responses} responses{}", list(status)),
+            _ => String::new(),
+        };
         let mut lines = vec![format!(
-            "{requests} requests{} on {connections} connections{http2}, {responses} responses{}",
-            list(methods),
-            list(status)
+            "{requests} requests{} on {connections} connections{http2}{responses}",
+            list(methods)
         )];
         lines.extend(lost_line(*framing_lost, lost));
         lines

@@ -66,6 +66,7 @@ impl Ruleset {
             protocol: service.protocol,
             tls: service.tls,
             proxy_protocol: service.proxy_protocol,
+            responses: service.responses,
         };
         let services = self.services.iter();
         services.flat_map(|service| service.ports.iter().map(move |port| (*port, of_port(service)))).collect()
@@ -126,6 +127,8 @@ pub struct Service {
     pub tls: TlsRequirements,
     /// Whether a proxy says who the client is, before the client speaks.
     pub proxy_protocol: bool,
+    /// Whether what the server answers is read, which only a service of HTTP/1.x can do without.
+    pub responses: bool,
     /// Whose TLS library tells the requests, if one does.
     pub decrypt: Option<DecryptFrom>,
     /// With whose count that of foobar is compared, if it is.
@@ -217,9 +220,17 @@ pub struct Spoken {
     pub tls: TlsRequirements,
     /// Whether proxies speak before clients do.
     pub proxy_protocol: bool,
+    /// Whether what servers answer is read.
+    pub responses: bool,
 }
 
 impl Spoken {
+    /// The number that the program has for it: [`Protocol`], with [`Protocol::REQUESTS_ONLY`] in it.
+    pub const fn number(&self) -> u32 {
+        let mark = if self.responses { 0 } else { Protocol::REQUESTS_ONLY };
+        self.protocol.number() | mark
+    }
+
     /// Whether more is counted of a port where this is spoken than packets and bytes.
     pub fn is_counted(&self, port: ServicePort) -> bool {
         self.protocol.is_read() || port.protocol == PortProtocol::Tcp
@@ -244,6 +255,7 @@ impl Service {
             protocol: Protocol::Raw,
             tls: TlsRequirements::default(),
             proxy_protocol: false,
+            responses: true,
             decrypt: None,
             reconcile: None,
         }

@@ -126,14 +126,20 @@ fn wanted(
         return None;
     }
     let Ok(parsed) = headers.parsed else { return None };
-    let protocol = Protocol::from_number(decision.protocol)?;
-    let payload = parsed.payload_length();
+    let protocol = Protocol::from_number(decision.protocol & !Protocol::REQUESTS_ONLY)?;
+    let payload = if is_unread(decision, direction) { 0 } else { parsed.payload_length() };
     if !says(protocol, &parsed.flow, payload, direction) || !matches!(decision.verdict, Verdict::Accept) {
         return None;
     }
     let passage = Passage { decision: *decision, interface: *interface, size: headers.size, lost: 0 };
     passage.keep(direction)?;
     Some((protocol, u64::from(payload)))
+}
+
+/// Whether only the flags of a packet matter: it goes out from a service of which only what comes in is read.
+#[inline(always)]
+pub(crate) fn is_unread(decision: &Decision, direction: Direction) -> bool {
+    matches!(direction, Direction::Out) && decision.protocol & Protocol::REQUESTS_ONLY != 0
 }
 
 /// Whether a packet with so many bytes of payload says something to the program of a protocol.

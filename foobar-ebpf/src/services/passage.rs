@@ -72,6 +72,14 @@ impl Passage {
         unsafe { (*place).decision.protocol == protocol.number() }
     }
 
+    /// Whether of the service only what comes in is read.
+    #[inline(always)]
+    pub(super) fn is_of_requests(direction: Direction) -> bool {
+        let Some(place) = PASSAGES.get_ptr_mut(direction as u32) else { return false };
+        // SAFETY: as above.
+        unsafe { (*place).decision.protocol & Protocol::REQUESTS_ONLY != 0 }
+    }
+
     /// The slot of the service.
     #[inline(always)]
     pub(super) fn service(direction: Direction) -> Option<u32> {

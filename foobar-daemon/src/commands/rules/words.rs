@@ -112,7 +112,8 @@ pub(super) fn settings_of_failsafe(failsafe: &Failsafe) -> Vec<Setting> {
 /// The ports of each service and what is spoken there, by its name.
 pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
     let words = |service: &Service| {
-        let Service { name: _, ports, protocol, tls, proxy_protocol, decrypt, reconcile } = service;
+        let Service { name: _, ports, protocol, tls, proxy_protocol, responses, decrypt, reconcile } =
+            service;
         match protocol {
             Protocol::Raw => list(ports),
             Protocol::Http1 | Protocol::H2c | Protocol::Tls | Protocol::Mysql | Protocol::Dns => {
@@ -120,9 +121,14 @@ pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
                 let required = if *required { " require_tls" } else { "" };
                 let oldest = oldest.map_or(String::new(), |oldest| format!(" min_tls {}", oldest.label()));
                 let proxy = if *proxy_protocol { " proxy_protocol" } else { "" };
+                let responses = if *responses { "" } else { " without responses" };
                 let decrypt = decrypt.as_ref().map_or(String::new(), decrypt_words);
                 let reconcile = reconcile.as_ref().map_or(String::new(), reconcile_words);
-                format!("{} {}{required}{oldest}{proxy}{decrypt}{reconcile}", list(ports), protocol.label())
+                format!(
+                    "{} {}{required}{oldest}{proxy}{responses}{decrypt}{reconcile}",
+                    list(ports),
+                    protocol.label()
+                )
             }
         }
     };

@@ -39,7 +39,7 @@ impl CounterReader {
         let mut open = Open::default();
         for (port, spoken) in in_force.spoken.iter().filter(|(port, _)| port.protocol == PortProtocol::Tcp) {
             open.connections.insert(*port, 0);
-            if spoken.protocol == Protocol::Http1 {
+            if spoken.protocol == Protocol::Http1 && spoken.responses {
                 open.requests.insert(*port, 0);
             }
         }

@@ -186,11 +186,18 @@ impl InForce {
         let Self { maps, slots, spoken, .. } = self;
         let mut services = BTreeMap::new();
         for (port, spoken) in spoken.iter().filter(|(port, spoken)| spoken.is_counted(**port)) {
-            let Spoken { service, protocol, tls: _, proxy_protocol } = spoken;
+            let Spoken { service, protocol, tls: _, proxy_protocol, responses } = spoken;
             let Some(slot) = slots.services.get(port) else { continue };
             let of_protocol = match protocol {
                 Protocol::Raw => ProtocolCounters::Raw(total(&maps.raw, *slot, RawCounters::add)?),
-                Protocol::Http1 => ProtocolCounters::Http1(total(&maps.http, *slot, HttpCounters::add)?),
+                Protocol::Http1 => {
+                    let counters = total(&maps.http, *slot, HttpCounters::add)?;
+                    if *responses {
+                        ProtocolCounters::Http1(counters)
+                    } else {
+                        ProtocolCounters::Http1Requests(counters)
+                    }
+                }
                 Protocol::H2c => ProtocolCounters::H2c(total(&maps.http, *slot, HttpCounters::add)?),
                 Protocol::Tls => ProtocolCounters::Tls(total(&maps.tls, *slot, TlsCounters::add)?),
                 Protocol::Mysql => {

@@ -27,6 +27,8 @@ pub enum ProtocolCounters {
     Raw(RawCounters),
     /// HTTP/1.x.
     Http1(HttpCounters),
+    /// HTTP/1.x of which only requests are read.
+    Http1Requests(HttpCounters),
     /// HTTP/2 in the clear, and HTTP/1.x beside it.
     H2c(HttpCounters),
     /// TLS.
@@ -42,7 +44,9 @@ impl ProtocolCounters {
     pub fn add(&mut self, other: &Self) {
         match (self, other) {
             (Self::Raw(sum), Self::Raw(more)) => sum.add(more),
-            (Self::Http1(sum), Self::Http1(more)) | (Self::H2c(sum), Self::H2c(more)) => sum.add(more),
+            (Self::Http1(sum), Self::Http1(more))
+            | (Self::Http1Requests(sum), Self::Http1Requests(more))
+            | (Self::H2c(sum), Self::H2c(more)) => sum.add(more),
             (Self::Tls(sum), Self::Tls(more)) => sum.add(more),
             (Self::Mysql(sum, replicas), Self::Mysql(more, more_replicas)) => {
                 sum.add(more);
@@ -50,7 +54,13 @@ impl ProtocolCounters {
             }
             (Self::Dns(sum), Self::Dns(more)) => sum.add(more),
             (
-                Self::Raw(_) | Self::Http1(_) | Self::H2c(_) | Self::Tls(_) | Self::Mysql(..) | Self::Dns(_),
+                Self::Raw(_)
+                | Self::Http1(_)
+                | Self::Http1Requests(_)
+                | Self::H2c(_)
+                | Self::Tls(_)
+                | Self::Mysql(..)
+                | Self::Dns(_),
                 _,
             ) => {}
         }
@@ -62,7 +72,7 @@ impl ServiceCounters {
     pub const fn protocol(&self) -> Protocol {
         match self.of_protocol {
             ProtocolCounters::Raw(_) => Protocol::Raw,
-            ProtocolCounters::Http1(_) => Protocol::Http1,
+            ProtocolCounters::Http1(_) | ProtocolCounters::Http1Requests(_) => Protocol::Http1,
             ProtocolCounters::H2c(_) => Protocol::H2c,
             ProtocolCounters::Tls(_) => Protocol::Tls,
             ProtocolCounters::Mysql(..) => Protocol::Mysql,
@@ -74,9 +84,9 @@ impl ServiceCounters {
     pub fn requests(&self) -> u64 {
         match &self.of_protocol {
             ProtocolCounters::Raw(counters) => counters.opened,
-            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => {
-                counters.requests.iter().sum()
-            }
+            ProtocolCounters::Http1(counters)
+            | ProtocolCounters::Http1Requests(counters)
+            | ProtocolCounters::H2c(counters) => counters.requests.iter().sum(),
             ProtocolCounters::Tls(counters) => counters.handshakes.as_flattened().iter().sum(),
             ProtocolCounters::Mysql(counters, _) => counters.queries.iter().sum(),
             ProtocolCounters::Dns(counters) => counters.queries.iter().sum(),
@@ -87,7 +97,9 @@ impl ServiceCounters {
     pub const fn losses(&self) -> Option<&Losses> {
         match &self.of_protocol {
             ProtocolCounters::Raw(_) => None,
-            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => Some(&counters.lost),
+            ProtocolCounters::Http1(counters)
+            | ProtocolCounters::Http1Requests(counters)
+            | ProtocolCounters::H2c(counters) => Some(&counters.lost),
             ProtocolCounters::Tls(counters) => Some(&counters.lost),
             ProtocolCounters::Mysql(counters, _) => Some(&counters.lost),
             ProtocolCounters::Dns(counters) => Some(&counters.lost),
@@ -98,7 +110,9 @@ impl ServiceCounters {
     pub const fn request_word(&self) -> &'static str {
         match self.of_protocol {
             ProtocolCounters::Raw(_) => "connections",
-            ProtocolCounters::Http1(_) | ProtocolCounters::H2c(_) => "requests",
+            ProtocolCounters::Http1(_) | ProtocolCounters::Http1Requests(_) | ProtocolCounters::H2c(_) => {
+                "requests"
+            }
             ProtocolCounters::Tls(_) => "handshakes",
             ProtocolCounters::Mysql(..) | ProtocolCounters::Dns(_) => "queries",
         }

@@ -199,7 +199,7 @@ impl PortFacts<'_> {
             }),
             protocol: PortProtocol::ALL.map(|protocol| {
                 let spoken = self.spoken.get(&ServicePort { protocol, port });
-                spoken.map_or(0, |spoken| u8::try_from(spoken.protocol.number()).unwrap_or(0))
+                spoken.map_or(0, |spoken| u8::try_from(spoken.number()).unwrap_or(0))
             }),
             ..class
         }

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::rules::model::{PortProtocol, Service, ServicePort, TlsRequirements};
 
-const SERVICE_KEYS: [&str; 10] = [
+const SERVICE_KEYS: [&str; 11] = [
     "name",
     "port",
     "protocol",
@@ -18,6 +18,7 @@ const SERVICE_KEYS: [&str; 10] = [
     "min_tls",
     "syn_cookies",
     "proxy_protocol",
+    "responses",
     "decrypt_by",
     "decrypt_from",
     "reconcile",
@@ -38,9 +39,11 @@ pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Error
         if let (Some(name), Some(ports), Some(protocol)) = (name, ports, protocol) {
             let tls = tls(&section, protocol, errors);
             let proxy_protocol = proxy_protocol(&section, protocol, errors);
+            let responses = responses(&section, protocol, errors);
             let decrypt = decryption::read(&section, protocol, errors);
             let reconcile = reconcile::read(&section, protocol, decrypt.is_some(), errors);
-            let service = Service { name, ports, protocol, tls, proxy_protocol, decrypt, reconcile };
+            let service =
+                Service { name, ports, protocol, tls, proxy_protocol, responses, decrypt, reconcile };
             reading.ruleset.services.push(service);
         }
     }
@@ -110,6 +113,18 @@ fn proxy_protocol(section: &Section<'_>, protocol: Protocol, errors: &mut Errors
         errors.add(&value.place, problem.to_owned(), mend);
     }
     is_proxied
+}
+
+/// Whether what the server answers is read: it can be left out only where requests are told without it.
+fn responses(section: &Section<'_>, protocol: Protocol, errors: &mut Errors<'_>) -> bool {
+    let Some(value) = section.get("responses") else { return true };
+    let is_read = value.boolean("responses", errors).unwrap_or(true);
+    if !is_read && protocol != Protocol::Http1 {
+        let message =
+            "only a service with protocol = \"http1\" can do without reading what is answered".to_owned();
+        errors.add(&value.place, message, "leave this out");
+    }
+    is_read
 }
 
 fn ports(

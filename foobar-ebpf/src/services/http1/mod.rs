@@ -92,6 +92,7 @@ pub(crate) fn responses(context: &TcContext) -> Option<()> {
     if segment.is_reset() {
         return Some(());
     }
+    let is_of_requests = Passage::is_of_requests(Direction::Out);
     let connection = match segment.belongs_to(connections::find(&segment.key), |found| found.first.get()) {
         Belongs::Known(connection) => connection,
         Belongs::Opens => {
@@ -100,17 +101,20 @@ pub(crate) fn responses(context: &TcContext) -> Option<()> {
             return Some(());
         }
         Belongs::Preexisting => {
-            let connection = Connection::preexisting(segment.next(), segment.acknowledged());
-            connections::keep(&segment.key, &connection);
-            for direction in Direction::ALL {
-                counters.lost.count(direction, Loss::Preexisting);
-            }
-            Passage::lose(Direction::Out, segment.length);
+            preexisting(&segment, counters, &Direction::ALL);
+            return Some(());
+        }
+        // Where only flags of the server are looked at, its last segment tells.
+        Belongs::Nowhere if is_of_requests && segment.is_last() => {
+            preexisting(&segment, counters, &[Direction::In]);
             return Some(());
         }
         Belongs::Nowhere => return Some(()),
     };
     note_accepted(connection, counters, segment.acknowledged());
+    if is_of_requests {
+        return Some(());
+    }
     let may_be_http2 = Passage::is_of(Direction::Out, Protocol::H2c);
     with_lock::<Outbound>(connection, &segment, counters, |counters| {
         read_on::<Outbound>(&segment, connection, counters, context.context(), may_be_http2)
@@ -120,6 +124,17 @@ pub(crate) fn responses(context: &TcContext) -> Option<()> {
         unsafe { SERVICES_OUT.tail_call(context, Protocol::H2c.number()) };
     }
     Some(())
+}
+
+/// Takes note of a connection that is met in the middle.
+#[inline(always)]
+fn preexisting(segment: &Segment, counters: &mut HttpCounters, directions: &[Direction]) {
+    let connection = Connection::preexisting(segment.next(), segment.acknowledged());
+    connections::keep(&segment.key, &connection);
+    for direction in directions {
+        counters.lost.count(*direction, Loss::Preexisting);
+    }
+    Passage::lose(Direction::Out, segment.length);
 }
 
 /// Reads on, up to where the side goes on in HTTP/2, if it does.

@@ -26,30 +26,33 @@ impl HttpFamilies {
 
     /// Adds those of a service, but for its connections and losses.
     pub(super) fn add(&mut self, port: &str, protocol: &str, counters: &HttpCounters) {
+        self.add_requests(port, protocol, counters);
         let HttpCounters {
             connections: _,
             http2_connections: _,
-            requests,
+            requests: _,
             responses,
             untimed,
             lost: _,
             first_byte,
             last_byte,
         } = counters;
-        // In HTTP/1.x, all can be told.
-        let is_told = |label: &str| label != Method::Unknown.label() || protocol != Protocol::Http1.label();
-        for (method, count) in Method::ALL.iter().zip(requests).filter(|(method, _)| is_told(method.label()))
-        {
-            self.requests.add_integer([port, protocol, method.label()], *count);
-        }
         for (class, count) in
-            STATUS_CLASS_LABELS.into_iter().zip(responses).filter(|(class, _)| is_told(class))
+            STATUS_CLASS_LABELS.into_iter().zip(responses).filter(|(class, _)| is_told(class, protocol))
         {
             self.responses.add_integer([port, class], *count);
         }
         self.durations.add_histogram([port, protocol], last_byte);
         self.first_bytes.add_histogram([port, protocol], first_byte);
         self.untimed.add_integer([port, protocol], *untimed);
+    }
+
+    /// Adds those of a service of which only requests are read.
+    pub(super) fn add_requests(&mut self, port: &str, protocol: &str, counters: &HttpCounters) {
+        let methods = Method::ALL.iter().map(|method| method.label()).zip(counters.requests);
+        for (method, count) in methods.filter(|(method, _)| is_told(method, protocol)) {
+            self.requests.add_integer([port, protocol, method], count);
+        }
     }
 
     pub(super) fn into_proto(self) -> [MetricFamily; 5] {
@@ -62,4 +65,9 @@ impl HttpFamilies {
             untimed.into_proto(),
         ]
     }
+}
+
+/// Whether a method or a class of status can be met: in HTTP/1.x, all can be told.
+fn is_told(label: &str, protocol: &str) -> bool {
+    label != Method::Unknown.label() || protocol != Protocol::Http1.label()
 }

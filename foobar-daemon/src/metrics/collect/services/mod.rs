@@ -79,6 +79,10 @@ pub(super) fn families(
                 connections.add_integer([&port, "none", FirstBytes::Http1.label()], counters.connections);
                 http.add(&port, labels.protocol, counters);
             }
+            ProtocolCounters::Http1Requests(counters) => {
+                connections.add_integer([&port, "none", FirstBytes::Http1.label()], counters.connections);
+                http.add_requests(&port, labels.protocol, counters);
+            }
             ProtocolCounters::H2c(counters) => {
                 connections.add_integer([&port, "none", FirstBytes::Http1.label()], counters.connections);
                 connections.add_integer([&port, "none", FirstBytes::H2c.label()], counters.http2_connections);

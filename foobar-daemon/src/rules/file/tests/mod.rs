@@ -390,6 +390,9 @@ fn what_a_service_asks_of_its_clients_fits_what_is_spoken_there() {
         &proxied,
         &[(6, 18, &["proxy_protocol means nothing for a service of dns", "leave this out"])],
     );
+    let alone = service("protocol = \"http1\"\nresponses = false");
+    assert!(!Bundle::of_text("rules.toml", &alone).parse().unwrap().services[0].responses);
+    check_errors(&service("protocol = \"tls\"\nresponses = false"), &[(6, 13, &["http1", "leave this out"])]);
     let sctp = service("protocol = \"dns\"").replace("tcp/1", "sctp/1");
     check_errors(&sctp, &[(4, 8, &["sctp/1 cannot speak dns", "UDP and TCP", "udp/1"])]);
 }
