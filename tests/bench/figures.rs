@@ -29,6 +29,10 @@ pub(crate) enum Figure {
     Nanoseconds(Spread),
     /// Milliseconds.
     Milliseconds(Spread),
+    /// Hundredths of a whole.
+    Percent(Spread),
+    /// How many in a second.
+    Rate(Spread),
     /// A number of things.
     Count(u64),
     /// Memory.
@@ -48,8 +52,8 @@ impl Figure {
             format!("{median:.digits$} ({min:.digits$}..{max:.digits$})")
         };
         match self {
-            Self::Nanoseconds(figure) => spread(figure, 0),
-            Self::Milliseconds(figure) => spread(figure, 1),
+            Self::Nanoseconds(figure) | Self::Rate(figure) => spread(figure, 0),
+            Self::Milliseconds(figure) | Self::Percent(figure) => spread(figure, 1),
             Self::Count(number) => number.to_string(),
             Self::Bytes(bytes) => megabytes(*bytes),
             Self::Maps(maps) => largest(maps),
@@ -64,6 +68,8 @@ impl Figure {
         match self {
             Self::Nanoseconds(figure) => spread(figure, "ns"),
             Self::Milliseconds(figure) => spread(figure, "ms"),
+            Self::Percent(figure) => spread(figure, "%"),
+            Self::Rate(figure) => spread(figure, "1/s"),
             Self::Count(number) => json!(number),
             Self::Bytes(bytes) => json!({ "value": bytes, "unit": "byte" }),
             Self::Maps(maps) => json!(maps),

@@ -12,6 +12,7 @@ mod plan;
 mod report;
 mod rivals;
 mod rules;
+mod server;
 mod services;
 mod sets;
 mod swap;
@@ -46,6 +47,8 @@ enum Part {
     Sets,
     /// Cost of requests
     Services,
+    /// What is left of a web server's throughput
+    Server,
     /// Time until other rules are in force
     Swap,
     /// foobar, nftables and xdp-filter on a cable
@@ -72,6 +75,9 @@ fn main() -> Result<()> {
     }
     if chosen(Part::Services) {
         services::run(&mut driver, &mut report, plan)?;
+    }
+    if chosen(Part::Server) {
+        server::run(&mut report, plan)?;
     }
     if chosen(Part::Swap) {
         swap::run(&mut report, plan);

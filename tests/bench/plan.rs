@@ -17,8 +17,18 @@ pub(crate) struct Plan {
     pub(crate) unmatched: usize,
     /// Packets among which the slowest are looked for.
     pub(crate) tried: usize,
+    pub(crate) server: ServerPlan,
     pub(crate) swaps: u32,
     pub(crate) rivals: RivalPlan,
+}
+
+/// What a web server is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ServerPlan {
+    /// Runs of each way of counting.
+    pub(crate) alternations: u32,
+    /// Requests of a run.
+    pub(crate) requests: u64,
 }
 
 /// What the rivals are given.
@@ -36,7 +46,7 @@ pub(crate) struct RivalPlan {
     pub(crate) seconds: f64,
 }
 
-/// About 20 minutes.
+/// About 25 minutes.
 pub(crate) const FULL: Plan = Plan {
     shapes: &Shape::ALL,
     rules: &[0, 10, 100, 250, 1_000, 10_000, 100_000],
@@ -44,6 +54,7 @@ pub(crate) const FULL: Plan = Plan {
     effort: Effort { samples: 7, runs: 1 << 19, checked: 1_000 },
     unmatched: 40_000_000,
     tried: 4_000,
+    server: ServerPlan { alternations: 12, requests: 100_000 },
     swaps: 20,
     rivals: RivalPlan {
         rules: &[0, 10, 100, 250, 1_000],
@@ -62,6 +73,7 @@ pub(crate) const QUICK: Plan = Plan {
     effort: Effort { samples: 3, runs: 1 << 17, checked: 200 },
     unmatched: 4_000_000,
     tried: 1_000,
+    server: ServerPlan { alternations: 1, requests: 20_000 },
     swaps: 5,
     rivals: RivalPlan {
         rules: &[0, 100, 250, 1_000],
