@@ -14,12 +14,17 @@ use foobar_common::{
 };
 use foobar_daemon::{
     dataplane::{
+        bans::{Lengths, now_ns},
         counters::{Counters, Port},
         load::LoadedRuleset,
         test_runs::{Judgement, TestRuns},
     },
     replay::local::{destination_service, source_service},
-    rules::{compile::compile, evaluate::evaluate, model::Ruleset},
+    rules::{
+        compile::compile,
+        evaluate::{Evaluation, PlainBan, evaluate, evaluate_with_bans},
+        model::Ruleset,
+    },
     slots::Slots,
 };
 use foobar_tests::{
@@ -87,6 +92,53 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(rulesets(500, 8))]
+
+    /// Bans inside each other, some of which are over.
+    #[test]
+    fn kernel_and_plain_reading_agree_on_bans(
+        ruleset in rulesets::ruleset(),
+        bans in rulesets::bans(now_ns().unwrap()),
+        frames in frames(),
+    ) {
+        let mut runs = load(&ruleset);
+        for PlainBan { prefix, until_ns } in &bans {
+            runs.bans().set(prefix, *until_ns).unwrap();
+        }
+        runs.bans().set_lengths(Lengths::of(bans.iter().map(|ban| ban.prefix))).unwrap();
+        agree_on_bans(&mut runs, &ruleset, &bans, &frames)?;
+        // Half of them are lifted, and what is said of lengths stays.
+        let (lifted, stay) = bans.split_at(bans.len() / 2);
+        for PlainBan { prefix, .. } in lifted {
+            runs.bans().lift(prefix).unwrap();
+        }
+        agree_on_bans(&mut runs, &ruleset, stay, &frames)?;
+    }
+}
+
+fn agree_on_bans(
+    runs: &mut TestRuns,
+    ruleset: &Ruleset,
+    bans: &[PlainBan],
+    frames: &[Vec<u8>],
+) -> Result<(), TestCaseError> {
+    let now_ns = now_ns().unwrap();
+    let ways = frames.iter().flat_map(|frame| Direction::ALL.map(|direction| (frame, direction)));
+    for (frame, direction) in ways.filter(|(frame, direction)| TestRuns::takes(frame.len(), *direction)) {
+        let kernel = runs.judge(frame, direction).unwrap();
+        let packet = packet(frame, &kernel)?;
+        let reading = reading(evaluate_with_bans(ruleset, (bans, now_ns), &packet, direction, INTERFACE));
+        prop_assert_eq!(&kernel, &reading, "{:?}: {:02x?}\n{:?}\n{:?}", direction, frame, packet, bans);
+    }
+    Ok(())
+}
+
+fn reading(evaluation: Evaluation<'_>) -> Judgement {
+    let Evaluation { verdict, reason, rule } = evaluation;
+    Judgement { verdict, reason, rule: rule.map(str::to_owned) }
+}
+
 fn agree(ruleset: &Ruleset, frames: &[Vec<u8>]) -> Result<(), TestCaseError> {
     let mut runs = load(ruleset);
     let mut expected = Counters {
@@ -97,12 +149,7 @@ fn agree(ruleset: &Ruleset, frames: &[Vec<u8>]) -> Result<(), TestCaseError> {
     for (frame, direction) in ways.filter(|(frame, direction)| TestRuns::takes(frame.len(), *direction)) {
         let kernel = runs.judge(frame, direction).unwrap();
         let packet = packet(frame, &kernel)?;
-        let evaluation = evaluate(ruleset, &packet, direction, INTERFACE);
-        let reading = Judgement {
-            verdict: evaluation.verdict,
-            reason: evaluation.reason,
-            rule: evaluation.rule.map(str::to_owned),
-        };
+        let reading = reading(evaluate(ruleset, &packet, direction, INTERFACE));
         prop_assert_eq!(&kernel, &reading, "{:?}: {:02x?}\n{:?}", direction, frame, packet);
         count(&mut expected, ruleset, &packet, (direction, &kernel), frame.len());
     }

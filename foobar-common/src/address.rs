@@ -50,6 +50,19 @@ impl Address {
         [u64::from_be(first), u64::from_be(second)]
     }
 
+    /// The first bits of it, and zeros behind them; `length` is from 1 to 127.
+    #[inline(always)]
+    #[must_use]
+    #[expect(clippy::arithmetic_side_effects, reason = "shifts by less than 64 bits")]
+    pub const fn prefix(self, length: u32) -> Self {
+        let [high, low] = self.words;
+        let bits = length & 63;
+        // In two steps, as none shifts by 64 bits.
+        let mask = (u64::MAX << (63 - bits) << 1).to_be();
+        let words = if length < 64 { [high & mask, 0] } else { [high, low & mask] };
+        Self { words }
+    }
+
     /// As the standard library has it.
     pub const fn ip(self, family: Family) -> IpAddr {
         match family {

@@ -60,7 +60,7 @@ impl Tier {
 pub struct ClassHead {
     /// Bit `n % 64` of word `n / 64`: some clause of unit `n` accepts the values of the class.
     pub units: [u64; UNIT_WORDS],
-    /// Of an address: [`FAILSAFE_PEER`] or zero. Of a port: a bit `1 << Transport` for each protocol on which the port
+    /// Of an address: [`FAILSAFE_PEER`] and [`NEVER_BAN`], as far as they hold. Of a port: a bit `1 << Transport` for each protocol on which the port
     /// is failsafe. Zero for other fields.
     pub failsafe: u32,
     /// Of a port: the service slot for TCP, UDP and SCTP, or [`NO_SERVICE`]. Not used for other fields.
@@ -73,6 +73,8 @@ pub struct ClassHead {
 
 /// In [`ClassHead::failsafe`] of an address: all that this peer sends, and that is sent to it, is accepted.
 pub const FAILSAFE_PEER: u32 = 1;
+/// In [`ClassHead::failsafe`] of a source address: no ban reaches it.
+pub const NEVER_BAN: u32 = 1 << 1;
 /// In [`ClassHead::service`]: the port belongs to no service with this protocol.
 pub const NO_SERVICE: u8 = u8::MAX;
 /// The class of both ports of a packet that has none.

@@ -10,6 +10,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::host_endian_bytes)]
 
 pub mod address;
+pub mod bans;
 pub mod classes;
 pub mod connection;
 pub mod counters;
@@ -39,4 +40,4 @@ mod words;
 ///
 /// It is part of the path of all pins, so that a daemon with another layout never adopts them. Raise it
 /// whenever a pinned map or the meaning of a slot changes; `tests/layout/` notices when that is forgotten.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;

@@ -91,8 +91,12 @@ pub const DNS_PENDING: &str = "DNS_PENDING";
 pub const RAW_COUNTERS: &str = "RAW_COUNTERS";
 /// The [`crate::raw::RawConnection`]s by [`crate::connection::ConnectionKey`]; there only since a ruleset needed them.
 pub const RAW_CONNECTIONS: &str = "RAW_CONNECTIONS";
+/// The [`crate::bans::Ban`]s by [`crate::bans::BanKey`].
+pub const BANS: &str = "BANS";
+/// The [`crate::bans::BanLengths`] of each family.
+pub const BAN_LENGTHS: &str = "BAN_LENGTHS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 21] = [
+pub const SURVIVING: [&str; 23] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -114,6 +118,8 @@ pub const SURVIVING: [&str; 21] = [
     HTTP2_CONNECTIONS,
     RAW_COUNTERS,
     RAW_CONNECTIONS,
+    BANS,
+    BAN_LENGTHS,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.

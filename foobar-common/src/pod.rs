@@ -1,6 +1,7 @@
 //! Which records user space may copy to and from maps as bytes.
 
 use crate::{
+    bans::{Ban, BanKey, BanLengths},
     classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, WordRules},
     connection::{ConnectionBytes, ConnectionKey, NameKey},
     counters::Counter,
@@ -26,6 +27,9 @@ macro_rules! pod {
 }
 
 pod!(
+    Ban,
+    BanKey,
+    BanLengths,
     Block,
     ClassBlocks,
     ClassHead,

@@ -140,6 +140,8 @@ pub mod uses {
     pub const PEERS: u32 = 1 << 11;
     /// There is a service of which more is counted than packets and bytes.
     pub const SERVICES: u32 = 1 << 12;
+    /// There are addresses that no ban reaches.
+    pub const NEVER_BAN: u32 = 1 << 13;
 }
 
 /// The last decision of the program, for replay and tests.

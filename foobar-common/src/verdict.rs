@@ -37,6 +37,7 @@ words! {
         NotTls = 21, "not_tls", "no TLS, to a service that asks for it";
         OldTls = 22, "old_tls", "TLS of no version that the service takes";
         TlsOrder = 23, "tls_order", "came before the hello that a service of TLS asks for; it is sent again";
+        Ban = 24, "ban", "from a banned address";
     }
 }
 

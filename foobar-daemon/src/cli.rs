@@ -44,6 +44,14 @@ pub enum Command {
     /// Show and change address sets while they are in force
     #[command(subcommand, long_about = commands::set::LONG_ABOUT)]
     Set(commands::set::Command),
+    /// Drop all that comes from addresses, for a time
+    #[command(long_about = commands::ban::LONG_ABOUT)]
+    Ban(commands::ban::Args),
+    /// Lift bans
+    #[command(long_about = commands::unban::LONG_ABOUT)]
+    Unban(commands::unban::Args),
+    /// Show the bans in force
+    Bans(commands::bans::Args),
     /// Send a capture through the programs, attached to nothing
     Replay(commands::replay::Args),
     /// Take the filter away: remove links and pins
@@ -92,6 +100,9 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> anyhow::Result<outcome::Outcome> {
         Command::Top(args) => commands::top::run(&args, env),
         Command::Rules(command) => commands::rules::run(command, env),
         Command::Set(command) => commands::set::run(command, env),
+        Command::Ban(args) => commands::ban::run(&args, env),
+        Command::Unban(args) => commands::unban::run(&args, env),
+        Command::Bans(args) => commands::bans::run(&args, env),
         Command::Replay(args) => commands::replay::run(&args, env),
         Command::Detach(args) => commands::detach::run(&args, env),
         Command::Completions(args) => commands::completions::run(&args, env),

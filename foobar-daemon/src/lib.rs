@@ -11,6 +11,7 @@ pub mod patience;
 
 pub mod rules;
 
+pub mod bans;
 pub mod slots;
 
 pub mod open_connections;

@@ -1,7 +1,7 @@
 //! From the fields of a packet to the rule that it meets.
 
 use foobar_common::{
-    classes::{FAILSAFE_PEER, NO_PORTS_CLASS, NO_SERVICE},
+    classes::{FAILSAFE_PEER, NEVER_BAN, NO_PORTS_CLASS, NO_SERVICE},
     counters::Transport,
     fields::{AddressField, TableField},
     flow::{Direction, Flow},
@@ -125,6 +125,20 @@ impl Peer {
     #[inline(always)]
     pub(crate) fn is_failsafe(&self) -> bool {
         self.class.is_some_and(|class| class.head().failsafe & FAILSAFE_PEER != 0)
+    }
+
+    /// Whether no ban reaches the address that a packet comes from. That is asked of banned ones alone, so it is looked
+    /// up only then, unless the rules ask for it anyway.
+    #[inline(always)]
+    pub(crate) fn is_never_banned(&self, flow: &Flow) -> bool {
+        if !settings::uses(uses::NEVER_BAN) {
+            return false;
+        }
+        let class = self.class.or_else(|| {
+            let table = AddressField::source(flow.family);
+            Class::of(addresses::class(table, flow.family, &flow.source)?)
+        });
+        class.is_some_and(|class| class.head().failsafe & NEVER_BAN != 0)
     }
 }
 

@@ -8,6 +8,7 @@ use foobar_common::{
 };
 
 use crate::{
+    bans,
     classify::{self, Peer, Ports, Service},
     infrastructure,
     interface::Interface,
@@ -48,6 +49,9 @@ impl Decision {
         };
         if peer.is_failsafe() || ports.is_failsafe(flow) {
             return decided(Verdict::Accept, Reason::Failsafe);
+        }
+        if matches!(direction, Direction::In) && bans::reach(flow, &peer) {
+            return decided(Verdict::Drop, Reason::Ban);
         }
         if matches!(flow.fragment, Fragment::Later)
             && let Some(verdict) = settings::fragments()

@@ -5,6 +5,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::host_endian_bytes)]
 
 mod addresses;
+mod bans;
 mod branchless;
 mod classify;
 mod clauses;

@@ -7,6 +7,7 @@ use std::{fmt::Write as _, mem::offset_of};
 
 use foobar_common::{
     LAYOUT_VERSION,
+    bans::{BANS_MAX, Ban, BanKey, BanLengths},
     classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, Tier, UNITS, WordRules},
     connection::{
         Connection, ConnectionBytes, ConnectionKey, Cursor, Inbound, NameKey, Outbound, TlsConnection,
@@ -31,8 +32,8 @@ use foobar_common::{
     verdict::{Reason, Verdict},
 };
 
-/// Everything that outlives a ruleset, as version 4 has it.
-const VERSION_4: &str = "\
+/// Everything that outlives a ruleset, as version 5 has it.
+const VERSION_5: &str = "\
 map RULE_COUNTERS
 map MORE_RULE_COUNTERS
 map VERDICT_COUNTERS
@@ -54,9 +55,11 @@ map DNS_PENDING
 map HTTP2_CONNECTIONS
 map RAW_COUNTERS
 map RAW_CONNECTIONS
+map BANS
+map BAN_LENGTHS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
-entries: 1632 verdicts, 2380 ports
+entries: 1700 verdicts, 2380 ports
 verdict 0 accept
 verdict 1 drop
 reason 0 policy
@@ -83,6 +86,7 @@ reason 20 internal
 reason 21 not_tls
 reason 22 old_tls
 reason 23 tls_order
+reason 24 ban
 direction 0 in
 direction 1 out
 port 64 tcp
@@ -91,6 +95,7 @@ port 66 sctp
 port 67 icmp
 port 68 icmpv6
 port 69 other
+131072 bans of 24 bytes: length at 16, family at 20; a ban 16 bytes: until at 0, rule at 8; lengths 24 bytes: whole at 0, prefixes at 8
 protocol 0 raw
 protocol 1 http1
 protocol 2 tls
@@ -209,16 +214,16 @@ DNS counters 800 bytes: queries at 0, repeated at 128, answers at 136, truncated
 DNS connection 88 bytes: inbound at 8, outbound at 48; a side 40 bytes: next at 8, messages at 12 of 28
 65536 queries by 48 bytes: protocol at 40, id at 44
 raw counters 32 bytes: opened at 0, resets at 8, refused at 24; a connection 16 bytes: first at 0, reset at 8
-interface 2, out, drop, malformed ip_length: entry 278
+interface 2, out, drop, malformed ip_length: entry 289
 interface 2, out, port 5: entry 355
 ";
 
 #[test]
 fn what_outlives_a_ruleset_changes_only_with_the_layout_version() {
     let found = surviving();
-    assert_eq!(LAYOUT_VERSION, 4, "write down what version {LAYOUT_VERSION} has:\n{found}");
+    assert_eq!(LAYOUT_VERSION, 5, "write down what version {LAYOUT_VERSION} has:\n{found}");
     assert_eq!(
-        found, VERSION_4,
+        found, VERSION_5,
         "daemons of either layout would read the other's counters wrongly: raise LAYOUT_VERSION and write the new \
          layout down here"
     );
@@ -249,6 +254,18 @@ fn surviving() -> String {
     for transport in Transport::ALL {
         line(format!("port {} {}", transport.other_port(), transport.label()));
     }
+    line(format!(
+        "{BANS_MAX} bans of {} bytes: length at {}, family at {}; a ban {} bytes: until at {}, rule at {}; lengths {} bytes: whole at {}, prefixes at {}",
+        size_of::<BanKey>(),
+        offset_of!(BanKey, length),
+        offset_of!(BanKey, family),
+        size_of::<Ban>(),
+        offset_of!(Ban, until_ns),
+        offset_of!(Ban, rule),
+        size_of::<BanLengths>(),
+        offset_of!(BanLengths, whole),
+        offset_of!(BanLengths, prefixes)
+    ));
     text.push_str(&services::surviving());
     let mut line = |words: String| writeln!(text, "{words}").unwrap();
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
@@ -261,6 +278,9 @@ fn surviving() -> String {
 #[test]
 fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Counter>(), align_of::<Counter>()), (8 + 8, 8));
+    assert_eq!((size_of::<BanKey>(), align_of::<BanKey>()), (16 + 4 + 4, 8));
+    assert_eq!((size_of::<Ban>(), align_of::<Ban>()), (8 + 4 + 4, 8));
+    assert_eq!((size_of::<BanLengths>(), align_of::<BanLengths>()), (8 + 2 * 8, 8));
     assert_eq!((size_of::<ClassHead>(), align_of::<ClassHead>()), (32 + 4 + 3 + 3 + 22, 64));
     assert_eq!((size_of::<ClassWords>(), align_of::<ClassWords>()), (64 + UNITS * 8, 64));
     assert_eq!((size_of::<ClassBlocks>(), align_of::<ClassBlocks>()), (64 + UNITS * 4, 64));

@@ -9,9 +9,12 @@ use foobar_common::{
     flow::{Direction, protocol},
     verdict::Verdict,
 };
-use foobar_daemon::rules::model::{
-    AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
-    Policy, PortProtocol, Rule, Ruleset, Service, ServicePort,
+use foobar_daemon::rules::{
+    evaluate::PlainBan,
+    model::{
+        AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
+        Policy, PortProtocol, Rule, Ruleset, Service, ServicePort,
+    },
 };
 use ipnet::IpNet;
 use proptest::{
@@ -114,6 +117,28 @@ pub fn ruleset() -> impl Strategy<Value = Ruleset> {
     )
 }
 
+/// Bans of addresses and of prefixes inside each other, at this time: some are over, some end later, some never. No
+/// two are of the same.
+pub fn bans(now_ns: u64) -> impl Strategy<Value = Vec<PlainBan>> {
+    const HOUR: u64 = 3_600_000_000_000;
+    let until_ns = select(vec![Some(0), Some(now_ns - 1), Some(now_ns.saturating_add(HOUR)), None]);
+    let prefix = prop_oneof![
+        1 => select(PREFIXES.to_vec()).prop_map(parsed),
+        1 => select(pool().addresses).prop_map(IpNet::from),
+        1 => (select(pool().addresses), 1_u8..=128).prop_map(|(address, length)| {
+            let longest = if address.is_ipv4() { 32 } else { 128 };
+            IpNet::new(address, 1 + (length - 1) % longest).expect("a prefix").trunc()
+        }),
+    ];
+    let count = prop_oneof![1 => 0_usize..2, 3 => 1_usize..12, 1 => 100_usize..200];
+    let bans = count.prop_flat_map(move |count| vec((prefix.clone(), until_ns.clone()), count));
+    bans.prop_map(|bans| {
+        let bans: BTreeMap<IpNet, Option<u64>> =
+            bans.into_iter().filter(|(prefix, _)| prefix.prefix_len() > 0).collect();
+        bans.into_iter().map(|(prefix, until_ns)| PlainBan { prefix, until_ns }).collect()
+    })
+}
+
 fn sets() -> BTreeMap<String, AddressSet> {
     let entries =
         |every: usize| PREFIXES.iter().step_by(every).skip(1).map(|prefix| parsed(prefix)).collect();
@@ -147,11 +172,11 @@ fn policy() -> impl Strategy<Value = Policy> {
 }
 
 fn failsafe() -> impl Strategy<Value = Failsafe> {
-    let peers = vec(select(PREFIXES[2..].to_vec()).prop_map(parsed), 0..2);
+    let prefixes = || vec(select(PREFIXES[2..].to_vec()).prop_map(parsed), 0..2);
     prop_oneof![
         3 => Just(Failsafe::default()),
-        1 => (vec(service_port(), 0..3), peers)
-            .prop_map(|(ports, peers)| Failsafe { ports, peers, never_ban: Vec::new() }),
+        1 => (vec(service_port(), 0..3), prefixes(), prefixes())
+            .prop_map(|(ports, peers, never_ban)| Failsafe { ports, peers, never_ban }),
     ]
 }
 

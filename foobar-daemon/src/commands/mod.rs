@@ -1,5 +1,7 @@
 //! One file per command, named as it is typed.
 
+pub mod ban;
+pub mod bans;
 pub mod completions;
 pub mod detach;
 pub mod generate_docs;
@@ -10,3 +12,4 @@ pub mod run;
 pub mod set;
 pub mod status;
 pub mod top;
+pub mod unban;

@@ -12,6 +12,7 @@ use serde_json::json;
 
 use crate::{
     control::{
+        bans::BanCounts,
         client::{NotRunning, Target},
         protocol::{self, PendingFacts, Rates, Reload, Resets, RulesetFacts, ServiceFacts, Status},
     },
@@ -110,6 +111,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         rates,
         services,
         decryption,
+        bans,
         reconcile,
         problems,
         listen,
@@ -172,6 +174,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
             bits(*bits_per_second)
         )?;
     }
+    write_bans(out, bans)?;
     write_services(out, services)?;
     write_decryption(out, decryption)?;
     write_reconcile(out, reconcile, now)?;
@@ -192,6 +195,23 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
 fn time(unix_ms: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
 }
+/// How many bans there are, once there has been one.
+fn write_bans(out: &mut dyn Write, bans: &BanCounts) -> Result<()> {
+    let BanCounts { addresses, prefixes, room, made, expired, lifted, refused } = bans;
+    let of = |kind: &[u64; 2]| kind.iter().sum::<u64>();
+    if made + refused == 0 && of(addresses) + of(prefixes) == 0 {
+        return Ok(());
+    }
+    writeln!(
+        out,
+        "\nbans     {} addresses and {} prefixes, of {room} that there is room for (`foobar bans`)",
+        of(addresses),
+        of(prefixes)
+    )?;
+    writeln!(out, "  {made} were made, {expired} have expired, {lifted} were lifted, {refused} refused")?;
+    Ok(())
+}
+
 /// What was counted of services, and how fast.
 fn write_services(out: &mut dyn Write, services: &[ServiceFacts]) -> Result<()> {
     if services.is_empty() {

@@ -1,5 +1,6 @@
 //! The control socket: HTTP with JSON bodies over a Unix socket.
 
+pub mod bans;
 pub mod client;
 pub mod peer;
 pub mod protocol;

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use foobar_common::{counters::Counter, raw::RawCounters};
 use serde::{Deserialize, Serialize};
 
+use super::bans::BanCounts;
 use crate::{
+    bans::report::BanReport,
     dataplane::{
         attach::{Attachment, Mode},
         fill::MapFill,
@@ -81,6 +83,9 @@ pub struct Status {
     /// The services whose TLS is read.
     #[serde(default)]
     pub decryption: Vec<DecryptionFacts>,
+    /// The bans.
+    #[serde(default)]
+    pub bans: BanCounts,
     /// What became of comparing our counts with those of servers.
     #[serde(default)]
     pub reconcile: Vec<ReconcileFacts>,
@@ -401,6 +406,9 @@ pub struct Changed {
     /// What became of a set that was to be changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<EditReport>,
+    /// What became of bans that were to be made or lifted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bans: Option<BanReport>,
 }
 
 /// Answer to a request that was not done.

@@ -1,6 +1,9 @@
 //! The daemon's side of the control socket.
 
-use std::{os::unix::net::UnixListener as StdListener, time::Duration};
+use std::{
+    os::unix::net::UnixListener as StdListener,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Context as _, Result};
 use axum::{
@@ -21,15 +24,21 @@ use tokio::{
 };
 
 use super::{
+    bans::{self, BanInForce, BanRequest, LiftRequest},
     peer::{Allowed, GROUP, Peer},
     protocol::{self, ApplyRequest, Refusal, RefusalKind, SetEditRequest, SetRequest, SetShown},
 };
 use crate::{
+    bans::{
+        Ban, Moment,
+        request::{DEFAULT_TIME, WantedBans, WantedLifts, check_reason, parse_time},
+    },
     daemon::{
-        handle::{AskedEdit, Change, Handle},
+        handle::{AskedBans, AskedEdit, AskedLifts, Change, Handle},
         start::Rules,
     },
     http::{Limits, Places},
+    outcome::InvalidInput,
     rules::{
         bundle::SourceFile,
         file::{SetEntries, parse_entries, parse_entry},
@@ -113,6 +122,8 @@ fn router(handle: Handle) -> Router {
         .route(protocol::TRAFFIC, get(traffic))
         .route(protocol::SETS, get(sets))
         .route(protocol::SET, get(set).post(edit_set))
+        .route(bans::BANS, get(bans_in_force).post(ban))
+        .route(bans::LIFT, post(lift))
         .route(protocol::DETACH, post(detach))
         .fallback(async || {
             let refusal = Refusal::invalid("no such request; client and daemon may be of different versions");
@@ -202,6 +213,67 @@ fn read_edit(request: SetRequest) -> Result<(SetEdit, usize), Refusal> {
             Ok((SetEdit::Replace(entries), masked))
         }
     }
+}
+
+async fn bans_in_force(State(handle): State<Handle>) -> Response {
+    answer(move || {
+        let bans = handle.bans()?;
+        let now = Moment::now(SystemTime::now()).map_err(|error| Refusal::failed(format!("{error:#}")))?;
+        Ok(bans.into_iter().map(|(prefix, ban)| in_force(&prefix, &ban, now)).collect::<Vec<_>>())
+    })
+    .await
+}
+
+fn in_force(prefix: &IpNet, ban: &Ban, now: Moment) -> BanInForce {
+    let Ban { until_ns, made } = ban;
+    BanInForce {
+        address: prefix_words(prefix),
+        until_unix_ms: until_ns.map(|until_ns| now.unix_ms_at(until_ns)),
+        left_ms: until_ns.map(|until_ns| until_ns.saturating_sub(now.boot_ns) / 1_000_000),
+        made: made.as_ref().clone(),
+    }
+}
+
+async fn ban(State(handle): State<Handle>, Extension(peer): Extension<Peer>, body: Body) -> Response {
+    let arrived = match arrive(body).await {
+        Ok(arrived) => arrived,
+        Err(response) => return response,
+    };
+    answer(move || {
+        let BanRequest { addresses, text, time, reason, partial } = arrived.read()?;
+        let invalid = |error: InvalidInput| Refusal::invalid(error.0);
+        let time = parse_time(time.as_deref().unwrap_or(DEFAULT_TIME)).map_err(invalid)?;
+        reason.as_deref().map_or(Ok(()), check_reason).map_err(invalid)?;
+        let mut wanted = WantedBans::default();
+        for word in &addresses {
+            wanted.add(word, time);
+        }
+        if let Some(SourceFile { name, text }) = &text {
+            wanted.add_lines(name, text, time);
+        }
+        handle.change(Change::Ban(AskedBans { wanted, partial, reason }), &peer.to_string())
+    })
+    .await
+}
+
+async fn lift(State(handle): State<Handle>, Extension(peer): Extension<Peer>, body: Body) -> Response {
+    let arrived = match arrive(body).await {
+        Ok(arrived) => arrived,
+        Err(response) => return response,
+    };
+    answer(move || {
+        let LiftRequest { addresses, text, all } = arrived.read()?;
+        let mut wanted = WantedLifts::default();
+        for word in &addresses {
+            wanted.add(word);
+        }
+        if let Some(SourceFile { name, text }) = &text {
+            wanted.add_lines(name, text);
+        }
+        let lifts = if all { AskedLifts::All } else { AskedLifts::These(wanted) };
+        handle.change(Change::Lift(lifts), &peer.to_string())
+    })
+    .await
 }
 
 /// The body of a request, and its place among those that arrive.

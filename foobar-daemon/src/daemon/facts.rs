@@ -21,7 +21,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
     let Writer { settings, state, filter, rules, deadline, last_reload, .. } = writer;
     let mut problems = Vec::new();
     let mut or_problem = |what: &str, error: anyhow::Error| problems.push(format!("{what}: {error:#}"));
-    let maps = filter.maps().unwrap_or_else(|error| {
+    let maps = filter.maps(writer.bans.in_kernel()).unwrap_or_else(|error| {
         or_problem("ask how full the maps are", error);
         Vec::new()
     });
@@ -91,6 +91,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         rates,
         services,
         decryption: filter.decryption(),
+        bans: writer.bans.counts(),
         reconcile: writer.reconciler.facts(),
         problems,
         listen: settings.listen.to_string(),

@@ -10,6 +10,10 @@ use ipnet::IpNet;
 
 use super::{facts, start::Rules, traffic, writer::failed};
 use crate::{
+    bans::{
+        Ban,
+        request::{WantedBans, WantedLifts},
+    },
     control::protocol::{Changed, Refusal, RulesInForce, SetInForce, Status, Traffic},
     dataplane::counters::CounterReader,
     rules::{model::ServicePort, sets::edit::SetEdit},
@@ -43,6 +47,8 @@ pub enum Request {
     Sets(SyncSender<Vec<SetInForce>>),
     /// Tell a set in force with its entries.
     Set(String, SyncSender<Result<(SetInForce, Vec<IpNet>), Refusal>>),
+    /// Tell the bans in force.
+    Bans(SyncSender<Vec<(IpNet, Ban)>>),
     /// Change something.
     Change(Asked),
     /// Look after the interfaces: one of them has changed.
@@ -87,8 +93,32 @@ pub enum Change {
     Reload,
     /// Change the entries of a set; the rules stay.
     EditSet(AskedEdit),
+    /// Ban addresses and prefixes.
+    Ban(AskedBans),
+    /// Lift bans.
+    Lift(AskedLifts),
     /// Take the filter away and end.
     Detach,
+}
+
+/// Bans to be made.
+#[derive(Debug)]
+pub struct AskedBans {
+    /// Of what, and for how long.
+    pub wanted: WantedBans,
+    /// Whether to ban what can be if something cannot.
+    pub partial: bool,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Bans to be lifted.
+#[derive(Debug)]
+pub enum AskedLifts {
+    /// Every one.
+    All,
+    /// Those of these.
+    These(WantedLifts),
 }
 
 /// A change of the entries of a set.
@@ -149,6 +179,11 @@ impl Handle {
     /// Asks for a set in force and its entries.
     pub fn set(&self, name: String) -> Result<(SetInForce, Vec<IpNet>), Refusal> {
         self.ask(LOOK_TIME, |reply| Request::Set(name, reply))?
+    }
+
+    /// Asks for the bans in force.
+    pub fn bans(&self) -> Result<Vec<(IpNet, Ban)>, Refusal> {
+        self.ask(LOOK_TIME, Request::Bans)
     }
 
     /// Has something changed, and waits until it is.

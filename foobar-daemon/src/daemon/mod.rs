@@ -3,6 +3,7 @@
 //! One thread, the [`writer`], owns everything that changes; servers, signals and the watch over the interfaces
 //! send it requests through a [`handle`].
 
+pub mod bans;
 pub mod handle;
 pub mod sets;
 pub mod start;
@@ -33,12 +34,14 @@ use tokio::{
 };
 
 use self::{
+    bans::Bans,
     handle::{Handle, QUEUE, Request},
     start::Start,
     summary::Summary,
     writer::{End, Writer},
 };
 use crate::{
+    bans::Moment,
     config::Settings,
     control::{protocol::Reload, server, socket::ControlSocket},
     dataplane::{
@@ -225,13 +228,19 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         Pins::Lasting(settings.pins.clone())
     };
     let options = FilterOptions { interfaces: settings.interfaces.clone(), mode: settings.mode, pins };
-    let filter = Filter::start(options, &compiled).inspect_err(|_| {
+    let failsafe = &rules.ruleset.failsafe;
+    let mut bans = Bans::read(&store, failsafe, (env.now)())?;
+    let started = Filter::start_with_bans(options, &compiled, |maps| {
+        bans.reconcile(maps, failsafe, Moment::now((env.now)())?)
+    });
+    let filter = started.inspect_err(|_| {
         let restored = store.set_state(&state_before).and_then(|()| slots_before.save(&store.slots()));
         if let Err(error) = restored {
             tracing::error!("remember that nothing was changed: {error:#}");
         }
     })?;
     laid.forget_void(&store);
+    bans.settle(Moment::now((env.now)())?);
     for attachment in filter.attachments() {
         let mode = attachment.mode.map_or("no", |mode| mode.label());
         if let Some(why) = &attachment.fallback {
@@ -273,6 +282,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         reconciler,
         rules,
         overlays: laid.overlays,
+        bans,
         deadline,
         last_reload,
         now: env.now,

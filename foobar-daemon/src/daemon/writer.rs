@@ -14,6 +14,7 @@ use foobar_common::{
 use sd_notify::NotifyState;
 
 use super::{
+    bans::Bans,
     handle::{Asked, AskedEdit, Change, Facts, QUEUE, Request},
     notify,
     sets::{Laid, edits},
@@ -61,6 +62,8 @@ pub struct Writer {
     pub rules: Rules,
     /// What of their sets was changed at runtime; the store has the same.
     pub overlays: BTreeMap<String, Overlay>,
+    /// The bans; the store and the kernel have the same.
+    pub bans: Bans,
     /// When unconfirmed rules are taken back.
     pub deadline: Option<Instant>,
     /// How the last attempt to put rules in force ended.
@@ -123,6 +126,7 @@ impl Writer {
                     }
                     Ok(Request::Sets(reply)) => drop(reply.send(self.sets())),
                     Ok(Request::Set(name, reply)) => drop(reply.send(self.set(&name))),
+                    Ok(Request::Bans(reply)) => drop(reply.send(self.bans.list())),
                     Ok(Request::Tend) => self.tend(),
                     // Nobody can tell one reload from two that have not begun.
                     Ok(Request::Change(asked))
@@ -155,8 +159,10 @@ impl Writer {
             self.take_back_unconfirmed();
         }
         let is_due = |last: Option<Instant>, every| last.is_none_or(|last| now.duration_since(last) >= every);
+        self.tend_bans();
         if is_due(self.tended, TEND_EVERY) {
             self.tended = Some(now);
+            self.tend_ban_journal();
             self.tend();
         }
         if is_due(self.sampled, SAMPLE_EVERY) {
@@ -166,6 +172,9 @@ impl Writer {
     }
 
     fn until_due(&self) -> Duration {
+        if self.has_leaving_bans() {
+            return Duration::ZERO;
+        }
         let deadline = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         deadline.map_or(TEND_EVERY, |left| left.min(TEND_EVERY))
     }
@@ -178,6 +187,8 @@ impl Writer {
             Change::Rollback => ("rollback", self.roll_back(by)),
             Change::Reload => ("reload", self.reload(by)),
             Change::EditSet(asked) => return self.edit_set_and_tell(asked, by),
+            Change::Ban(asked) => return self.ban(asked, by),
+            Change::Lift(asked) => return self.lift(asked, by),
             Change::Detach => ("detach", Err(Refusal::failed("the daemon is ending"))),
         };
         self.report(what, by, &result);
@@ -280,7 +291,7 @@ impl Writer {
     }
 
     /// Puts rules in force and remembers `next`; if anything fails, the old rules are in force and remembered. Gives
-    /// what there is to say of changes of sets that the rules make void.
+    /// what there is to say of changes of sets that the rules make void, and of bans that they lift.
     fn put_in_force(&mut self, next: State, mut rules: Rules) -> Result<String, Refusal> {
         let laid = Laid::over(&mut rules.ruleset, &self.overlays, |name, _, set| {
             let present = self.rules.ruleset.sets.get(name).unwrap_or(set);
@@ -308,12 +319,13 @@ impl Writer {
         }
         // A daemon that is killed before this finds at its start that they are void.
         laid.forget_void(&self.store);
-        let void = laid.void_words();
+        let mut void = laid.void_words();
         self.overlays = laid.overlays;
         self.slots = slots;
         self.state = next;
         self.rules = rules;
         self.reconciler.follow(&self.rules.ruleset);
+        void += &self.spare();
         Ok(void)
     }
 
@@ -418,7 +430,7 @@ impl Writer {
             Ok(()) => {
                 let message = format!("the filter is taken away from {interfaces}; the daemon ends");
                 tracing::info!("detach by {by}: {message}");
-                Ok(Changed { message, hash: None, generation, set: None })
+                Ok(Changed { message, hash: None, generation, set: None, bans: None })
             }
             Err(error) => {
                 tracing::error!("detach by {by} failed: {error:#}");
@@ -453,7 +465,8 @@ impl Writer {
     }
 
     pub(super) fn changed(&self, message: String) -> Changed {
-        Changed { message, hash: Some(self.rules.hash.clone()), generation: self.state.generation, set: None }
+        let hash = Some(self.rules.hash.clone());
+        Changed { message, hash, generation: self.state.generation, set: None, bans: None }
     }
 
     fn rules_words(&self) -> String {

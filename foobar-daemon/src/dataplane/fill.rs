@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use foobar_common::{
+    bans::BANS_MAX,
     classes::Tier,
     counters::{MORE_RULE_SLOTS, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS, VERDICT_ENTRIES},
     maps,
@@ -57,10 +58,12 @@ pub(super) fn of(compiled: &CompiledRuleset) -> Fills {
     ])
 }
 
-/// The same, with the memory of each map in bytes.
-pub(super) fn with_memory(fills: &Fills, memory: &BTreeMap<String, u64>) -> Vec<MapFill> {
+/// The same and so many bans, with the memory of each map in bytes.
+pub(super) fn with_memory(fills: &Fills, bans: usize, memory: &BTreeMap<String, u64>) -> Vec<MapFill> {
+    let bans = Fill { entries: bans, max_entries: BANS_MAX };
     fills
         .iter()
+        .chain([(&maps::BANS, &bans)])
         .map(|(name, Fill { entries, max_entries })| MapFill {
             map: (*name).to_owned(),
             entries: u32::try_from(*entries).unwrap_or(u32::MAX),

@@ -7,6 +7,7 @@ use foobar_common::{flow::Direction, maps};
 
 use super::{
     attach::{self, Attachment, Link, Mode},
+    bans::BanMaps,
     counters::{CounterMaps, CounterReader, Counters, InForce},
     detach,
     egress::{self, EgressLink},
@@ -53,6 +54,8 @@ pub struct Filter {
     fill: Fills,
     lines: Vec<Line>,
     reader: CounterReader,
+    /// The bans in the kernel.
+    pub bans: BanMaps,
     decryption: Decryption,
 }
 
@@ -82,11 +85,10 @@ impl Drop for Started<'_> {
     }
 }
 
-/// One interface of the filter.
+/// One interface of the filter, with its index when it was last seen.
 #[derive(Debug)]
 struct Line {
     name: String,
-    /// Its index when it was last seen.
     index: Option<u32>,
     link: Option<Link>,
     /// The program for what goes out.
@@ -103,6 +105,15 @@ impl Filter {
     /// interfaces that had none are left without. (Should the kernel update one adopted link and refuse the next,
     /// for which no way is known, the first keeps the new rules.)
     pub fn start(options: FilterOptions, compiled: &CompiledRuleset) -> Result<Self> {
+        Self::start_with_bans(options, compiled, |_| Ok(()))
+    }
+
+    /// The same; when the first packet is judged, the bans are in force that `put_bans` puts there.
+    pub fn start_with_bans(
+        options: FilterOptions,
+        compiled: &CompiledRuleset,
+        put_bans: impl FnOnce(&mut BanMaps) -> Result<()>,
+    ) -> Result<Self> {
         let FilterOptions { interfaces, mode, pins } = options;
         let (pins, ephemeral) = match pins {
             Pins::Lasting(folder) => (PinFolder::new(&folder), false),
@@ -127,6 +138,8 @@ impl Filter {
             loaded.name_interface(name, interface.index)?;
         }
         let reader = CounterReader::new(&loaded, compiled)?;
+        let mut bans = BanMaps::of(&loaded)?;
+        put_bans(&mut bans)?;
         let mut pending = if ephemeral { None } else { Some(loaded.pin_services(&pins)?) };
         // New links first: if one of them is refused, the adopted ones have not been touched.
         let mut lines = Vec::new();
@@ -178,7 +191,7 @@ impl Filter {
         let mut decryption = Decryption::default();
         decryption.follow(compiled, &pins);
         let filter =
-            Self { mode, pins, ephemeral, loaded, fill: fill::of(compiled), lines, reader, decryption };
+            Self { mode, pins, ephemeral, loaded, fill: fill::of(compiled), lines, reader, bans, decryption };
         filter.forget_other_interfaces()?;
         services::forget_others(&filter.pins, filter.loaded.program_id()?);
         filter.unpin_if_ephemeral()?;
@@ -205,7 +218,8 @@ impl Filter {
             }
         }
         // What can fail comes before the first interface has the new rules.
-        let (counted, program) = (InForce::of(&next, compiled)?, next.program_id()?);
+        let counted = InForce::of(&next, compiled)?;
+        let (program, bans) = (next.program_id()?, BanMaps::of(&next)?);
         let mut pending = if self.ephemeral { None } else { Some(next.pin_services(&self.pins)?) };
         let mut updated: Vec<(usize, Direction)> = Vec::new();
         for (number, direction) in self.attached() {
@@ -229,6 +243,7 @@ impl Filter {
         confirm(&mut pending);
         drop(pending);
         self.loaded = next;
+        self.bans = bans;
         self.fill = fill::of(compiled);
         self.reader.follow(counted);
         services::forget_others(&self.pins, program);
@@ -384,9 +399,9 @@ impl Filter {
         self.reader.clone()
     }
 
-    /// How full the maps are.
-    pub fn maps(&self) -> Result<Vec<MapFill>> {
-        Ok(fill::with_memory(&self.fill, &self.loaded.map_memory()?))
+    /// How full the maps are, one of which holds so many bans.
+    pub fn maps(&self, bans: usize) -> Result<Vec<MapFill>> {
+        Ok(fill::with_memory(&self.fill, bans, &self.loaded.map_memory()?))
     }
 
     /// The programs in force.

@@ -1,11 +1,11 @@
 //! From compiled rules to programs and maps in the kernel.
 
-use std::{collections::BTreeMap, thread};
+use std::{collections::BTreeMap, os::fd::AsFd as _, thread};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, Map},
+    maps::{Array, Map, MapData},
     programs::{Program, SchedClassifier, Xdp},
 };
 use foobar_common::{
@@ -122,6 +122,12 @@ impl LoadedRuleset {
     /// A map of the object.
     pub(super) fn map(&self, name: &str) -> Result<&Map> {
         self.object.map(name).ok_or_else(|| anyhow!("the object has no map {name}"))
+    }
+
+    /// A map of the object by a second handle, for whoever outlives it: opening a map by its id takes `CAP_SYS_ADMIN`.
+    pub(super) fn second_handle(&self, name: &str) -> Result<Map> {
+        let handle = features::map_data(self.map(name)?)?.fd().as_fd().try_clone_to_owned()?;
+        Ok(Map::from_map_data(MapData::from_fd(handle)?)?)
     }
 
     /// A map of the object, to keep; the programs go on using it.

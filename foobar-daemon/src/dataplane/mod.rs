@@ -5,6 +5,7 @@
 //! serves replay and tests.
 
 pub mod attach;
+pub mod bans;
 pub mod counters;
 pub mod detach;
 pub mod egress;

@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::maps::{MapInfo, MapType};
 use foobar_common::{
     LAYOUT_VERSION,
+    bans::{BANS_MAX, Ban, BanKey, BanLengths},
     connection::{CONNECTIONS_MAX, Connection, ConnectionKey, NAMES_MAX, NameKey, TlsConnection},
     counters::{Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, SERVICE_SLOTS, VERDICT_ENTRIES},
     dns::{DnsConnection, DnsCounters, QUERIES_MAX, QueryKey},
@@ -257,6 +258,8 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
             let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<RawConnection>() as u32);
             (MapType::LruHash, key, value, CONNECTIONS_MAX)
         }
+        maps::BANS => (MapType::Hash, size_of::<BanKey>() as u32, size_of::<Ban>() as u32, BANS_MAX),
+        maps::BAN_LENGTHS => (MapType::Array, 4, size_of::<BanLengths>() as u32, 2),
         _ => counters(0),
     }
 }

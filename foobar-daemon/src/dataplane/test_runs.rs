@@ -15,6 +15,7 @@ use foobar_common::{
 };
 
 use super::{
+    bans::BanMaps,
     counters::{CounterReader, Counters},
     load::LoadedRuleset,
     programs::ProgramFacts,
@@ -26,6 +27,7 @@ pub struct TestRuns {
     loaded: LoadedRuleset,
     decision: Array<MapData, DecisionRecord>,
     counters: CounterReader,
+    bans: BanMaps,
     rules: BTreeMap<u32, String>,
 }
 
@@ -70,9 +72,10 @@ impl TestRuns {
 
     pub(super) fn new(mut loaded: LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
         let counters = CounterReader::new(&loaded, compiled)?;
+        let bans = BanMaps::of(&loaded)?;
         let decision = loaded.take_map(maps::DECISION)?;
         let rules = compiled.slots.rules.iter().map(|(id, owned)| (owned.slot, id.clone())).collect();
-        Ok(Self { loaded, decision: decision.try_into()?, counters, rules })
+        Ok(Self { loaded, decision: decision.try_into()?, counters, bans, rules })
     }
 
     /// Sends one frame through the program for this direction.
@@ -102,6 +105,11 @@ impl TestRuns {
         };
         ensure!(returned == expected, "the program returned {returned} for {judgement:?}");
         Ok(judgement)
+    }
+
+    /// The bans that hold for them.
+    pub fn bans(&mut self) -> &mut BanMaps {
+        &mut self.bans
     }
 
     /// The counters that those frames moved.

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use aya::{TestRun as _, TestRunOptions, programs::ProgramFd};
 
 use super::{
+    bans::BanMaps,
     counters::{CounterReader, Counters},
     load::LoadedRuleset,
     programs::ProgramFacts,
@@ -16,12 +17,19 @@ use crate::rules::compile::CompiledRuleset;
 pub struct TimedRuns {
     loaded: LoadedRuleset,
     counters: CounterReader,
+    bans: BanMaps,
 }
 
 impl TimedRuns {
     pub(super) fn new(loaded: LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
         let counters = CounterReader::new(&loaded, compiled)?;
-        Ok(Self { loaded, counters })
+        let bans = BanMaps::of(&loaded)?;
+        Ok(Self { loaded, counters, bans })
+    }
+
+    /// The bans that hold for packets.
+    pub fn bans(&mut self) -> &mut BanMaps {
+        &mut self.bans
     }
 
     /// The ingress program, for an array of programs.

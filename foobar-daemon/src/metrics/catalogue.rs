@@ -85,6 +85,16 @@ catalogue! {
         "Bytes by what became of their packets, and why.";
     RULE_HITS = "foobar_firewall_rule_hits_total", Counter, Packets, ["rule"],
         "Packets that a rule decided, by the id of the rule.";
+    BANS = "foobar_bans", Gauge, Number, ["ip", "kind"],
+        "Bans in force; how many there is room for, foobar_map_max_entries tells.";
+    BANS_MADE = "foobar_bans_made_total", Counter, Number, [],
+        "Addresses and prefixes that were banned and had not been, since the state folder was made.";
+    BANS_EXPIRED = "foobar_bans_expired_total", Counter, Number, [],
+        "Bans whose time was over, since the state folder was made.";
+    BANS_LIFTED = "foobar_bans_lifted_total", Counter, Number, [],
+        "Bans that somebody lifted, or rules that name their address as not to be banned, since the state folder was made.";
+    BANS_REFUSED = "foobar_bans_refused_total", Counter, Number, [],
+        "Bans that were asked for and refused, as they would have reached who must not be banned, since the state folder was made.";
     HTTP_REQUESTS = "foobar_http_requests_total", Counter, Number, ["port", "proto", "method"],
         "HTTP requests to a service, by method.";
     HTTP_RESPONSES = "foobar_http_responses_total", Counter, Number, ["port", "class"],
@@ -382,6 +392,8 @@ const LABELS: &[(&str, &str)] = &[
     ("hash", "SHA-256 in hexadecimal digits"),
     ("header", "`none`, `v1`, `v2`, or `cut`: not in one segment, so that the connection is not followed"),
     ("iface", "name of an interface of `--interface`, or `other`: there are at most eight and `other`"),
+    ("ip", "`4` or `6`"),
+    ("kind", "`address` or `prefix`"),
     ("l4", "`tcp`, `udp`, `sctp`, `icmp`, `icmpv6` or `other`"),
     ("map", "name of a BPF map"),
     (

@@ -2,6 +2,7 @@
 //!
 //! Everything here is computed from values; [`store`] puts it on disk, and [`sets`] what was changed of sets.
 
+pub mod bans;
 pub mod sets;
 pub mod store;
 

@@ -92,6 +92,9 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
     let of_policy = |keys: &[&str]| -> Vec<Setting> {
         policy.iter().filter(|setting| keys.contains(&setting.key)).cloned().collect()
     };
+    let (never_ban, failsafe): (Vec<Setting>, Vec<Setting>) = words::settings_of_failsafe(&ruleset.failsafe)
+        .into_iter()
+        .partition(|setting| setting.key == "never_ban");
     let step = |name, settings, is_of_step: fn(Reason) -> bool| Step {
         name,
         settings,
@@ -105,7 +108,8 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
     let steps = vec![
         step("parse", of_policy(&["malformed"]), Reason::is_malformed),
         step("infrastructure", of_policy(&["infrastructure"]), |reason| reason == Reason::Infrastructure),
-        step("failsafe", words::settings_of_failsafe(&ruleset.failsafe), |reason| reason == Reason::Failsafe),
+        step("failsafe", failsafe, |reason| reason == Reason::Failsafe),
+        step("bans", never_ban, |reason| reason == Reason::Ban),
         step("fragments", of_policy(&["fragments"]), |reason| reason == Reason::Fragments),
         step("rules", Vec::new(), |reason| reason == Reason::Rule),
         step("policy", of_policy(&["in", "out"]), |reason| {
@@ -227,7 +231,8 @@ mod tests {
             "ruleset abc, generation 2\n\n\
              parse           malformed drop\n\
              infrastructure  infrastructure true\n\
-             failsafe        ports tcp/22  peers none  never_ban none\n\
+             failsafe        ports tcp/22  peers none\n\
+             bans            never_ban none\n\
              fragments       fragments rules\n\
              rules\n\
              \x20 web             accept  protocol tcp  destination_port 443  # everybody\n\
@@ -245,7 +250,8 @@ mod tests {
              parse           malformed drop\n\
              \x20 ip_length, in              3 packets             180 bytes  drop\n\
              infrastructure  infrastructure true\n\
-             failsafe        ports tcp/22  peers none  never_ban none\n\
+             failsafe        ports tcp/22  peers none\n\
+             bans            never_ban none\n\
              fragments       fragments rules\n\
              rules\n\
              \x20 web                        3 packets             180 bytes  accept  protocol tcp  destination_port \
@@ -263,10 +269,10 @@ mod tests {
         let ruleset = in_force.bundle.parse().unwrap();
         let with = serde_json::to_value(shown(&in_force, &ruleset, true)).unwrap();
         assert_eq!(with["rules"][0]["packets"], 3);
-        assert_eq!(with["steps"][5]["counters"][0]["reason"], "policy");
+        assert_eq!(with["steps"][6]["counters"][0]["reason"], "policy");
         assert_eq!(with["services"]["www"], "tcp/443 tls decrypt_by uprobe");
         let without = serde_json::to_value(shown(&in_force, &ruleset, false)).unwrap();
         assert_eq!(without["rules"][0].get("packets"), None);
-        assert_eq!(without["steps"][5].get("counters"), None);
+        assert_eq!(without["steps"][6].get("counters"), None);
     }
 }

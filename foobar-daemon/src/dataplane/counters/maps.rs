@@ -1,9 +1,9 @@
 //! The maps of counters, and what their slots hold.
 
-use std::{os::fd::AsFd as _, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, Map, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::{HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use foobar_common::{
     connection::{ConnectionBytes, ConnectionKey, NameKey},
     counters::{Counter, OTHER_INTERFACE, PORT_SLOTS, RULE_SLOTS, port_slot, verdict_slot},
@@ -18,10 +18,7 @@ use foobar_common::{
 use nix::time::{ClockId, clock_gettime};
 
 use super::pairs;
-use crate::{
-    dataplane::{features, load::LoadedRuleset},
-    slots::FreshSlots,
-};
+use crate::{dataplane::load::LoadedRuleset, slots::FreshSlots};
 
 /// A replica that nothing went to for so long is gone: a server sends a sign of life every 30 seconds unless told
 /// otherwise (half of `slave_net_timeout`).
@@ -201,18 +198,13 @@ pub(super) fn read(map: &PerCpuArray<MapData, Counter>, slot: u32) -> Result<Cou
     Ok(sum(values.iter().copied()))
 }
 
-/// A map of counters of a ruleset, by a second handle: opening a map by its id takes `CAP_SYS_ADMIN`.
+/// A map of counters of a ruleset.
 fn open<C: aya::Pod>(loaded: &LoadedRuleset, name: &str) -> Result<PerCpuArray<MapData, C>> {
-    PerCpuArray::try_from(second_handle(loaded, name)?).with_context(|| format!("open map {name}"))
+    PerCpuArray::try_from(loaded.second_handle(name)?).with_context(|| format!("open map {name}"))
 }
 
 fn open_hash<K: aya::Pod, V: aya::Pod>(loaded: &LoadedRuleset, name: &str) -> Result<HashMap<MapData, K, V>> {
-    HashMap::try_from(second_handle(loaded, name)?).with_context(|| format!("open map {name}"))
-}
-
-fn second_handle(loaded: &LoadedRuleset, name: &str) -> Result<Map> {
-    let handle = features::map_data(loaded.map(name)?)?.fd().as_fd().try_clone_to_owned()?;
-    Ok(Map::from_map_data(MapData::from_fd(handle)?)?)
+    HashMap::try_from(loaded.second_handle(name)?).with_context(|| format!("open map {name}"))
 }
 
 fn zero<C: aya::Pod + Default>(map: &mut PerCpuArray<MapData, C>, slot: u32) -> Result<()> {

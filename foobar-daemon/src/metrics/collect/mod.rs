@@ -1,5 +1,6 @@
 //! A scrape: the counters and the daemon's facts as metric families.
 
+mod bans;
 mod reconcile;
 mod services;
 
@@ -251,7 +252,8 @@ fn ways<'n>(interfaces: &[&'n str]) -> impl Iterator<Item = (&'n str, Direction)
 fn usual_verdicts() -> impl Iterator<Item = (Verdict, Reason)> {
     let accepted = [Reason::Policy, Reason::Rule, Reason::Infrastructure, Reason::Failsafe];
     let dropped = Reason::ALL.iter().copied().filter(|reason| {
-        matches!(reason, Reason::Policy | Reason::Rule | Reason::Fragments) || reason.is_malformed()
+        matches!(reason, Reason::Policy | Reason::Rule | Reason::Fragments | Reason::Ban)
+            || reason.is_malformed()
     });
     accepted
         .into_iter()
@@ -286,6 +288,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         maps,
         programs,
         decryption,
+        bans,
         reconcile,
         pid: _,
         started_unix_ms: _,
@@ -331,6 +334,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     }
     families.extend([watched.into_proto(), complete.into_proto(), missed.into_proto()]);
     reconcile::families(reconcile, families);
+    bans::families(bans, families);
 
     let mut attached = catalogue::PROGRAM_ATTACHED.family();
     let mut modes = catalogue::ATTACH_MODE.family();

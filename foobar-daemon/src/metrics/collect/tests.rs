@@ -12,7 +12,10 @@ use prometheus::{Registry, TextEncoder};
 
 use super::*;
 use crate::{
-    control::protocol::{PendingFacts, Reload, RulesetFacts},
+    control::{
+        bans::BanCounts,
+        protocol::{PendingFacts, Reload, RulesetFacts},
+    },
     dataplane::{
         attach::{AttachedMode, Mode, Obstacle},
         counters::{ProtocolCounters, ServiceCounters},
@@ -187,6 +190,15 @@ impl Source for Fixed {
                 missed_connections: 2,
                 problems: vec!["a process has no libssl".to_owned()],
             }],
+            bans: BanCounts {
+                addresses: [3, 2],
+                prefixes: [1, 0],
+                room: 10,
+                made: 9,
+                expired: 2,
+                lifted: 1,
+                refused: 4,
+            },
             reconcile: vec![ReconcileFacts {
                 source: "nginx".to_owned(),
                 services: vec!["www".to_owned(), "https".to_owned()],
@@ -328,6 +340,25 @@ fn a_scrape_tells_what_the_source_gave() {
     }
     // Of what is not read, nothing can be lost.
     assert!(!text.contains(r#"proto="raw""#), "{text}");
+}
+
+#[test]
+fn a_scrape_tells_of_bans() {
+    let text = exposition(Fixed { fail: false });
+    let lines = timeless(&text);
+    for line in [
+        r#"foobar_bans{ip="4",kind="address"} 3"#,
+        r#"foobar_bans{ip="6",kind="address"} 2"#,
+        r#"foobar_bans{ip="4",kind="prefix"} 1"#,
+        r#"foobar_bans{ip="6",kind="prefix"} 0"#,
+        "foobar_bans_made_total 9",
+        "foobar_bans_expired_total 2",
+        "foobar_bans_lifted_total 1",
+        "foobar_bans_refused_total 4",
+        r#"foobar_firewall_packets_total{iface="eth0",direction="in",action="drop",reason="ban"} 0"#,
+    ] {
+        assert!(lines.contains(&line), "{line} is missing in\n{text}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Prefixes and exclusions to tables of addresses.
 
 use foobar_common::{
-    classes::FAILSAFE_PEER,
+    classes::{FAILSAFE_PEER, NEVER_BAN},
     fields::{AddressField, STRIDE},
 };
 use ipnet::IpNet;
@@ -131,8 +131,8 @@ enum By {
     Included(u32),
     /// This clause does not.
     Excluded(u32),
-    /// A failsafe peer has it.
-    Failsafe,
+    /// This is said of its addresses: [`FAILSAFE_PEER`] or [`NEVER_BAN`].
+    Failsafe(u32),
 }
 
 /// All that is said about one field.
@@ -167,8 +167,12 @@ impl Mentions {
                 .list
                 .extend(excluded.map(|net| Mention { prefix: Prefix::of(net), by: By::Excluded(bit) }));
         }
-        let peers = failsafe.peers.iter().filter(of_family);
-        mentions.list.extend(peers.map(|net| Mention { prefix: Prefix::of(net), by: By::Failsafe }));
+        // Bans are asked of what comes in, so by its source.
+        let never_ban = if is_source { &failsafe.never_ban[..] } else { &[] };
+        for (said, prefixes) in [(FAILSAFE_PEER, &failsafe.peers[..]), (NEVER_BAN, never_ban)] {
+            let prefixes = prefixes.iter().filter(of_family).map(Prefix::of);
+            mentions.list.extend(prefixes.map(|prefix| Mention { prefix, by: By::Failsafe(said) }));
+        }
         mentions
     }
 }
@@ -212,7 +216,7 @@ impl Node {
             match mention.by {
                 By::Included(bit) => included.push(bit),
                 By::Excluded(bit) => excluded.push(bit),
-                By::Failsafe => self.failsafe = FAILSAFE_PEER,
+                By::Failsafe(said) => self.failsafe |= said,
             }
         }
         blocks.set(&mut self.included, &mut included);

@@ -305,6 +305,7 @@ fn settings(
         uses: used(uses::RULES_IN, rules.iter().any(|rule| rule.direction == Direction::In))
             | used(uses::RULES_OUT, rules.iter().any(|rule| rule.direction == Direction::Out))
             | used(uses::PEERS, !ruleset.failsafe.peers.is_empty())
+            | used(uses::NEVER_BAN, !ruleset.failsafe.never_ban.is_empty())
             | used(uses::SERVICES, ruleset.spoken().iter().any(|(port, spoken)| spoken.is_counted(*port)))
             | used(uses::SOURCE, rules.iter().any(|rule| asks_prefix(rule.source.as_ref())))
             | used(uses::DESTINATION, rules.iter().any(|rule| asks_prefix(rule.destination.as_ref())))

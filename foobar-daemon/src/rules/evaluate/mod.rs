@@ -12,6 +12,8 @@ use foobar_common::{
     verdict::{Reason, Verdict},
 };
 
+use ipnet::IpNet;
+
 use super::model::{
     AddressCondition, AddressMatch, Failsafe, FragmentPolicy, PortProtocol, Rule, Ruleset, ServicePort,
 };
@@ -27,10 +29,30 @@ pub struct Evaluation<'r> {
     pub rule: Option<&'r str>,
 }
 
-/// Judges a packet that comes in or goes out through the interface of this name. `packet` is what
-/// [`foobar_common::parse::parse`] says of its frame.
+/// A ban, and when it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PlainBan {
+    /// The addresses that it reaches.
+    pub prefix: IpNet,
+    /// When it ends, by the clock that bans are measured by; `None`: it does not.
+    pub until_ns: Option<u64>,
+}
+
+/// Judges a packet that comes in or goes out through the interface of this name, while nothing is banned. `packet` is
+/// what [`foobar_common::parse::parse`] says of its frame.
 pub fn evaluate<'r>(
     ruleset: &'r Ruleset,
+    packet: &Result<Flow, Reason>,
+    direction: Direction,
+    interface: &str,
+) -> Evaluation<'r> {
+    evaluate_with_bans(ruleset, (&[], 0), packet, direction, interface)
+}
+
+/// Judges a packet that comes in or goes out at a time, while there are these bans.
+pub fn evaluate_with_bans<'r>(
+    ruleset: &'r Ruleset,
+    (bans, now_ns): (&[PlainBan], u64),
     packet: &Result<Flow, Reason>,
     direction: Direction,
     interface: &str,
@@ -50,6 +72,9 @@ pub fn evaluate<'r>(
     }
     if is_failsafe(&ruleset.failsafe, flow, direction) {
         return decided(Verdict::Accept, Reason::Failsafe);
+    }
+    if direction == Direction::In && is_banned(&ruleset.failsafe, bans, now_ns, source_of(flow)) {
+        return decided(Verdict::Drop, Reason::Ban);
     }
     if let (FragmentPolicy::Always(verdict), Fragment::Later) = (policy.fragments, flow.fragment) {
         return decided(verdict, Reason::Fragments);
@@ -194,6 +219,16 @@ fn is_failsafe(failsafe: &Failsafe, flow: &Flow, direction: Direction) -> bool {
         number == flow.protocol && ports_of(flow).map(local_port) == Some(port.port)
     };
     ports.iter().any(at_port) || peers.iter().any(|prefix| prefix.contains(&peer))
+}
+
+/// Whether some ban reaches an address, and nothing says that none does.
+fn is_banned(failsafe: &Failsafe, bans: &[PlainBan], now_ns: u64, source: IpAddr) -> bool {
+    let holds = |ban: &PlainBan| match ban.until_ns {
+        Some(until_ns) => now_ns < until_ns,
+        None => true,
+    };
+    let is_reached = bans.iter().any(|ban| holds(ban) && ban.prefix.contains(&source));
+    is_reached && !failsafe.never_ban.iter().any(|prefix| prefix.contains(&source))
 }
 
 fn accepts_address(ruleset: &Ruleset, condition: &AddressCondition, address: IpAddr) -> bool {

@@ -1,0 +1,183 @@
+//! The bans in the kernel.
+
+use anyhow::{Context as _, Result};
+use aya::maps::{Array, HashMap, MapData, MapError};
+use foobar_common::{
+    address::Address,
+    bans::{Ban, BanKey, BanLengths, FOREVER},
+    flow::Family,
+    maps,
+    rule::NO_RULE,
+};
+use ipnet::IpNet;
+use nix::time::{ClockId, clock_gettime};
+
+use super::load::LoadedRuleset;
+
+/// Both families, in the order of the map of lengths.
+const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
+
+/// The maps of bans, which every ruleset of the same pins shares.
+pub struct BanMaps {
+    bans: HashMap<MapData, BanKey, Ban>,
+    lengths: Array<MapData, BanLengths>,
+}
+
+/// A ban as the kernel has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelBan {
+    /// Of what.
+    pub prefix: IpNet,
+    /// When it ends, in nanoseconds since the machine started; `None`: it does not.
+    pub until_ns: Option<u64>,
+    /// Whether a program made it.
+    pub by_kernel: bool,
+}
+
+impl BanMaps {
+    /// Opens those of a loaded ruleset.
+    pub(super) fn of(loaded: &LoadedRuleset) -> Result<Self> {
+        Ok(Self {
+            bans: HashMap::try_from(loaded.second_handle(maps::BANS)?).context("open the map of bans")?,
+            lengths: Array::try_from(loaded.second_handle(maps::BAN_LENGTHS)?)
+                .context("open the lengths of bans")?,
+        })
+    }
+
+    /// Bans an address or a prefix, or has its ban end at another time. Packets are asked for it once the
+    /// [lengths](Self::set_lengths) say so.
+    ///
+    /// # Errors
+    /// When there is no room, or no memory: the ban of this address, if there was one, stays.
+    pub fn set(&mut self, prefix: &IpNet, until_ns: Option<u64>) -> Result<()> {
+        let ban = Ban { until_ns: until_ns.unwrap_or(FOREVER), rule: NO_RULE, padding: 0 };
+        self.bans.insert(key(prefix), ban, 0).with_context(|| format!("have the kernel ban {prefix}"))
+    }
+
+    /// Lifts a ban, if there is one.
+    pub fn lift(&mut self, prefix: &IpNet) -> Result<()> {
+        match self.bans.remove(&key(prefix)) {
+            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("have the kernel lift the ban of {prefix}")),
+        }
+    }
+
+    /// Says of which lengths there are bans: packets are asked for no others.
+    pub fn set_lengths(&mut self, lengths: Lengths) -> Result<()> {
+        for (family, lengths) in FAMILIES.into_iter().zip(lengths.0) {
+            let entry = BanLengths::entry(family as u32);
+            self.lengths.set(entry, lengths, 0).context("tell the kernel of which lengths there are bans")?;
+        }
+        Ok(())
+    }
+
+    /// All of them, also those that are over.
+    pub fn list(&self) -> Result<Vec<KernelBan>> {
+        let read = |entry: Result<(BanKey, Ban), MapError>| {
+            let (key, Ban { until_ns, rule, padding: _ }) = entry.context("read the bans in the kernel")?;
+            let until_ns = (until_ns != FOREVER).then_some(until_ns);
+            let kernel_ban = |prefix| KernelBan { prefix, until_ns, by_kernel: rule != NO_RULE };
+            // Whoever else writes to the map may have written anything.
+            Ok(prefix(&key).map(kernel_ban))
+        };
+        self.bans.iter().filter_map(|entry| read(entry).transpose()).collect()
+    }
+}
+
+/// Of which lengths there are bans of each family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lengths([BanLengths; 2]);
+
+impl Lengths {
+    /// Those of these bans.
+    pub fn of(prefixes: impl IntoIterator<Item = IpNet>) -> Self {
+        let mut lengths = Self::default();
+        for prefix in prefixes {
+            lengths.add(&prefix);
+        }
+        lengths
+    }
+
+    /// Adds the length of a prefix.
+    pub fn add(&mut self, prefix: &IpNet) {
+        let [v4, v6] = &mut self.0;
+        match prefix {
+            IpNet::V4(_) => v4.add(&key(prefix)),
+            IpNet::V6(_) => v6.add(&key(prefix)),
+        }
+    }
+}
+
+/// The time that bans are measured by, in nanoseconds since the machine started, time asleep included.
+///
+/// # Errors
+/// None that a kernel that foobar runs on has.
+pub fn now_ns() -> Result<u64> {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).context("read the time since the machine started")?;
+    Ok(u64::try_from(std::time::Duration::from(now).as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn key(prefix: &IpNet) -> BanKey {
+    let family = match prefix {
+        IpNet::V4(_) => Family::V4,
+        IpNet::V6(_) => Family::V6,
+    };
+    let (address, length) = (Address::from(prefix.network()), u32::from(prefix.prefix_len()));
+    BanKey { address, length, family: family as u32 }
+}
+
+fn prefix(key: &BanKey) -> Option<IpNet> {
+    let BanKey { address, length, family } = *key;
+    let family = FAMILIES.into_iter().find(|one| *one as u32 == family)?;
+    let prefix = IpNet::new(address.ip(family), u8::try_from(length).ok()?).ok()?;
+    (self::key(&prefix) == *key).then_some(prefix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_and_prefixes_are_the_same_thing() {
+        for text in [
+            "203.0.113.7/32",
+            "203.0.112.0/20",
+            "128.0.0.0/1",
+            "2001:db8::1/128",
+            "2001:db8::/32",
+            "8000::/1",
+        ] {
+            let known: IpNet = text.parse().unwrap();
+            assert_eq!(prefix(&key(&known)), Some(known), "{text}");
+            let of_packet = match known {
+                IpNet::V4(net) if net.prefix_len() == 32 => BanKey::whole(Family::V4, known.addr().into()),
+                IpNet::V6(net) if net.prefix_len() == 128 => BanKey::whole(Family::V6, known.addr().into()),
+                IpNet::V4(_) | IpNet::V6(_) => {
+                    BanKey::prefix(key(&known).family, known.broadcast().into(), known.prefix_len().into())
+                }
+            };
+            assert_eq!(
+                of_packet,
+                key(&known),
+                "what the kernel makes of a packet from {}",
+                known.broadcast()
+            );
+        }
+        let one = key(&"203.0.113.7/32".parse().unwrap());
+        for wrong in [BanKey { length: 33, ..one }, BanKey { length: 24, ..one }, BanKey { family: 5, ..one }]
+        {
+            assert_eq!(prefix(&wrong), None);
+        }
+    }
+
+    #[test]
+    fn lengths_are_those_of_some_ban() {
+        let nets = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpNet>>();
+        let Lengths([v4, v6]) =
+            Lengths::of(nets(&["203.0.113.7/32", "203.0.113.0/24", "2001:db8::/32", "::/127"]));
+        assert_eq!(v4, BanLengths { whole: 1, prefixes: [1 << 24, 0] });
+        assert_eq!(v6, BanLengths { whole: 0, prefixes: [1 << 32, 1 << 63] });
+        let Lengths([v4, v6]) = Lengths::of(nets(&["2001:db8::1/128", "2001:db8::/64"]));
+        assert_eq!((v4.is_empty(), v6), (true, BanLengths { whole: 1, prefixes: [0, 1] }));
+    }
+}
