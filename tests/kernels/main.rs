@@ -5,6 +5,7 @@
 //! and, if it comes to its end, `END|number of checks`. `cargo xtask test --kernels` builds, boots and reads it.
 
 mod attached;
+mod bans;
 mod frames;
 mod machine;
 mod many;
@@ -41,6 +42,7 @@ fn run(report: &mut Report) -> Result<()> {
     for ruleset in rulesets::ALL {
         test_runs::run(report, ruleset);
     }
+    bans::run(report);
     services::run(report);
     attached::run(report, "native", Mode::Native);
     attached::run(report, "generic", Mode::Generic);
