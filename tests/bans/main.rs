@@ -1,5 +1,6 @@
 //! Bans: whom they stop and whom not, when they end, and what outlives what.
 
+mod fail2ban;
 mod lasting;
 mod spared;
 

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 17] = [
+const PROGRAMS: [(&str, &str); 18] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
@@ -25,6 +25,7 @@ const PROGRAMS: [(&str, &str); 17] = [
     ("xz", "xz-utils"),
     ("mariadbd", "mariadb-server-core"),
     ("mariadb", "mariadb-client-core"),
+    ("fail2ban-server", "fail2ban"),
 ];
 
 /// A program that the benchmark compares with, and the package it comes in.
