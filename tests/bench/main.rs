@@ -4,6 +4,7 @@
 //! cannot be measured so, and foobar beside them, with frames that travel over a cable ([`rivals`]). Every part
 //! first makes sure that its packets get the verdicts that they should.
 
+mod bans;
 mod cost;
 mod driver;
 mod figures;
@@ -45,6 +46,8 @@ enum Part {
     Rules,
     /// Cost of sets
     Sets,
+    /// Cost of bans, and time until they are in force
+    Bans,
     /// Cost of requests
     Services,
     /// What is left of a web server's throughput
@@ -72,6 +75,9 @@ fn main() -> Result<()> {
     }
     if chosen(Part::Sets) {
         sets::run(&mut driver, &mut report, plan)?;
+    }
+    if chosen(Part::Bans) {
+        bans::run(&mut driver, &mut report, plan)?;
     }
     if chosen(Part::Services) {
         services::run(&mut driver, &mut report, plan)?;
