@@ -25,7 +25,7 @@ use crate::{
 pub struct Args {
     /// Rule file, or folder whose *.toml are read in the order of their names as one
     pub path: PathBuf,
-    /// The packet: 'tcp 203.0.113.7:5555 > 192.0.2.10:443 syn'
+    /// The packet: 'tcp 203.0.113.7:5555 > 192.0.2.10:443 syn'; bans, which come before the rules, are not asked
     #[arg(
         long,
         long_help = "The packet: PROTOCOL SOURCE > DESTINATION, then any of: TCP flags (syn,ack or none; without \
