@@ -20,6 +20,7 @@ use foobar_daemon::{
     dataplane::load::LoadedRuleset,
     rules::{
         compile::compile,
+        limit::{Per, RateLimit, RateSpan},
         model::{
             AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy,
             IcmpCondition, PortProtocol, Rule, Ruleset, Service, ServicePort,
@@ -182,6 +183,13 @@ fn everything() -> Ruleset {
         vlan: Some(BTreeSet::from([10])),
         length: Some(40..=1_500),
         fragment: Some(false),
+        limit: Some(RateLimit {
+            packets: 100,
+            span: RateSpan::Second,
+            burst: 200,
+            per: Per::Source { v4: 32, v6: 64 },
+            over: Verdict::Drop,
+        }),
         ..Rule::new("ports", Verdict::Accept)
     };
     let flags =

@@ -36,6 +36,14 @@ impl Address {
         Self { words }
     }
 
+    /// Without the bits that a mask does not have.
+    #[inline(always)]
+    #[must_use]
+    pub const fn masked(self, mask: &Self) -> Self {
+        let ([first, second], [first_mask, second_mask]) = (self.words, mask.words);
+        Self { words: [first & first_mask, second & second_mask] }
+    }
+
     /// One of IPv4, as a number.
     #[inline(always)]
     pub const fn number_v4(&self) -> u32 {

@@ -73,7 +73,7 @@ pub struct ClassHead {
 
 /// In [`ClassHead::failsafe`] of an address: all that this peer sends, and that is sent to it, is accepted.
 pub const FAILSAFE_PEER: u32 = 1;
-/// In [`ClassHead::failsafe`] of a source address: no ban reaches it.
+/// In [`ClassHead::failsafe`] of a source address: no ban and no limit of a rule reaches it.
 pub const NEVER_BAN: u32 = 1 << 1;
 /// In [`ClassHead::service`]: the port belongs to no service with this protocol.
 pub const NO_SERVICE: u8 = u8::MAX;

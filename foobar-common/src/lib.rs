@@ -20,6 +20,7 @@ pub mod flow;
 pub mod frame;
 pub mod http1;
 pub mod http2;
+pub mod limit;
 pub mod maps;
 pub mod mysql;
 pub mod parse;

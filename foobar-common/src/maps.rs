@@ -28,8 +28,10 @@ pub const DECISION: &str = "DECISION";
 pub const SEGMENTS_AHEAD: &str = "SEGMENTS_AHEAD";
 /// The [`crate::service::ServiceSettings`] by service slot.
 pub const SERVICE_SETTINGS: &str = "SERVICE_SETTINGS";
+/// The [`crate::limit::Limit`]s by counter slot of their rules.
+pub const LIMITS: &str = "LIMITS";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 14] = [
+pub const OF_RULESET: [&str; 15] = [
     ROOTS,
     STRIDES,
     TABLES,
@@ -44,6 +46,7 @@ pub const OF_RULESET: [&str; 14] = [
     DECISION,
     SEGMENTS_AHEAD,
     SERVICE_SETTINGS,
+    LIMITS,
 ];
 
 /// Per-CPU [`crate::counters::Counter`]s by rule slot, the first [`crate::counters::RULE_SLOTS`] of them.
@@ -95,8 +98,11 @@ pub const RAW_CONNECTIONS: &str = "RAW_CONNECTIONS";
 pub const BANS: &str = "BANS";
 /// The [`crate::bans::BanLengths`] of each family.
 pub const BAN_LENGTHS: &str = "BAN_LENGTHS";
+/// When each bucket is full again, in nanoseconds since the machine started, by [`crate::limit::BucketKey`]; there only
+/// since a ruleset needed them.
+pub const BUCKETS: &str = "BUCKETS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 23] = [
+pub const SURVIVING: [&str; 24] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -120,6 +126,7 @@ pub const SURVIVING: [&str; 23] = [
     RAW_CONNECTIONS,
     BANS,
     BAN_LENGTHS,
+    BUCKETS,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.

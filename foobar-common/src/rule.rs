@@ -7,8 +7,8 @@ pub const RULES_MAX: usize = 131_072;
 
 /// A rule as one word, so that a single look at it tells which of two rules comes first and what that one does.
 ///
-/// Of two, the smaller number comes first. The upper half is the rule's number in the order of the file; below are
-/// four bits of verdict and 28 of counter slot. The highest bit is never set.
+/// Of two, the smaller number comes first. The upper half is the rule's number in the order of the file; below are a bit
+/// that tells whether it has a limit, three of verdict and 28 of counter slot. The highest bit is never set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(transparent)]
 pub struct RankedRule(u64);
@@ -20,6 +20,18 @@ impl RankedRule {
     /// Rule `number` has this [`crate::verdict::Verdict`], as a number, and is counted in `slot`.
     pub const fn new(number: u32, verdict: u32, slot: u32) -> Self {
         Self((number as u64) << 32 | (verdict as u64) << SLOT_BITS | slot as u64)
+    }
+
+    /// The same with a [`crate::limit::Limit`].
+    #[must_use]
+    pub const fn limited(self) -> Self {
+        Self(self.0 | LIMITED)
+    }
+
+    /// Whether it has a [`crate::limit::Limit`].
+    #[inline(always)]
+    pub const fn is_limited(self) -> bool {
+        self.0 & LIMITED != 0
     }
 
     /// From what [`RankedRule::word`] gave.
@@ -44,7 +56,7 @@ impl RankedRule {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is what is wanted")]
     pub const fn verdict(self) -> u32 {
-        (self.0 as u32) >> SLOT_BITS
+        (self.0 as u32 & !(LIMITED as u32)) >> SLOT_BITS
     }
 
     /// Where its packets are counted.
@@ -56,6 +68,8 @@ impl RankedRule {
 }
 
 const SLOT_BITS: u32 = 28;
+/// The highest of the four bits of verdict.
+const LIMITED: u64 = 1 << 31;
 
 /// What the kernel knows of an interface.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -142,6 +156,8 @@ pub mod uses {
     pub const SERVICES: u32 = 1 << 12;
     /// There are addresses that no ban reaches.
     pub const NEVER_BAN: u32 = 1 << 13;
+    /// Some rule has a limit.
+    pub const LIMITS: u32 = 1 << 14;
 }
 
 /// The last decision of the program, for replay and tests.

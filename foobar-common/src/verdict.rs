@@ -38,6 +38,7 @@ words! {
         OldTls = 22, "old_tls", "TLS of no version that the service takes";
         TlsOrder = 23, "tls_order", "came before the hello that a service of TLS asks for; it is sent again";
         Ban = 24, "ban", "from a banned address";
+        Limit = 25, "limit", "over the limit of the rule that matched";
     }
 }
 

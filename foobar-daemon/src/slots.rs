@@ -19,6 +19,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules::model::{Ruleset, ServicePort};
 
+/// What follows the id of a rule in the name under which the book has what is over its limit. No id has a space.
+const OVER: &str = " over";
+
 /// The book of slots, as it lies in the state folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -47,6 +50,8 @@ struct Owner {
 pub struct Assigned {
     /// By rule id.
     pub rules: BTreeMap<String, RuleSlot>,
+    /// Of what is over the limit of a rule, by its id.
+    pub over: BTreeMap<String, RuleSlot>,
     /// By port.
     pub services: BTreeMap<ServicePort, u32>,
     /// By name.
@@ -136,16 +141,26 @@ impl Slots {
         self.generation += 1;
         let mut assigned = Assigned::default();
 
-        let ids: Vec<&str> = ruleset.rules.iter().map(|rule| rule.id.as_str()).collect();
+        let limited = ruleset.rules.iter().filter(|rule| rule.limit.is_some());
+        let over: Vec<(&str, String)> =
+            limited.map(|rule| (rule.id.as_str(), format!("{}{OVER}", rule.id))).collect();
+        let ids = ruleset.rules.iter().map(|rule| rule.id.as_str());
+        let ids: Vec<&str> = ids.chain(over.iter().map(|(_, name)| name.as_str())).collect();
         // A ruleset that leaves no room for the next one of its size needs the second map.
         let needs_more = ids.len() > RULE_SLOTS as usize / 2
             || self.rules.values().any(|owner| owner.slot.is_some_and(|slot| slot >= RULE_SLOTS));
         let end = if needs_more { RULE_SLOTS + MORE_RULE_SLOTS } else { RULE_SLOTS };
         assigned.fresh.rules = give(&mut self.rules, &ids, end, self.generation, counted)?;
-        for id in ids {
-            let owner = self.rules.get(id).copied().unwrap_or_default();
+        let slot = |name: &str| -> Result<RuleSlot> {
+            let owner = self.rules.get(name).copied().unwrap_or_default();
             let carried = Counter { packets: owner.carried_packets, bytes: owner.carried_bytes };
-            assigned.rules.insert(id.to_owned(), RuleSlot { slot: slot_of(&owner)?, carried });
+            Ok(RuleSlot { slot: slot_of(&owner)?, carried })
+        };
+        for rule in &ruleset.rules {
+            assigned.rules.insert(rule.id.clone(), slot(&rule.id)?);
+        }
+        for (id, name) in &over {
+            assigned.over.insert((*id).to_owned(), slot(name)?);
         }
 
         let nothing = |_| Ok(Counter::default());

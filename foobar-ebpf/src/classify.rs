@@ -127,8 +127,8 @@ impl Peer {
         self.class.is_some_and(|class| class.head().failsafe & FAILSAFE_PEER != 0)
     }
 
-    /// Whether no ban reaches the address that a packet comes from. That is asked of banned ones alone, so it is looked
-    /// up only then, unless the rules ask for it anyway.
+    /// Whether no ban and no limit of a rule reaches the address that a packet comes from. That is asked of few, so it is
+    /// looked up only then, unless the rules ask for it anyway.
     #[inline(always)]
     pub(crate) fn is_never_banned(&self, flow: &Flow) -> bool {
         if !settings::uses(uses::NEVER_BAN) {

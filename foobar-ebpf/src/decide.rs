@@ -3,7 +3,7 @@
 use foobar_common::{
     counters::Transport,
     flow::{Direction, Flow, Fragment},
-    rule::{NO_RULE, RankedRule},
+    rule::{NO_RULE, RankedRule, uses},
     verdict::{Reason, Verdict},
 };
 
@@ -12,7 +12,7 @@ use crate::{
     classify::{self, Peer, Ports, Service},
     infrastructure,
     interface::Interface,
-    settings,
+    limit, settings,
 };
 
 /// What becomes of a packet, why, and where it is counted.
@@ -60,13 +60,28 @@ impl Decision {
         }
         match classify::rule(flow, interface, direction, &peer, &ports) {
             Ok(RankedRule::NONE) => decided(settings::policy(direction), Reason::Policy),
-            Ok(rule) => Self {
-                verdict: settings::verdict(rule.verdict()),
-                reason: Reason::Rule,
-                rule: rule.slot(),
-                port,
-                protocol,
-            },
+            Ok(rule) => {
+                let decision = Self {
+                    verdict: settings::verdict(rule.verdict()),
+                    reason: Reason::Rule,
+                    rule: rule.slot(),
+                    port,
+                    protocol,
+                };
+                if settings::uses(uses::LIMITS)
+                    && rule.is_limited()
+                    && !(matches!(direction, Direction::In) && peer.is_never_banned(flow))
+                    && let Some(limit) = limit::exceeded(flow, rule.slot())
+                {
+                    return Self {
+                        verdict: settings::verdict(limit.over),
+                        reason: Reason::Limit,
+                        rule: limit.over_slot,
+                        ..decision
+                    };
+                }
+                decision
+            }
             Err(classify::Unreadable) => decided(settings::malformed(), Reason::Internal),
         }
     }

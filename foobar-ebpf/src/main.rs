@@ -14,6 +14,7 @@ mod decide;
 mod headers;
 mod infrastructure;
 mod interface;
+mod limit;
 mod maps;
 mod probes;
 mod received;

@@ -28,7 +28,7 @@ pub(crate) struct Ruleset {
 }
 
 /// Every one.
-pub(crate) const ALL: &[&Ruleset] = &[&NOTHING, &POLICIES, &EVERYTHING, &HUNDREDS, &THOUSANDS];
+pub(crate) const ALL: &[&Ruleset] = &[&NOTHING, &POLICIES, &EVERYTHING, &HUNDREDS, &THOUSANDS, &LIMITS];
 
 /// No rule, every policy as it is by itself: all that can be left out of the program is.
 pub(crate) const NOTHING: Ruleset = Ruleset {
@@ -59,6 +59,32 @@ pub(crate) const NOTHING: Ruleset = Ruleset {
         ("unknown ethertype", "accept not_ip"),
         ("half an ip header", "drop truncated_network"),
         ("half a tcp header", "drop truncated_transport"),
+    ],
+};
+
+/// Bursts of one packet, of a rule and of sources.
+pub(crate) const LIMITS: Ruleset = Ruleset {
+    name: "limits",
+    text: r#"schema = 1
+[[rule]]
+id = "udp"
+action = "accept"
+protocol = "udp"
+limit = { rate = "1/d", burst = 1, per = "source/24" }
+[[rule]]
+id = "out"
+action = "accept"
+direction = "out"
+limit = { rate = "1/d", burst = 1 }
+"#,
+    many: 0,
+    judged_out: &[("udp to 9999", "accept out"), ("ping of ipv6", "drop limit")],
+    judged: &[
+        ("udp to 9999", "accept udp"),
+        ("udp to 9999", "drop limit"),
+        ("tcp syn to 22", "accept policy"),
+        ("udp of ipv6 behind options", "accept udp"),
+        ("udp of ipv6 behind options", "drop limit"),
     ],
 };
 

@@ -21,6 +21,7 @@ use foobar_common::{
     fields::{AddressField, Root, Stride, Table, TableField},
     flow::Direction,
     http2::{Fields, Frames, Http2Connection, Shared, Side},
+    limit::{BUCKETS_MAX, BucketKey, Limit},
     maps,
     mysql::{Answered, Asked, Client, ReplicaKey, Server, StatementKey},
     plaintext::{Call, TlsObject, WatchedProcess},
@@ -57,9 +58,10 @@ map RAW_COUNTERS
 map RAW_CONNECTIONS
 map BANS
 map BAN_LENGTHS
+map BUCKETS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
-entries: 1700 verdicts, 2380 ports
+entries: 1768 verdicts, 2380 ports
 verdict 0 accept
 verdict 1 drop
 reason 0 policy
@@ -87,6 +89,7 @@ reason 21 not_tls
 reason 22 old_tls
 reason 23 tls_order
 reason 24 ban
+reason 25 limit
 direction 0 in
 direction 1 out
 port 64 tcp
@@ -96,6 +99,7 @@ port 67 icmp
 port 68 icmpv6
 port 69 other
 131072 bans of 24 bytes: length at 16, family at 20; a ban 16 bytes: until at 0, rule at 8; lengths 24 bytes: whole at 0, prefixes at 8
+65536 buckets of 24 bytes: source at 0, family at 16, rule at 20
 protocol 0 raw
 protocol 1 http1
 protocol 2 tls
@@ -214,7 +218,7 @@ DNS counters 800 bytes: queries at 0, repeated at 128, answers at 136, truncated
 DNS connection 88 bytes: inbound at 8, outbound at 48; a side 40 bytes: next at 8, messages at 12 of 28
 65536 queries by 48 bytes: protocol at 40, id at 44
 raw counters 32 bytes: opened at 0, resets at 8, refused at 24; a connection 16 bytes: first at 0, reset at 8
-interface 2, out, drop, malformed ip_length: entry 289
+interface 2, out, drop, malformed ip_length: entry 300
 interface 2, out, port 5: entry 355
 ";
 
@@ -266,6 +270,13 @@ fn surviving() -> String {
         offset_of!(BanLengths, whole),
         offset_of!(BanLengths, prefixes)
     ));
+    line(format!(
+        "{BUCKETS_MAX} buckets of {} bytes: source at {}, family at {}, rule at {}",
+        size_of::<BucketKey>(),
+        offset_of!(BucketKey, source),
+        offset_of!(BucketKey, family),
+        offset_of!(BucketKey, rule)
+    ));
     text.push_str(&services::surviving());
     let mut line = |words: String| writeln!(text, "{words}").unwrap();
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
@@ -278,6 +289,8 @@ fn surviving() -> String {
 #[test]
 fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Counter>(), align_of::<Counter>()), (8 + 8, 8));
+    assert_eq!((size_of::<Limit>(), align_of::<Limit>()), (2 * 16 + 8 + 8 + 4 * 4, 8));
+    assert_eq!((size_of::<BucketKey>(), align_of::<BucketKey>()), (16 + 4 + 4, 8));
     assert_eq!((size_of::<BanKey>(), align_of::<BanKey>()), (16 + 4 + 4, 8));
     assert_eq!((size_of::<Ban>(), align_of::<Ban>()), (8 + 4 + 4, 8));
     assert_eq!((size_of::<BanLengths>(), align_of::<BanLengths>()), (8 + 2 * 8, 8));

@@ -44,14 +44,15 @@ pub(super) fn of(compiled: &CompiledRuleset) -> Fills {
         Tier::Blocks => maps::CLASS_BLOCKS,
     };
     let ports = slots.interfaces.len() * PORT_SLOTS as usize;
-    let more_slots = slots.rules.values().filter(|owned| owned.slot >= RULE_SLOTS).count();
+    let owned = || slots.rules.values().chain(slots.over.values());
+    let more_slots = owned().filter(|owned| owned.slot >= RULE_SLOTS).count();
     BTreeMap::from([
         (maps::STRIDES, sized(compiled.addresses.strides.len() / 256)),
         (classes, sized(compiled.heads.len())),
         (maps::BLOCKS, sized(compiled.clauses.blocks.len())),
         (maps::WORD_RULES, sized(compiled.word_rules.len())),
         (maps::SETS, sized(compiled.sets.facts().stored)),
-        (maps::RULE_COUNTERS, Fill { entries: slots.rules.len() - more_slots, max_entries: RULE_SLOTS }),
+        (maps::RULE_COUNTERS, Fill { entries: owned().count() - more_slots, max_entries: RULE_SLOTS }),
         (maps::MORE_RULE_COUNTERS, Fill { entries: more_slots, max_entries: MORE_RULE_SLOTS }),
         (maps::VERDICT_COUNTERS, sized(VERDICT_ENTRIES as usize)),
         (maps::PORT_COUNTERS, Fill { entries: ports, max_entries: PORT_ENTRIES }),

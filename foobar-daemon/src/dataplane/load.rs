@@ -5,12 +5,13 @@ use std::{collections::BTreeMap, os::fd::AsFd as _, thread};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{Array, Map, MapData},
+    maps::{Array, HashMap, Map, MapData},
     programs::{Program, SchedClassifier, Xdp},
 };
 use foobar_common::{
     classes::{ClassBlocks, ClassWords, OTHER_INTERFACE_CLASSES, Tier},
     counters::{MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS},
+    limit::{BUCKETS_MAX, Limit},
     maps,
     rule::{InterfaceRecord, Interfaces, Settings},
 };
@@ -68,8 +69,9 @@ impl LoadedRuleset {
         present: Option<&Self>,
     ) -> Result<Self> {
         let set_lines = LoadedSets::map_lines(&compiled.sets, present.map(|present| &present.sets))?;
-        let object = create_maps(compiled, &settings, set_lines, pins)?;
+        let mut object = create_maps(compiled, &settings, set_lines, pins)?;
         fill(&object, compiled)?;
+        fill_limits(&mut object, &compiled.limits)?;
         let sets = LoadedSets::fill(
             &object,
             &compiled.sets,
@@ -208,6 +210,8 @@ fn create_maps(
     let in_tier = |tier: Tier, entries: usize| if compiled.tier == tier { entries } else { 1 };
     let more_rule_slots =
         pins.is_some_and(|pins| pins.map(maps::MORE_RULE_COUNTERS).exists()) || settings.more_rule_slots != 0;
+    let uses_buckets =
+        pins.is_some_and(|pins| pins.map(maps::BUCKETS).exists()) || !compiled.limits.is_empty();
     // What a ruleset has needed once, others keep.
     let of_services: BTreeMap<&str, Option<u32>> = services::maps(compiled)
         .into_iter()
@@ -217,7 +221,8 @@ fn create_maps(
         })
         .collect();
     // Without pins nobody else's slots have to find room.
-    let rule_slots = slots.rules.values().map(|owned| owned.slot + 1).max().unwrap_or(1).min(RULE_SLOTS);
+    let owned = slots.rules.values().chain(slots.over.values());
+    let rule_slots = owned.map(|owned| owned.slot + 1).max().unwrap_or(1).min(RULE_SLOTS);
     for (name, entries) in [
         (maps::STRIDES, addresses.strides.len() / STRIDE_ENTRIES),
         (maps::HEADS, in_tier(Tier::Single, heads.len())),
@@ -225,6 +230,8 @@ fn create_maps(
         (maps::CLASS_BLOCKS, in_tier(Tier::Blocks, heads.len())),
         (maps::BLOCKS, in_tier(Tier::Blocks, clauses.blocks.len())),
         (maps::WORD_RULES, word_rules.len()),
+        (maps::LIMITS, compiled.limits.len()),
+        (maps::BUCKETS, if uses_buckets { BUCKETS_MAX as usize } else { 1 }),
         (maps::SETS, set_lines),
         (maps::RULE_COUNTERS, if pins.is_some() { RULE_SLOTS as usize } else { rule_slots as usize }),
         (maps::MORE_RULE_COUNTERS, if more_rule_slots { MORE_RULE_SLOTS as usize } else { 1 }),
@@ -243,6 +250,7 @@ fn create_maps(
         for name in maps::SURVIVING {
             let is_used = match (name, of_services.get(name)) {
                 (maps::MORE_RULE_COUNTERS, _) => more_rule_slots,
+                (maps::BUCKETS, _) => uses_buckets,
                 (_, Some(entries)) => entries.is_some(),
                 (_, None) => true,
             };
@@ -252,6 +260,16 @@ fn create_maps(
         }
     }
     loader.load(object::BYTES).map_err(features::explain_create)
+}
+
+/// Writes the limits of rules.
+fn fill_limits(object: &mut Ebpf, limits: &[(u32, Limit)]) -> Result<()> {
+    let map = object.map_mut(maps::LIMITS).context("the object has no map of limits")?;
+    let mut map: HashMap<_, u32, Limit> = map.try_into()?;
+    for (slot, limit) in limits {
+        map.insert(slot, limit, 0).context("enter the limit of a rule")?;
+    }
+    Ok(())
 }
 
 /// Writes the tables. Nothing runs yet, so the order does not matter.
@@ -269,6 +287,7 @@ fn fill(object: &Ebpf, compiled: &CompiledRuleset) -> Result<()> {
         sets: _,
         spoken: _,
         decrypted: _,
+        limits: _,
         slots: _,
     } = compiled;
     write(object, maps::ROOTS, &addresses.roots)?;

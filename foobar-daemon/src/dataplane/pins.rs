@@ -21,6 +21,7 @@ use foobar_common::{
     dns::{DnsConnection, DnsCounters, QUERIES_MAX, QueryKey},
     flow::Direction,
     http2::{HTTP2_CONNECTIONS_MAX, Http2Connection},
+    limit::{BUCKETS_MAX, BucketKey},
     maps,
     mysql::{REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX, Session, StatementKey},
     proxy::ProxyCounters,
@@ -253,6 +254,7 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
             (MapType::LruHash, key, value, CONNECTIONS_MAX)
         }
         maps::DNS_PENDING => (MapType::LruHash, size_of::<QueryKey>() as u32, 8, QUERIES_MAX),
+        maps::BUCKETS => (MapType::LruHash, size_of::<BucketKey>() as u32, 8, BUCKETS_MAX),
         maps::RAW_COUNTERS => (MapType::PerCpuArray, 4, size_of::<RawCounters>() as u32, SERVICE_SLOTS),
         maps::RAW_CONNECTIONS => {
             let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<RawConnection>() as u32);

@@ -51,6 +51,13 @@ impl TimedRuns {
         Ok(())
     }
 
+    /// The same, so many times.
+    pub fn goes_in_often(&self, frame: &[u8], times: u32) -> Result<()> {
+        let options = TestRunOptions { data_in: Some(frame), repeat: times, ..TestRunOptions::default() };
+        self.loaded.ingress()?.test_run(options).context("run the program on a frame that comes in")?;
+        Ok(())
+    }
+
     /// The counters that frames moved.
     pub fn counters(&self) -> Result<Counters> {
         self.counters.read()

@@ -84,7 +84,9 @@ catalogue! {
     FIREWALL_BYTES = "foobar_firewall_bytes_total", Counter, Bytes, ["iface", "direction", "action", "reason"],
         "Bytes by what became of their packets, and why.";
     RULE_HITS = "foobar_firewall_rule_hits_total", Counter, Packets, ["rule"],
-        "Packets that a rule decided, by the id of the rule.";
+        "Packets that a rule decided, by the id of the rule; without those over its limit.";
+    RULE_OVER = "foobar_firewall_rule_over_limit_total", Counter, Packets, ["rule"],
+        "Packets that met a rule and were over its limit, by the id of the rule.";
     BANS = "foobar_bans", Gauge, Number, ["ip", "kind"],
         "Bans in force; how many there is room for, foobar_map_max_entries tells.";
     BANS_MADE = "foobar_bans_made_total", Counter, Number, [],
@@ -162,7 +164,7 @@ catalogue! {
     FRAMING_LOST = "foobar_l7_framing_lost_total", Counter, Number, ["port", "proto", "reason"],
         "How often one direction of a connection could not be followed to its end, so that what came after is not counted, or a datagram not be read.";
     L7_BYTES = "foobar_l7_bytes_total", Counter, Bytes, ["port", "proto", "state"],
-        "Bytes on the port of a service, by whether they could be followed; together they are all that passed.";
+        "Bytes on the port of a service, by whether they could be followed; together they are all that passed, or came in where responses = false.";
     DECRYPT_PROCESSES = "foobar_decrypt_processes", Gauge, Number, ["port"],
         "Processes of a service with decrypt_by whose TLS library is watched.";
     DECRYPT_COMPLETE = "foobar_decrypt_complete", Gauge, Flag, ["port"],

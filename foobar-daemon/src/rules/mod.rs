@@ -6,6 +6,7 @@ pub mod compile;
 pub mod evaluate;
 pub mod file;
 pub mod import;
+pub mod limit;
 pub mod model;
 pub mod names;
 pub mod packet;

@@ -16,6 +16,8 @@ use foobar_common::{
 };
 use ipnet::IpNet;
 
+use super::limit::RateLimit;
+
 /// Everything that a rule file or a folder of them says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruleset {
@@ -342,6 +344,8 @@ pub struct Rule {
     pub vlan: Option<BTreeSet<u16>>,
     /// Bytes of the IP packet.
     pub length: Option<RangeInclusive<u16>>,
+    /// Up to which rate it holds.
+    pub limit: Option<RateLimit>,
     /// What its author says of it.
     pub comment: Option<String>,
 }
@@ -364,6 +368,7 @@ impl Rule {
             interface: None,
             vlan: None,
             length: None,
+            limit: None,
             comment: None,
         }
     }

@@ -64,6 +64,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         Err(reason) => format!("a frame without a packet: {}", reason.label()),
     };
     let Evaluation { verdict, reason, rule: id } = evaluation;
+    let limit = id.and_then(|id| ruleset.rules.iter().find(|rule| rule.id == id)?.limit);
     if args.json {
         let passed: Vec<_> = passed
             .iter()
@@ -78,6 +79,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
             "verdict": verdict.label(),
             "reason": reason.label(),
             "rule": id,
+            "limit": limit.map(|limit| limit.to_string()),
             "passed_over": passed,
         });
         writeln!(env.out, "{report}")?;
@@ -95,6 +97,9 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         let rule = ruleset.rules.iter().find(|rule| rule.id == id);
         let comment = rule.and_then(|rule| rule.comment.as_ref()).map(|text| format!(": {text}"));
         writeln!(env.out, "rule     {id}{place}{}", comment.unwrap_or_default())?;
+    }
+    if let Some(limit) = limit {
+        writeln!(env.out, "limit    {limit}; the verdict is that of a packet within it")?;
     }
     if !passed.is_empty() {
         let width = passed.iter().map(|one| one.rule.id.len()).max().unwrap_or(0);

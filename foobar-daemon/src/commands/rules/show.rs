@@ -65,6 +65,9 @@ struct ShownRule {
     id: String,
     action: &'static str,
     conditions: Vec<Setting>,
+    /// Up to which rate it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     comment: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -111,7 +114,7 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
         step("failsafe", failsafe, |reason| reason == Reason::Failsafe),
         step("bans", never_ban, |reason| reason == Reason::Ban),
         step("fragments", of_policy(&["fragments"]), |reason| reason == Reason::Fragments),
-        step("rules", Vec::new(), |reason| reason == Reason::Rule),
+        step("rules", Vec::new(), |reason| matches!(reason, Reason::Rule | Reason::Limit)),
         step("policy", of_policy(&["in", "out"]), |reason| {
             matches!(reason, Reason::Policy | Reason::Arp | Reason::NotIp | Reason::Llc)
         }),
@@ -123,6 +126,7 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
             id: rule.id.clone(),
             action: rule.action.label(),
             conditions: words::conditions(rule),
+            limit: rule.limit.map(|limit| limit.to_string()),
             comment: rule.comment.clone(),
             counted: counters.then(|| in_force.rules.get(&rule.id).copied().unwrap_or_default()),
             line: words::conditions_line(rule),

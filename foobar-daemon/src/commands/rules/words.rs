@@ -37,6 +37,7 @@ pub(super) fn conditions(rule: &Rule) -> Vec<Setting> {
         interface,
         vlan,
         length,
+        limit: _,
         comment: _,
     } = rule;
     let direction = match direction {
@@ -72,15 +73,27 @@ pub(super) fn conditions(rule: &Rule) -> Vec<Setting> {
 pub(super) fn settings_of_rule(rule: &Rule) -> Vec<Setting> {
     let mut settings = vec![Setting { key: "action", value: rule.action.label().to_owned() }];
     settings.extend(conditions(rule));
+    settings.extend(limit(rule));
     settings.extend(rule.comment.iter().map(|comment| Setting { key: "comment", value: comment.clone() }));
     settings
 }
 
-/// The conditions of a rule in one line.
+/// Up to which rate the rule holds, if it has a limit.
+pub(super) fn limit(rule: &Rule) -> Option<Setting> {
+    rule.limit.map(|limit| Setting { key: "limit", value: limit.to_string() })
+}
+
+/// The conditions of a rule in one line, and its limit.
 pub(super) fn conditions_line(rule: &Rule) -> String {
-    let words: Vec<String> =
-        conditions(rule).into_iter().map(|Setting { key, value }| format!("{key} {value}")).collect();
-    if words.is_empty() { "every packet".to_owned() } else { words.join("  ") }
+    let words = |settings: Vec<Setting>| -> Vec<String> {
+        settings.into_iter().map(|Setting { key, value }| format!("{key} {value}")).collect()
+    };
+    let mut line = words(conditions(rule));
+    if line.is_empty() {
+        line.push("every packet".to_owned());
+    }
+    line.extend(words(limit(rule).into_iter().collect()));
+    line.join("  ")
 }
 
 /// `[policy]`.

@@ -49,6 +49,8 @@ pub const DECRYPTED: &str = "https";
 pub struct Counters {
     /// By id of a rule that is in force; these are there even if zero.
     pub rules: BTreeMap<String, Counter>,
+    /// What was over the limit, by id of a rule that has one; these are there even if zero.
+    pub over: BTreeMap<String, Counter>,
     /// By interface, direction, verdict and reason. The interface [`OTHER`] stands for those without a slot.
     pub verdicts: BTreeMap<(String, Direction, Verdict, Reason), Counter>,
     /// By interface, direction and port.
@@ -105,9 +107,11 @@ impl CounterReader {
         let InForce { maps, slots, .. } = &*in_force;
         let (services, decrypted) = (in_force.services()?, in_force.decrypted()?);
         let mut counters = Counters { services, decrypted, ..Counters::default() };
-        for (id, owned) in &slots.rules {
-            let live = maps.rules(owned.slot)?;
-            counters.rules.insert(id.clone(), sum([live, owned.carried]));
+        for (owned, counted) in [(&slots.rules, &mut counters.rules), (&slots.over, &mut counters.over)] {
+            for (id, owned) in owned {
+                let live = maps.rules(owned.slot)?;
+                counted.insert(id.clone(), sum([live, owned.carried]));
+            }
         }
         let others = (OTHER.to_owned(), OTHER_INTERFACE);
         let ports = ports(slots);

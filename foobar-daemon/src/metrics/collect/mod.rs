@@ -239,7 +239,11 @@ fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut V
     for (id, counter) in &counters.rules {
         hits.add_integer([id], counter.packets);
     }
-    families.push(hits.into_proto());
+    let mut over = catalogue::RULE_OVER.family();
+    for (id, counter) in &counters.over {
+        over.add_integer([id], counter.packets);
+    }
+    families.extend([hits.into_proto(), over.into_proto()]);
     services::families(&counters.services, &counters.decrypted, families);
 }
 

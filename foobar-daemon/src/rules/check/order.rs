@@ -180,8 +180,8 @@ fn is_needed(
     stays: impl Fn(usize) -> bool,
     work: &mut Work,
 ) -> Result<bool, TooMuch> {
-    let is_wanted = |other: usize| steps.verdict(other) != steps.verdict(step);
-    let otherwise = steps.policy != steps.verdict(step);
+    let is_wanted = |other: usize| steps.differ(other, step);
+    let otherwise = steps.differs_from_policy(step);
     let boxes = || steps.boxes(step).zip(arrivals).filter(|(_, arrival)| !matches!(arrival, Ok(None)));
     let decides_wanted = |boxes: &Boxes, number: usize, point: &Point, work: &mut Work| {
         let all = boxes.of_steps(0..steps.rules.end);

@@ -118,7 +118,7 @@ enum Place {
     Stride(usize),
 }
 
-/// That a clause or a failsafe peer names a prefix. Sorted, each prefix stands before all that it contains.
+/// That a clause or `[failsafe]` names a prefix. Sorted, each prefix stands before all that it contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Mention {
     prefix: Prefix,

@@ -8,6 +8,7 @@ mod addresses;
 mod classes;
 mod clauses;
 mod fields;
+mod limits;
 mod sets;
 mod vectors;
 
@@ -22,6 +23,7 @@ use foobar_common::{
     counters::RULE_SLOTS,
     fields::{AddressField, TableField},
     flow::Direction,
+    limit::Limit,
     rule::{FRAGMENTS_BY_RULES, RULES_MAX, RankedRule, Settings, uses},
 };
 
@@ -69,6 +71,8 @@ pub struct CompiledRuleset {
     pub spoken: BTreeMap<ServicePort, Spoken>,
     /// Services whose TLS library tells the requests.
     pub decrypted: Vec<DecryptedService>,
+    /// The limits, each with the counter slot of its rule.
+    pub limits: Vec<(u32, Limit)>,
     /// Whose the counters are.
     pub slots: Assigned,
 }
@@ -155,7 +159,8 @@ pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Res
         .map(|(number, rule)| {
             let slot = slots.rules.get(&rule.id).map(|owned| owned.slot);
             let slot = slot.with_context(|| format!("rule '{}' has no counter slot", rule.id))?;
-            Ok(RankedRule::new(number, rule.action.number(), slot))
+            let ranked = RankedRule::new(number, rule.action.number(), slot);
+            Ok(if rule.limit.is_some() { ranked.limited() } else { ranked })
         })
         .collect::<Result<Vec<_>>>()?;
     let settings = settings(policy, ruleset, &clauses, &tables, &ranked);
@@ -173,6 +178,7 @@ pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Res
         sets,
         spoken: ruleset.spoken(),
         decrypted: decrypted(ruleset, slots)?,
+        limits: limits::compile(rules, slots)?,
         slots: slots.clone(),
     })
 }
@@ -294,6 +300,7 @@ fn settings(
         })
     };
     let rules = &ruleset.rules;
+    let is_limited = rules.iter().any(|rule| rule.limit.is_some());
     Settings {
         policy: [inbound.number(), outbound.number()],
         malformed: malformed.number(),
@@ -306,6 +313,7 @@ fn settings(
             | used(uses::RULES_OUT, rules.iter().any(|rule| rule.direction == Direction::Out))
             | used(uses::PEERS, !ruleset.failsafe.peers.is_empty())
             | used(uses::NEVER_BAN, !ruleset.failsafe.never_ban.is_empty())
+            | used(uses::LIMITS, is_limited)
             | used(uses::SERVICES, ruleset.spoken().iter().any(|(port, spoken)| spoken.is_counted(*port)))
             | used(uses::SOURCE, rules.iter().any(|rule| asks_prefix(rule.source.as_ref())))
             | used(uses::DESTINATION, rules.iter().any(|rule| asks_prefix(rule.destination.as_ref())))

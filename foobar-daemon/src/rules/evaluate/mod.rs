@@ -38,8 +38,8 @@ pub struct PlainBan {
     pub until_ns: Option<u64>,
 }
 
-/// Judges a packet that comes in or goes out through the interface of this name, while nothing is banned. `packet` is
-/// what [`foobar_common::parse::parse`] says of its frame.
+/// Judges a packet that comes in or goes out through the interface of this name, while nothing is banned and within the
+/// limit of the rule that it meets. `packet` is what [`foobar_common::parse::parse`] says of its frame.
 pub fn evaluate<'r>(
     ruleset: &'r Ruleset,
     packet: &Result<Flow, Reason>,

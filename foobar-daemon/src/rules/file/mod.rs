@@ -4,6 +4,7 @@ mod address;
 mod condition;
 mod decryption;
 mod error;
+mod limit;
 mod policy;
 mod port;
 mod reconcile;

@@ -6,7 +6,7 @@ use foobar_common::{
     verdict::Verdict,
 };
 
-use super::{Reading, address, condition, error::Errors, name, policy, port, value::Section};
+use super::{Reading, address, condition, error::Errors, limit, name, policy, port, value::Section};
 use crate::rules::model::Rule;
 
 const RULE_KEYS: [&str; 20] = [
@@ -82,6 +82,7 @@ fn rule(section: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -
     rule.interface = section.get("interface").and_then(|value| condition::interface(&value, errors));
     rule.vlan = section.get("vlan").and_then(|value| condition::vlan(&value, errors));
     rule.length = section.get("length").and_then(|value| port::range(&value, "length", errors));
+    rule.limit = limit::read(section, rule.action, rule.direction, errors);
     rule.comment =
         section.get("comment").and_then(|value| value.string("comment", errors)).map(str::to_owned);
 
@@ -115,8 +116,6 @@ fn direction(section: &Section<'_>, errors: &mut Errors<'_>) -> Option<Direction
 /// Keys of the language that nothing acts on.
 fn refuse_unenforced(section: &Section<'_>, errors: &mut Errors<'_>) {
     section.refuse("state", "leave it out; for replies over TCP: tcp_flags = { set = [\"ack\"] }", errors);
-    section.refuse("limit", "leave it out; the rule then holds at any rate", errors);
-    section.refuse("over", "leave it out, with the limit it belongs to", errors);
     section.refuse("log", "leave it out; every rule is counted", errors);
     section.refuse_true("shadow", "leave the rule out, or put it in force", errors);
 }

@@ -162,6 +162,11 @@ impl<'t> Value<'t> {
         number
     }
 
+    /// Whether it is a table.
+    pub(super) fn is_table(&self) -> bool {
+        self.value.is_table()
+    }
+
     /// Whether it is a whole number, of whatever size.
     pub(super) fn is_number(&self) -> bool {
         self.value.is_integer()

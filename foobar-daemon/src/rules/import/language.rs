@@ -7,9 +7,8 @@
 pub(super) const STATE: &str = "state is not enforced by this version yet; where this lets in the answers to what \
     the server asks, write a rule like tcp-replies in rules/README.md";
 
-/// Rules up to or over a rate are refused: without the rate, they would hold for every packet.
-pub(super) const LIMIT: &str =
-    "limit is not enforced by this version yet; write the rule by hand if it may hold at any rate";
+/// Rules up to or over a rate are refused: what is over the limit goes on to the next rule there, and ends at the rule here.
+pub(super) const LIMIT: &str = "what is over this limit goes on to the next rule, where here it ends; write the rule by hand, with limit and over";
 
 /// Rules on the hop limit are refused. Most of them are for neighbour discovery.
 pub(super) const HOP_LIMIT: &str = "the hop limit is not in the rule language; neighbour discovery, of which it must \

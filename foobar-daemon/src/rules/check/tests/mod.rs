@@ -153,6 +153,18 @@ const ROWS: &[Row] = &[
     (DROP, &[("accept", "source = [\"10.0.0.0/8\", \"!10.0.0.0/7\"]")], &["empty r0"]),
     ("[sets.e]\nentries = []\n", &[("drop", "source = \"@e\"")], &["empty r0", "set e"]),
     ("[sets.e]\nentries = [\"::1\"]\n", &[("drop", "")], &["set e"]),
+    // What has a limit decides something, and nothing else does the same.
+    ("", &[("accept", "destination_port = 80\nlimit = { rate = \"1/s\" }")], &[]),
+    (
+        DROP,
+        &[("accept", "destination_port = 80"), ("accept", "protocol = \"tcp\"\nlimit = { rate = \"1/s\" }")],
+        &[],
+    ),
+    (
+        DROP,
+        &[("accept", "protocol = \"tcp\"\nlimit = { rate = \"1/s\" }"), ("accept", "protocol = \"tcp\"")],
+        &["shadowed r1"],
+    ),
     // Steps before the rules cover too.
     (
         "[failsafe]\nports = [\"tcp/22\"]",

@@ -343,13 +343,7 @@ fn what_is_wrong_elsewhere() {
 
 #[test]
 fn what_is_not_enforced_is_refused_by_name() {
-    for lines in [
-        r#"state = ["new"]"#,
-        r#"limit = { rate = "100/s" }"#,
-        r#"over = "drop""#,
-        r#"log = "1/1000""#,
-        "shadow = true",
-    ] {
+    for lines in [r#"state = ["new"]"#, r#"log = "1/1000""#, "shadow = true"] {
         let key = lines.split(' ').next().unwrap();
         let column = if key == "shadow" { key.len() + 4 } else { 1 };
         check_errors(&rule(lines), &[(5, column, &["not yet", key])]);
@@ -395,6 +389,52 @@ fn what_a_service_asks_of_its_clients_fits_what_is_spoken_there() {
     check_errors(&service("protocol = \"tls\"\nresponses = false"), &[(6, 13, &["http1", "leave this out"])]);
     let sctp = service("protocol = \"dns\"").replace("tcp/1", "sctp/1");
     check_errors(&sctp, &[(4, 8, &["sctp/1 cannot speak dns", "UDP and TCP", "udp/1"])]);
+}
+
+#[test]
+fn limits_are_rates_with_a_burst() {
+    let rule = |lines: &str| format!("schema = 1\n[[rule]]\nid = \"a\"\naction = \"accept\"\n{lines}\n");
+    let limit = |lines: &str| {
+        Bundle::of_text("rules.toml", &rule(lines)).parse().unwrap().rules[0].limit.unwrap().to_string()
+    };
+    for (lines, words) in [
+        ("limit = { rate = \"100/s\" }", "100/s burst 100 per rule, over drop"),
+        ("limit = { rate = \"6/m\", burst = 20, per = \"source\" }", "6/m burst 20 per source, over drop"),
+        ("limit = { rate = \"1/h\", per = \"source/24\" }", "1/h burst 1 per source/24, over drop"),
+        (
+            "limit = { rate = \"10000000/s\", per = \"source/48\" }",
+            "10000000/s burst 10000000 per source/48, over drop",
+        ),
+    ] {
+        assert_eq!(limit(lines), words);
+    }
+    let inverse = rule("limit = { rate = \"2/d\" }\nover = \"accept\"")
+        .replace("action = \"accept\"", "action = \"drop\"");
+    let inverse = Bundle::of_text("rules.toml", &inverse).parse().unwrap().rules[0].limit.unwrap();
+    assert_eq!(inverse.to_string(), "2/d burst 2 per rule, over accept");
+    let wrong: [(&str, (usize, usize, &[&str])); 14] = [
+        ("limit = \"100/s\"", (5, 9, &["not a table", "rate = \"100/s\""])),
+        ("limit = {}", (5, 9, &["rate"])),
+        ("limit = { rate = 100 }", (5, 18, &["a whole number", "in quotes"])),
+        ("limit = { rate = \"100\" }", (5, 18, &["no rate", "6/m"])),
+        ("limit = { rate = \"+1/s\" }", (5, 18, &["no rate"])),
+        ("limit = { rate = \"0/s\" }", (5, 18, &["zero", "drop"])),
+        ("limit = { rate = \"99999999999/d\" }", (5, 18, &["too high", "10000000/s"])),
+        ("limit = { rate = \"10000001/s\" }", (5, 18, &["too high"])),
+        ("limit = { rate = \"1/d\", burst = 0 }", (5, 33, &["out of range"])),
+        ("limit = { rate = \"1/d\", burst = 400 }", (5, 9, &["more than a year", "smaller burst"])),
+        ("limit = { rate = \"1/d\", per = \"source/0\" }", (5, 31, &["per cannot be", "source/24"])),
+        ("limit = { rate = \"1/d\", per = \"client\" }", (5, 31, &["not yet enforced", "source"])),
+        ("over = \"accept\"", (5, 8, &["the rule has none"])),
+        ("limit = { rate = \"1/d\" }\nover = \"accept\"", (6, 8, &["changes nothing", "another over"])),
+    ];
+    for (lines, error) in wrong {
+        check_errors(&rule(lines), &[error]);
+    }
+    let banned = rule("limit = { rate = \"1/d\" }\nover = { ban = \"10m\" }");
+    check_errors(&banned, &[(6, 8, &["ban", "not yet enforced"])]);
+    let outbound = rule("direction = \"out\"\nlimit = { rate = \"1/d\", per = \"source\" }");
+    check_errors(&outbound, &[(6, 31, &["this server", "per = \"rule\""])]);
 }
 
 #[test]

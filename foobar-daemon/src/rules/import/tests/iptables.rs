@@ -82,7 +82,7 @@ fn what_cannot_be_said_is_refused() {
     for (words, why) in [
         ("-m state --state ESTABLISHED,RELATED -j ACCEPT", "state is not enforced"),
         ("-m conntrack --ctstate NEW -p tcp --dport 80 -j ACCEPT", "state is not enforced"),
-        ("-m limit --limit 5/s -j ACCEPT", "limit is not enforced"),
+        ("-m limit --limit 5/s -j ACCEPT", "goes on to the next rule"),
         ("-j LOG --log-prefix \"in: \" --log-level 4", "log is not enforced"),
         ("-m recent --set --name DEFAULT --rsource -j DROP", "the match recent"),
         ("-p icmp -m hl --hl-eq 255 -j ACCEPT", "accepted before the rules"),

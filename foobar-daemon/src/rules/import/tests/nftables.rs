@@ -88,7 +88,7 @@ fn what_cannot_be_said_is_refused() {
     for (words, why) in [
         ("ct state established,related accept", "state is not enforced"),
         ("ct state vmap { established : accept, invalid : drop }", "state is not enforced"),
-        ("icmp type echo-request limit rate 5/second accept", "limit is not enforced"),
+        ("icmp type echo-request limit rate 5/second accept", "goes on to the next rule"),
         ("log prefix \"drop: \" flags all", "log is not enforced"),
         ("iifname != \"lo\" drop", "cannot exclude one"),
         ("iifname \"eth*\" drop", "patterns"),

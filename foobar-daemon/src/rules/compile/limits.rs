@@ -1,0 +1,60 @@
+//! Limits of rules, as the kernel has them.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use foobar_common::{
+    address::Address,
+    limit::{LIMITS_MAX, Limit},
+};
+
+use crate::{
+    rules::{
+        limit::{Per, RateLimit},
+        model::Rule,
+    },
+    slots::{Assigned, RuleSlot},
+};
+
+/// The limits of rules, each with the counter slot of its rule.
+///
+/// # Errors
+/// There are too many, or a rule has no slot.
+pub(super) fn compile(rules: &[Rule], slots: &Assigned) -> Result<Vec<(u32, Limit)>> {
+    let limited = rules.iter().filter_map(|rule| Some((rule.id.as_str(), rule.limit.as_ref()?)));
+    let limits = limited
+        .map(|(id, limit)| Ok((slot(&slots.rules, id)?, record(limit, slot(&slots.over, id)?))))
+        .collect::<Result<Vec<_>>>()?;
+    ensure!(
+        limits.len() <= LIMITS_MAX as usize,
+        "{} rules with a limit are too many: there is room for {LIMITS_MAX}",
+        limits.len()
+    );
+    Ok(limits)
+}
+
+fn slot(slots: &BTreeMap<String, RuleSlot>, id: &str) -> Result<u32> {
+    slots.get(id).map(|owned| owned.slot).with_context(|| format!("rule '{id}' has no counter slot"))
+}
+
+fn record(limit: &RateLimit, over_slot: u32) -> Limit {
+    let interval = limit.interval();
+    let (v4, v6, by_source) = match limit.per {
+        Per::Rule => (0, 0, 0),
+        Per::Source { v4, v6 } => (u32::from(v4), u32::from(v6), 1),
+    };
+    let v4 = Ipv4Addr::from_bits(u32::MAX.checked_shl(u32::BITS - v4).unwrap_or(0));
+    let v6 = Ipv6Addr::from_bits(u128::MAX.checked_shl(u128::BITS - v6).unwrap_or(0));
+    Limit {
+        masks: [IpAddr::V4(v4), IpAddr::V6(v6)].map(Address::from),
+        interval,
+        tolerance: interval * u64::from(limit.burst - 1),
+        over: limit.over.number(),
+        over_slot,
+        by_source,
+        padding: 0,
+    }
+}

@@ -1,0 +1,149 @@
+//! `limit` and `over` of a rule.
+
+use foobar_common::{
+    flow::Direction,
+    limit::{BURST_MAX, INTERVAL_MIN},
+    verdict::Verdict,
+};
+
+use super::{
+    error::Errors,
+    policy,
+    value::{Section, Value},
+};
+use crate::rules::limit::{Per, RateLimit, RateSpan};
+
+const LIMIT_KEYS: [&str; 3] = ["rate", "burst", "per"];
+const LIMIT_HELP: &str = "write limit = { rate = \"100/s\", burst = 200, per = \"source\" }";
+const RATE_HELP: &str = "write a number of packets and s, m, h or d, as \"100/s\" or \"6/m\"";
+const PER_HELP: &str =
+    "write \"rule\", \"source\", or \"source/24\" for another prefix than /32 and, of IPv6, /64";
+/// Bits of an address whose packets are counted together: of IPv6, those of a network that one customer has.
+const SOURCE_V4: u8 = 32;
+const SOURCE_V6: u8 = 64;
+
+/// Reads the limit of a rule with this action and direction.
+pub(super) fn read(
+    section: &Section<'_>,
+    action: Verdict,
+    direction: Direction,
+    errors: &mut Errors<'_>,
+) -> Option<RateLimit> {
+    let over = section.get("over");
+    let Some(value) = section.get("limit") else {
+        if let Some(over) = over {
+            errors.add(&over.place, "over belongs to a limit, and the rule has none".to_owned(), LIMIT_HELP);
+        }
+        return None;
+    };
+    let table = value.section("limit", LIMIT_HELP, errors)?;
+    table.check_keys(&LIMIT_KEYS, errors);
+    let rate_value = table.require("rate", LIMIT_HELP, errors)?;
+    let (packets, span) = rate(&rate_value, errors)?;
+    let burst = match table.get("burst") {
+        Some(burst) => u32::try_from(burst.number("limit.burst", 1..=u64::from(u32::MAX), errors)?).ok()?,
+        None => packets,
+    };
+    let per = match table.get("per") {
+        Some(value) => per(&value, direction, errors)?,
+        None => Per::Rule,
+    };
+    let over_verdict = match &over {
+        Some(over) => verdict_over(over, errors)?,
+        None => Verdict::Drop,
+    };
+    if over_verdict == action {
+        let place = over.as_ref().map_or(&value.place, |over| &over.place);
+        errors.add(
+            place,
+            format!(
+                "the limit changes nothing: what is over it gets the action of the rule, {}",
+                action.label()
+            ),
+            "write another over, or leave the limit out",
+        );
+        return None;
+    }
+    let limit = RateLimit { packets, span, burst, per, over: over_verdict };
+    if limit.interval().saturating_mul(u64::from(burst)) > BURST_MAX {
+        errors.add(
+            &value.place,
+            format!("at {packets}/{} a burst of {burst} takes more than a year to come back", span.letter()),
+            "write a smaller burst",
+        );
+        return None;
+    }
+    Some(limit)
+}
+
+fn rate(value: &Value<'_>, errors: &mut Errors<'_>) -> Option<(u32, RateSpan)> {
+    let text = value.string("limit.rate", errors)?;
+    let parts = text.split_once('/').and_then(|(packets, letter)| {
+        let span = RateSpan::ALL.into_iter().find(|span| span.letter() == letter)?;
+        let is_digits = !packets.is_empty() && packets.bytes().all(|byte| byte.is_ascii_digit());
+        is_digits.then(|| (packets.parse::<u32>(), span))
+    });
+    let Some((packets, span)) = parts else {
+        errors.add(&value.place, format!("{text:?} is no rate"), RATE_HELP);
+        return None;
+    };
+    let limit = |packets| RateLimit { packets, span, burst: 1, per: Per::Rule, over: Verdict::Drop };
+    match packets {
+        Ok(0) => {
+            let message = "a rate of zero lets nothing through".to_owned();
+            errors.add(&value.place, message, "write a rule with action = \"drop\" instead");
+            None
+        }
+        Ok(packets) if limit(packets).interval() >= INTERVAL_MIN => Some((packets, span)),
+        Ok(_) | Err(_) => {
+            let fastest = 1_000_000_000 / INTERVAL_MIN;
+            let message = format!("the rate {text:?} is too high: the highest is {fastest}/s");
+            errors.add(&value.place, message, "leave the limit out");
+            None
+        }
+    }
+}
+
+fn per(value: &Value<'_>, direction: Direction, errors: &mut Errors<'_>) -> Option<Per> {
+    let text = value.string("limit.per", errors)?;
+    let per = match text {
+        "rule" => Per::Rule,
+        "source" => Per::Source { v4: SOURCE_V4, v6: SOURCE_V6 },
+        "client" => {
+            errors.add(
+                &value.place,
+                "limit.per = \"client\" is not yet enforced: addresses in PROXY headers are not read"
+                    .to_owned(),
+                "write \"source\", which is the balancer where there is one",
+            );
+            return None;
+        }
+        _ => match text.strip_prefix("source/").and_then(|length| length.parse().ok()) {
+            Some(v4 @ 1..=32) => Per::Source { v4, v6: SOURCE_V6 },
+            Some(v6 @ 33..=128) => Per::Source { v4: SOURCE_V4, v6 },
+            _ => {
+                errors.add(&value.place, format!("limit.per cannot be {text:?}"), PER_HELP);
+                return None;
+            }
+        },
+    };
+    if per != Per::Rule && direction == Direction::Out {
+        let message =
+            "the source of what goes out is this server, so there is no other to tell apart".to_owned();
+        errors.add(&value.place, message, "write per = \"rule\"");
+        return None;
+    }
+    Some(per)
+}
+
+fn verdict_over(value: &Value<'_>, errors: &mut Errors<'_>) -> Option<Verdict> {
+    if value.is_table() {
+        errors.add(
+            &value.place,
+            "over = { ban = … } is not yet enforced".to_owned(),
+            "write over = \"drop\": what is over the limit is dropped, and nobody is banned",
+        );
+        return None;
+    }
+    policy::verdict(value, "over", errors)
+}

@@ -1,0 +1,93 @@
+//! Up to which rate a rule holds.
+
+use std::fmt;
+
+use foobar_common::verdict::Verdict;
+
+/// `limit` and `over` of a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// So many packets …
+    pub packets: u32,
+    /// … in such a span.
+    pub span: RateSpan,
+    /// How many packets can come at once.
+    pub burst: u32,
+    /// Whose packets are counted together.
+    pub per: Per,
+    /// What becomes of packets over the limit.
+    pub over: Verdict,
+}
+
+/// Whose packets a limit counts together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Per {
+    /// All that meet the rule.
+    Rule,
+    /// Those from the same prefix of these lengths.
+    Source {
+        /// Of IPv4.
+        v4: u8,
+        /// Of IPv6.
+        v6: u8,
+    },
+}
+
+/// The span of a rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RateSpan {
+    /// `s`
+    Second,
+    /// `m`
+    Minute,
+    /// `h`
+    Hour,
+    /// `d`
+    Day,
+}
+
+impl RateSpan {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Second, Self::Minute, Self::Hour, Self::Day];
+
+    /// Its letter in the rule file.
+    pub const fn letter(self) -> &'static str {
+        match self {
+            Self::Second => "s",
+            Self::Minute => "m",
+            Self::Hour => "h",
+            Self::Day => "d",
+        }
+    }
+
+    const fn nanoseconds(self) -> u64 {
+        let seconds = match self {
+            Self::Second => 1,
+            Self::Minute => 60,
+            Self::Hour => 3_600,
+            Self::Day => 86_400,
+        };
+        seconds * 1_000_000_000
+    }
+}
+
+impl RateLimit {
+    /// Nanoseconds that the rate has for one packet.
+    pub const fn interval(&self) -> u64 {
+        self.span.nanoseconds() / self.packets as u64
+    }
+}
+
+impl fmt::Display for RateLimit {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { packets, span, burst, per, over } = self;
+        write!(formatter, "{packets}/{} burst {burst} per ", span.letter())?;
+        match per {
+            Per::Rule => formatter.write_str("rule")?,
+            Per::Source { v4: 32, v6: 64 } => formatter.write_str("source")?,
+            Per::Source { v4, v6: 64 } => write!(formatter, "source/{v4}")?,
+            Per::Source { v4: _, v6 } => write!(formatter, "source/{v6}")?,
+        }
+        write!(formatter, ", over {}", over.label())
+    }
+}

@@ -1,0 +1,79 @@
+//! Rules that hold up to a rate: whose bucket a packet is charged to, and whether it is over the limit.
+
+use core::arch::asm;
+
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    btf_maps::{HashMap, LruHashMap},
+    helpers::bpf_ktime_get_ns,
+    macros::btf_map,
+};
+use foobar_common::{
+    flow::Flow,
+    limit::{BUCKETS_MAX, BucketKey, LIMITS_MAX, Limit},
+};
+
+#[btf_map]
+static LIMITS: HashMap<u32, Limit, { LIMITS_MAX as usize }> = HashMap::new();
+#[btf_map]
+static BUCKETS: LruHashMap<BucketKey, u64, { BUCKETS_MAX as usize }> = LruHashMap::new();
+
+/// How often it is tried to charge a bucket that other processors charge at the same time.
+const TRIES: usize = 8;
+
+/// Charges a packet to a bucket of the rule with this counter slot. The limit, if the packet is over it.
+#[inline(always)]
+pub(crate) fn exceeded(flow: &Flow, rule: u32) -> Option<&'static Limit> {
+    let limit = LIMITS.get_ptr(&rule)?;
+    // SAFETY: the map gave the pointer, and nobody writes a limit of a ruleset that is in force.
+    let limit = unsafe { &*limit };
+    let key = limit.bucket(flow, rule);
+    if is_within(limit, &key) { None } else { Some(limit) }
+}
+
+/// What cannot be charged, because there is no room for a bucket or others are always faster, is over the limit.
+#[inline(always)]
+fn is_within(limit: &Limit, key: &BucketKey) -> bool {
+    // SAFETY: a helper that only reads a clock (Linux 4.1).
+    let now = unsafe { bpf_ktime_get_ns() };
+    let bucket = match BUCKETS.get_ptr_mut(key) {
+        Some(bucket) => bucket,
+        None => {
+            let Some(charged) = limit.charge(0, now) else { return false };
+            if BUCKETS.insert(key, &charged, u64::from(BPF_NOEXIST)).is_ok() {
+                return true;
+            }
+            // Another processor was faster.
+            let Some(bucket) = BUCKETS.get_ptr_mut(key) else { return false };
+            bucket
+        }
+    };
+    // SAFETY: the map gave the pointer; other processors write whole words.
+    let mut found = unsafe { bucket.read_volatile() };
+    for _ in 0..TRIES {
+        let Some(charged) = limit.charge(found, now) else { return false };
+        let before = found;
+        found = replace(bucket, before, charged);
+        if found == before {
+            return true;
+        }
+    }
+    false
+}
+
+/// Puts a word there if `wanted` is there, in one step for all processors, and gives what was there (Linux 5.12).
+#[inline(always)]
+fn replace(place: *mut u64, wanted: u64, new: u64) -> u64 {
+    let mut found = wanted;
+    // SAFETY: exchanges a word of a map, which is there for as long as the program runs.
+    unsafe {
+        asm!(
+            "r0 = cmpxchg_64({place} + 0, r0, {new})",
+            inout("r0") found,
+            place = in(reg) place,
+            new = in(reg) new,
+            options(nostack)
+        );
+    }
+    found
+}
