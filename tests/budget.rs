@@ -37,7 +37,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 25] = [
+const PER_CPU: [&str; 26] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -57,6 +57,7 @@ const PER_CPU: [&str; 25] = [
     "PROXY_READINGS",
     "TLS_PLAINTEXTS",
     maps::DNS_COUNTERS,
+    maps::PEER_CONNECTIONS,
     "DNS_READINGS",
     "DNS_MESSAGES",
     "DNS_NEW",
@@ -86,6 +87,7 @@ fn the_program_costs_what_is_recorded() {
         ("everything-used", cost(&everything())),
         ("most-rules", cost(&most_rules())),
         ("services", cost(&services())),
+        ("services-by-group", cost(&services_by_group())),
         // Every field, sets on both sides and both directions, in the tiers beyond.
         ("tier-of-words", cost(&mixed::ruleset(2_000, SEED))),
         ("tier-of-blocks", cost(&mixed::ruleset(17_000, SEED))),
@@ -166,6 +168,16 @@ fn services() -> Ruleset {
         Service { protocol: *protocol, ..Service::raw(protocol.label(), ports) }
     });
     Ruleset { services: services.collect(), ..Ruleset::default() }
+}
+
+/// The same, and who connects to them.
+fn services_by_group() -> Ruleset {
+    let group = |prefix: &str| vec![prefix.parse().unwrap()];
+    let peers = BTreeMap::from([
+        ("lb".to_owned(), group("192.0.2.8/29")),
+        ("monitoring".to_owned(), group("2001:db8:9::/48")),
+    ]);
+    Ruleset { peers, ..services() }
 }
 
 /// Asks for every field, so that no part of the program is left out.

@@ -67,8 +67,10 @@ pub struct ClassHead {
     pub service: [u8; 3],
     /// Of a port: the [`crate::service::Protocol`] of those services, as a number.
     pub protocol: [u8; 3],
+    /// Of an address: the slot of the group of peers that it is in, or [`NO_GROUP`]. Not used for other fields.
+    pub group: u8,
     /// Always zero.
-    pub padding: [u8; 22],
+    pub padding: [u8; 21],
 }
 
 /// In [`ClassHead::failsafe`] of an address: all that this peer sends, and that is sent to it, is accepted.
@@ -77,6 +79,8 @@ pub const FAILSAFE_PEER: u32 = 1;
 pub const NEVER_BAN: u32 = 1 << 1;
 /// In [`ClassHead::service`]: the port belongs to no service with this protocol.
 pub const NO_SERVICE: u8 = u8::MAX;
+/// In [`ClassHead::group`]: the address is in no group of peers.
+pub const NO_GROUP: u8 = u8::MAX;
 /// The class of both ports of a packet that has none.
 pub const NO_PORTS_CLASS: u32 = 0;
 /// The class of an interface that no rule names, for packets in each [`crate::flow::Direction`].

@@ -1,7 +1,7 @@
 //! Counter records, and which counter stands where.
 //!
-//! All counters are per-CPU arrays that outlive rulesets and daemons. A rule id, a service port and an
-//! interface each own a slot for as long as the pins live; the daemon remembers whose it is.
+//! All counters are per-CPU arrays that outlive rulesets and daemons. A rule id, a service port, an interface and the
+//! name of a group of peers each own a slot for as long as the pins live; the daemon remembers whose it is.
 
 use crate::{
     flow::{Direction, Flow, protocol},
@@ -37,6 +37,12 @@ pub const INTERFACES_MAX: u32 = 8;
 pub const SERVICE_SLOTS: u32 = 2 * SERVICE_PORTS_MAX;
 /// How many service ports a ruleset can have.
 pub const SERVICE_PORTS_MAX: u32 = 32;
+/// How many groups of peers a ruleset can name.
+pub const GROUPS_MAX: u32 = 3;
+/// How many names of groups can have counters: so many that names can be changed a few times before one loses its slot.
+pub const GROUP_SLOTS: u32 = 16;
+/// Behind these slots: what was counted in slots that were given away. It belongs to all connections still.
+pub const FORMER_GROUPS: u32 = GROUP_SLOTS;
 /// Service slots, then one slot for each [`Transport`] on all other ports.
 pub const PORT_SLOTS: u32 = SERVICE_SLOTS + Transport::COUNT;
 
@@ -44,6 +50,8 @@ pub const PORT_SLOTS: u32 = SERVICE_SLOTS + Transport::COUNT;
 pub const VERDICT_ENTRIES: u32 = INTERFACE_SLOTS * 2 * Verdict::COUNT * Reason::COUNT;
 /// Entries of the map of ports.
 pub const PORT_ENTRIES: u32 = INTERFACE_SLOTS * 2 * PORT_SLOTS;
+/// Entries of the map of connections by group.
+pub const GROUP_ENTRIES: u32 = (GROUP_SLOTS + 1) * SERVICE_SLOTS;
 
 /// Where packets of an interface and direction with this verdict for this reason are counted.
 #[inline(always)]
@@ -62,6 +70,14 @@ pub const fn verdict_slot(interface: u32, direction: Direction, verdict: Verdict
 pub const fn port_slot(interface: u32, direction: Direction, port: u32) -> u32 {
     interface.wrapping_mul(2).wrapping_add(direction as u32).wrapping_mul(PORT_SLOTS).wrapping_add(port)
 }
+
+/// Where connections of a group of peers to this service are counted; of [`crate::classes::NO_GROUP`], beyond all entries.
+#[inline(always)]
+pub const fn group_slot(group: u32, service: u32) -> u32 {
+    group.wrapping_mul(SERVICE_SLOTS).wrapping_add(service)
+}
+
+const _: () = assert!(group_slot(crate::classes::NO_GROUP as u32, 0) >= GROUP_ENTRIES);
 
 /// Protocol classes of the traffic counters; the label `l4`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

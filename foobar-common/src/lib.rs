@@ -24,6 +24,7 @@ pub mod limit;
 pub mod maps;
 pub mod mysql;
 pub mod parse;
+pub mod peers;
 pub mod plaintext;
 #[cfg(feature = "user")]
 mod pod;

@@ -101,8 +101,10 @@ pub const BAN_LENGTHS: &str = "BAN_LENGTHS";
 /// When each bucket is full again, in nanoseconds since the machine started, by [`crate::limit::BucketKey`]; there only
 /// since a ruleset needed them.
 pub const BUCKETS: &str = "BUCKETS";
+/// Per-CPU [`crate::peers::PeerConnections`] by [`crate::counters::group_slot`]; there only since a ruleset needed them.
+pub const PEER_CONNECTIONS: &str = "PEER_CONNECTIONS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 24] = [
+pub const SURVIVING: [&str; 25] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -127,6 +129,7 @@ pub const SURVIVING: [&str; 24] = [
     BANS,
     BAN_LENGTHS,
     BUCKETS,
+    PEER_CONNECTIONS,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.

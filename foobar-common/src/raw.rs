@@ -37,7 +37,7 @@ impl RawConnection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct RawCounters {
-    /// Connections that the server has answered with a SYN-ACK.
+    /// Connections that the server has answered with a SYN-ACK. Without those of [`crate::peers`].
     pub opened: u64,
     /// Connections that ended by a RST, by the [`Direction`] of the first one.
     pub resets: [u64; 2],

@@ -150,7 +150,7 @@ pub mod uses {
     pub const RULES_IN: u32 = 1 << 9;
     /// There is a rule for packets that go out.
     pub const RULES_OUT: u32 = 1 << 10;
-    /// There are failsafe peers.
+    /// There are failsafe peers or [`GROUPS`].
     pub const PEERS: u32 = 1 << 11;
     /// There is a service of which more is counted than packets and bytes.
     pub const SERVICES: u32 = 1 << 12;
@@ -158,6 +158,8 @@ pub mod uses {
     pub const NEVER_BAN: u32 = 1 << 13;
     /// Some rule has a limit.
     pub const LIMITS: u32 = 1 << 14;
+    /// There are groups of peers, and services whose connections are counted.
+    pub const GROUPS: u32 = 1 << 15;
 }
 
 /// The last decision of the program, for replay and tests.

@@ -218,9 +218,9 @@ impl Losses {
 #[repr(C)]
 pub struct HttpCounters {
     /// Connections whose handshake was seen and whose client has sent something; where some go on in HTTP/2, those whose
-    /// client has sent a request before, or nothing else.
+    /// client has sent a request before, or nothing else. Without those of [`crate::peers`].
     pub connections: u64,
-    /// Connections whose client has begun with HTTP/2.
+    /// Connections whose client has begun with HTTP/2. Without those of [`crate::peers`].
     pub http2_connections: u64,
     /// Requests by [`Method`].
     pub requests: [u64; Method::COUNT as usize],
@@ -255,7 +255,7 @@ pub const VERSIONS_ROOM: u32 = TlsVersion::COUNT.next_power_of_two();
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct TlsCounters {
-    /// Connections by their [`FirstBytes`].
+    /// Connections by their [`FirstBytes`]. Without those of [`crate::peers`].
     pub connections: [u64; FirstBytes::COUNT as usize],
     /// What clients offer, by the newest [`TlsVersion`].
     pub offered: [u64; VERSIONS_ROOM as usize],
@@ -311,6 +311,7 @@ pub const SESSION_KINDS: u32 = 4;
 #[repr(C)]
 pub struct MysqlCounters {
     /// Sessions whose client has said who it is: twice whether they are encrypted, and whether they are compressed.
+    /// Without those of [`crate::peers`].
     pub sessions: [u64; SESSION_KINDS as usize],
     /// Connections that the server did not want, as those that are too many.
     pub refused: u64,
@@ -337,10 +338,7 @@ impl MysqlCounters {
     /// Counts a session.
     #[inline(always)]
     pub fn session(&mut self, is_encrypted: bool, is_compressed: bool) {
-        let kind = u32::from(is_encrypted) << 1 | u32::from(is_compressed);
-        if let Some(count) = self.sessions.get_mut(within::<{ SESSION_KINDS - 1 }>(kind) as usize) {
-            *count = count.wrapping_add(1);
-        }
+        count_session(&mut self.sessions, is_encrypted, is_compressed);
     }
 
     /// Counts a command.
@@ -400,6 +398,19 @@ impl MysqlCounters {
     }
 }
 
+/// Counts a session of MySQL among others.
+#[inline(always)]
+pub(crate) fn count_session(
+    sessions: &mut [u64; SESSION_KINDS as usize],
+    is_encrypted: bool,
+    is_compressed: bool,
+) {
+    let kind = u32::from(is_encrypted) << 1 | u32::from(is_compressed);
+    if let Some(count) = sessions.get_mut(within::<{ SESSION_KINDS - 1 }>(kind) as usize) {
+        *count = count.wrapping_add(1);
+    }
+}
+
 /// Where an operation is counted, by its number.
 #[inline(always)]
 fn place(operation: u32) -> usize {
@@ -431,6 +442,7 @@ impl HttpCounters {
 }
 
 /// Counters wrap after centuries.
+#[inline(always)]
 pub(crate) fn add(sum: &mut u64, more: u64) {
     *sum = sum.wrapping_add(more);
 }

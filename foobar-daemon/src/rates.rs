@@ -117,7 +117,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::{dataplane::counters::ProtocolCounters, rules::model::PortProtocol};
+    use crate::{
+        dataplane::counters::{Peers, ProtocolCounters},
+        rules::model::PortProtocol,
+    };
 
     #[test]
     fn requests_are_told_over_spans() {
@@ -134,6 +137,7 @@ mod tests {
                     service: "www".to_owned(),
                     bytes: ServiceBytes::default(),
                     proxied: None,
+                    peers: Peers::default(),
                     of_protocol,
                 },
             )])

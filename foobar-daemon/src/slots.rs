@@ -1,7 +1,7 @@
 //! Which counter belongs to whom: the memory of slots, which outlives rulesets and daemons.
 //!
-//! A slot belongs to a rule id, a service port or an interface for as long as there are free ones. When there
-//! are none left, the owner that has been out of use longest gives its slot away; what a rule had counted is
+//! A slot belongs to a rule id, a service port, an interface or the name of a group of peers for as long as there are
+//! free ones. When there are none left, the owner that has been out of use longest gives its slot away; what a rule had counted is
 //! carried in the book, so that it goes on from there should it return.
 
 use std::{
@@ -13,7 +13,8 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use foobar_common::counters::{
-    Counter, INTERFACES_MAX, MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS, SERVICE_PORTS_MAX, SERVICE_SLOTS,
+    Counter, GROUP_SLOTS, GROUPS_MAX, INTERFACES_MAX, MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS,
+    SERVICE_PORTS_MAX, SERVICE_SLOTS,
 };
 use serde::{Deserialize, Serialize};
 
@@ -31,6 +32,9 @@ pub struct Slots {
     rules: BTreeMap<String, Owner>,
     services: BTreeMap<String, Owner>,
     interfaces: BTreeMap<String, Owner>,
+    /// Names of groups. A book without any is as it was before there were groups.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    peers: BTreeMap<String, Owner>,
 }
 
 /// One line of the book.
@@ -56,6 +60,8 @@ pub struct Assigned {
     pub services: BTreeMap<ServicePort, u32>,
     /// By name.
     pub interfaces: BTreeMap<String, u32>,
+    /// By name of a group of peers.
+    pub peers: BTreeMap<String, u32>,
     /// Slots that have a new owner and must be set to zero before the ruleset is loaded.
     pub fresh: FreshSlots,
 }
@@ -69,6 +75,8 @@ pub struct FreshSlots {
     pub services: BTreeSet<u32>,
     /// Of interfaces.
     pub interfaces: BTreeSet<u32>,
+    /// Of groups of peers.
+    pub peers: BTreeSet<u32>,
 }
 
 /// The slot of a rule, and what it counted before it got this slot.
@@ -138,6 +146,11 @@ impl Slots {
             "{} interfaces are too many: there is room for {INTERFACES_MAX}",
             interfaces.len()
         );
+        ensure!(
+            ruleset.peers.len() <= GROUPS_MAX as usize,
+            "{} groups of peers are too many: there is room for {GROUPS_MAX}",
+            ruleset.peers.len()
+        );
         self.generation += 1;
         let mut assigned = Assigned::default();
 
@@ -179,6 +192,13 @@ impl Slots {
         for name in interfaces {
             let owner = self.interfaces.get(name).copied().unwrap_or_default();
             assigned.interfaces.insert(name.clone(), slot_of(&owner)?);
+        }
+
+        let borrowed: Vec<&str> = ruleset.peers.keys().map(String::as_str).collect();
+        assigned.fresh.peers = give(&mut self.peers, &borrowed, GROUP_SLOTS, self.generation, &nothing)?;
+        for name in ruleset.peers.keys() {
+            let owner = self.peers.get(name).copied().unwrap_or_default();
+            assigned.peers.insert(name.clone(), slot_of(&owner)?);
         }
         Ok(assigned)
     }
@@ -286,6 +306,37 @@ mod tests {
         assert_eq!(back.rules["oldest"].carried, Counter { packets: 7, bytes: 70 });
         assert!(back.fresh.rules.contains(&back.rules["oldest"].slot));
         assert_eq!(oldest.carried, Counter::default());
+    }
+
+    fn with_groups(slots: &mut Slots, names: &[&str]) -> Assigned {
+        let peers = names.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
+        let ruleset = Ruleset { peers, ..Ruleset::default() };
+        slots.assign(&ruleset, &[], &|_| Ok(Counter::default())).unwrap()
+    }
+
+    #[test]
+    fn a_name_of_a_group_keeps_its_slot_and_never_takes_one_that_is_in_use() {
+        let mut slots = Slots::default();
+        assert_eq!(serde_json::to_value(&slots).unwrap().get("peers"), None);
+        let first = with_groups(&mut slots, &["lb", "monitoring"]);
+        let renamed = with_groups(&mut slots, &["balancer", "monitoring", "office"]);
+        assert_eq!(first.peers["monitoring"], renamed.peers["monitoring"]);
+        assert!(!first.peers.values().any(|slot| renamed.fresh.peers.contains(slot)));
+        let back = with_groups(&mut slots, &["lb"]);
+        assert_eq!((&back.peers["lb"], back.fresh.peers.len()), (&first.peers["lb"], 0));
+        // Names that come and go: the oldest gives its slot away, never one of the ruleset before.
+        let mut before = back;
+        for number in 0..GROUP_SLOTS {
+            let now = with_groups(
+                &mut slots,
+                &["a", "b", "c"].map(|name| format!("{name}{number}")).each_ref().map(String::as_str),
+            );
+            assert_eq!(now.fresh.peers.len(), 3);
+            assert!(now.fresh.peers.iter().all(|slot| *slot < GROUP_SLOTS));
+            assert!(before.peers.values().all(|slot| !now.fresh.peers.contains(slot)), "{number}");
+            before = now;
+        }
+        assert!(with_groups(&mut slots, &["lb"]).fresh.peers.len() == 1, "given away meanwhile");
     }
 
     #[test]

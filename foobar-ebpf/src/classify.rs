@@ -1,7 +1,7 @@
 //! From the fields of a packet to the rule that it meets.
 
 use foobar_common::{
-    classes::{FAILSAFE_PEER, NEVER_BAN, NO_PORTS_CLASS, NO_SERVICE},
+    classes::{FAILSAFE_PEER, NEVER_BAN, NO_GROUP, NO_PORTS_CLASS, NO_SERVICE},
     counters::Transport,
     fields::{AddressField, TableField},
     flow::{Direction, Flow},
@@ -101,7 +101,7 @@ const fn rules_for(direction: Direction) -> u32 {
 /// The address at the other end: where a packet comes from, or goes to.
 pub(crate) struct Peer {
     field: Field,
-    /// Its class, if any rule or failsafe peer asks for one.
+    /// Its class, if any rule, failsafe peer or group asks for one.
     class: Option<Class>,
 }
 
@@ -139,6 +139,15 @@ impl Peer {
             Class::of(addresses::class(table, flow.family, &flow.source)?)
         });
         class.is_some_and(|class| class.head().failsafe & NEVER_BAN != 0)
+    }
+
+    /// The slot of the group that it is in, or [`NO_GROUP`].
+    #[inline(always)]
+    pub(crate) fn group(&self) -> u32 {
+        match self.class {
+            Some(class) if settings::uses(uses::GROUPS) => u32::from(class.head().group),
+            _ => u32::from(NO_GROUP),
+        }
     }
 }
 

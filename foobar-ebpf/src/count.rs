@@ -40,7 +40,7 @@ pub(crate) fn decision(
     size: Size,
     lost: u64,
 ) -> Verdict {
-    let Decision { verdict, reason, rule, port, protocol } = *decision;
+    let Decision { verdict, reason, rule, port, protocol, group: _ } = *decision;
     // `NO_RULE` lies beyond the end of both maps, so it counts nothing.
     add(RULE_COUNTERS.get_ptr_mut(rule), size);
     if settings::more_rule_slots() {

@@ -1,6 +1,7 @@
 //! The order in which a packet is judged.
 
 use foobar_common::{
+    classes::NO_GROUP,
     counters::Transport,
     flow::{Direction, Flow, Fragment},
     rule::{NO_RULE, RankedRule, uses},
@@ -29,6 +30,8 @@ pub(crate) struct Decision {
     /// [`REQUESTS_ONLY`](foobar_common::service::Protocol::REQUESTS_ONLY) in it, or the one of none: with branches
     /// instead of a number here, the verifier walks all that comes later twice (Linux 6.18).
     pub(crate) protocol: u32,
+    /// Counter slot of the group of peers that the other end is in, or [`NO_GROUP`]: a number, for the same reason.
+    pub(crate) group: u32,
 }
 
 impl Decision {
@@ -39,7 +42,8 @@ impl Decision {
             return Self::without_flow(Reason::Internal, direction);
         };
         let Service { port, protocol } = ports.service(flow);
-        let decided = |verdict, reason| Self { verdict, reason, rule: NO_RULE, port, protocol };
+        let group = u32::from(NO_GROUP);
+        let decided = |verdict, reason| Self { verdict, reason, rule: NO_RULE, port, protocol, group };
 
         if settings::infrastructure() && infrastructure::accepts(flow, direction) {
             return decided(Verdict::Accept, Reason::Infrastructure);
@@ -47,6 +51,8 @@ impl Decision {
         let Some(peer) = Peer::of(flow, direction) else {
             return decided(settings::malformed(), Reason::Internal);
         };
+        let group = peer.group();
+        let decided = |verdict, reason| Self { verdict, reason, rule: NO_RULE, port, protocol, group };
         if peer.is_failsafe() || ports.is_failsafe(flow) {
             return decided(Verdict::Accept, Reason::Failsafe);
         }
@@ -67,6 +73,7 @@ impl Decision {
                     rule: rule.slot(),
                     port,
                     protocol,
+                    group,
                 };
                 if settings::uses(uses::LIMITS)
                     && rule.is_limited()
@@ -97,6 +104,6 @@ impl Decision {
             (settings::policy(direction), reason)
         };
         let Service { port, protocol } = Service::none(Transport::Other);
-        Self { verdict, reason, rule: NO_RULE, port, protocol }
+        Self { verdict, reason, rule: NO_RULE, port, protocol, group: u32::from(NO_GROUP) }
     }
 }

@@ -149,11 +149,13 @@ pub(crate) const DECRYPTED: Ruleset = Ruleset {
     judged_out: &[],
 };
 
-/// A service of each protocol.
-pub(crate) const SERVICES: Ruleset = Ruleset {
-    name: "services",
-    text: r#"schema = 1
-[[service]]
+/// A service of each protocol, behind these lines.
+macro_rules! services {
+    ($lines:literal) => {
+        concat!(
+            "schema = 1\n",
+            $lines,
+            r#"[[service]]
 name = "www"
 port = ["tcp/80", "tcp/8080"]
 protocol = "http1"
@@ -177,7 +179,19 @@ protocol = "dns"
 [[service]]
 name = "mail"
 port = ["tcp/25"]
-"#,
+"#
+        )
+    };
+}
+
+/// A service of each protocol.
+pub(crate) const SERVICES: Ruleset =
+    Ruleset { name: "services", text: services!(""), many: 0, judged: &[], judged_out: &[] };
+
+/// The same, and who connects to them.
+pub(crate) const SERVICES_BY_GROUP: Ruleset = Ruleset {
+    name: "services by group",
+    text: services!("[peers]\nlb = [\"192.0.2.0/29\"]\nmonitoring = [\"2001:db8::/32\", \"192.0.2.3\"]\n"),
     many: 0,
     judged: &[],
     judged_out: &[],

@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use foobar_common::{
     dns::{QueryType, ResponseCode},
     flow::Direction,
+    peers::PeerConnections,
     raw::RawCounters,
     service::{HttpCounters, Loss, Method},
     tls::{Alpn, TlsVersion},
@@ -25,37 +26,55 @@ use foobar_tests::{
     segments::Connection,
 };
 
-use crate::{machine::FILTERED, report::Report, rulesets};
+use crate::{
+    machine::FILTERED,
+    report::Report,
+    rulesets::{self, Ruleset},
+};
 
-const SECTION: &str = "services";
-
-/// Loads rules with a service of each protocol, and sends it connections.
+/// Loads rules with a service of each protocol, and sends it connections: without groups of peers, and with some.
 pub(crate) fn run(report: &mut Report) {
-    let loaded = rulesets::SERVICES
+    if let Some(mut runs) = talk(report, &rulesets::SERVICES) {
+        report.check(rulesets::SERVICES.name, "everybody is somebody else", &nobody_has_a_name(&mut runs));
+    }
+    if let Some(mut runs) = talk(report, &rulesets::SERVICES_BY_GROUP) {
+        report.check(
+            rulesets::SERVICES_BY_GROUP.name,
+            "each connection is in one group",
+            &by_group(&mut runs),
+        );
+    }
+}
+
+/// What was counted is the same with groups and without.
+fn talk(report: &mut Report, ruleset: &Ruleset) -> Option<TestRuns> {
+    let section = ruleset.name;
+    let loaded = ruleset
         .compile(&mut Slots::default())
         .and_then(|compiled| LoadedRuleset::for_test_runs(&compiled, FILTERED));
     let mut runs = match loaded {
         Ok(runs) => runs,
         Err(error) => {
-            report.check(SECTION, "load", &Err(error));
-            return;
+            report.check(section, "load", &Err(error));
+            return None;
         }
     };
-    report.check(SECTION, "load", &Ok(String::new()));
+    report.check(section, "load", &Ok(String::new()));
     let of_services = |facts: Vec<ProgramFacts>| {
         let mut programs = facts.iter();
         let programs =
             programs.by_ref().filter(|program| !["ingress", "egress"].contains(&program.program.as_str()));
         programs.filter_map(|program| program.verified_instructions).max()
     };
-    Report::instructions(SECTION, runs.facts().ok().and_then(of_services));
-    report.check(SECTION, "requests and responses in pieces", &exchange(&mut runs));
-    report.check(SECTION, "requests and responses of HTTP/2 in pieces", &http2(&mut runs));
-    report.check(SECTION, "a handshake of TLS, and none where one has to be", &handshake(&mut runs));
-    report.check(SECTION, "queries as text and prepared, and their answers", &queries(&mut runs));
-    report.check(SECTION, "a connection that is older than the filter", &preexisting(&mut runs));
-    report.check(SECTION, "queries and answers of DNS, as datagrams and in pieces", &dns(&mut runs));
-    report.check(SECTION, "connections of which nothing is read", &connections(&mut runs));
+    Report::instructions(section, runs.facts().ok().and_then(of_services));
+    report.check(section, "requests and responses in pieces", &exchange(&mut runs));
+    report.check(section, "requests and responses of HTTP/2 in pieces", &http2(&mut runs));
+    report.check(section, "a handshake of TLS, and none where one has to be", &handshake(&mut runs));
+    report.check(section, "queries as text and prepared, and their answers", &queries(&mut runs));
+    report.check(section, "a connection that is older than the filter", &preexisting(&mut runs));
+    report.check(section, "queries and answers of DNS, as datagrams and in pieces", &dns(&mut runs));
+    report.check(section, "connections of which nothing is read", &connections(&mut runs));
+    Some(runs)
 }
 
 fn exchange(runs: &mut TestRuns) -> Result<String> {
@@ -350,6 +369,40 @@ fn connections(runs: &mut TestRuns) -> Result<String> {
     let service = runs.counters()?.services.remove(&port).context("no counters of port 25")?;
     let ProtocolCounters::Raw(counters) = service.of_protocol else { bail!("port 25 is read") };
     ensure!(counters == RawCounters { opened: 2, resets: [2, 1], refused: 1 }, "{counters:?}");
+    Ok(String::new())
+}
+
+/// What each group of peers has opened of a port: sessions of MySQL, connections that began with something, and others.
+fn opened(runs: &TestRuns, port: u16) -> Result<Vec<(String, u64)>> {
+    let service = service(runs, port)?;
+    let sum = |counted: &PeerConnections| {
+        let PeerConnections { first_bytes, sessions, opened } = counted;
+        first_bytes.iter().chain(sessions).sum::<u64>() + opened
+    };
+    Ok(service.peers.by_name().map(|(name, counted)| (name.to_owned(), sum(counted))).collect())
+}
+
+fn nobody_has_a_name(runs: &mut TestRuns) -> Result<String> {
+    for (port, number) in OPENED {
+        let found = opened(runs, port)?;
+        ensure!(found == [("other".to_owned(), number)], "port {port}: {found:?}");
+    }
+    Ok(String::new())
+}
+
+/// How many connections were opened, all by the same address, before those of [`by_group`].
+const OPENED: [(u16, u64); 5] = [(80, 1), (8_081, 3), (443, 2), (3_306, 1), (25, 2)];
+
+fn by_group(runs: &mut TestRuns) -> Result<String> {
+    let other = Connection { family: Family::V6, client_port: 50_000, ..Connection::to(25) };
+    runs.judge(&other.syn_ack(), Direction::Out)?;
+    for (port, number) in OPENED {
+        let found = opened(runs, port)?;
+        let of_family = u64::from(port == 25);
+        let expected = [("other", 0), ("lb", number), ("monitoring", of_family)];
+        let expected = expected.map(|(name, number)| (name.to_owned(), number));
+        ensure!(found == expected, "port {port}: {found:?}");
+    }
     Ok(String::new())
 }
 

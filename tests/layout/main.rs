@@ -14,8 +14,9 @@ use foobar_common::{
         TlsSide,
     },
     counters::{
-        Counter, INTERFACE_SLOTS, MORE_RULE_SLOTS, OTHER_INTERFACE, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS,
-        SERVICE_SLOTS, Transport, VERDICT_ENTRIES, port_slot, verdict_slot,
+        Counter, FORMER_GROUPS, GROUP_ENTRIES, GROUP_SLOTS, INTERFACE_SLOTS, MORE_RULE_SLOTS,
+        OTHER_INTERFACE, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS, SERVICE_SLOTS, Transport, VERDICT_ENTRIES,
+        group_slot, port_slot, verdict_slot,
     },
     dns::{DnsConnection, DnsCounters, DnsSide, Messages, QueryKey},
     fields::{AddressField, Root, Stride, Table, TableField},
@@ -24,6 +25,7 @@ use foobar_common::{
     limit::{BUCKETS_MAX, BucketKey, Limit},
     maps,
     mysql::{Answered, Asked, Client, ReplicaKey, Server, StatementKey},
+    peers::PeerConnections,
     plaintext::{Call, TlsObject, WatchedProcess},
     proxy::ProxyCounters,
     raw::{RawConnection, RawCounters},
@@ -59,9 +61,10 @@ map RAW_CONNECTIONS
 map BANS
 map BAN_LENGTHS
 map BUCKETS
+map PEER_CONNECTIONS
 counter 16 bytes: packets at 0, bytes at 8
-slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports
-entries: 1768 verdicts, 2380 ports
+slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports, 16 groups of peers (16 is former ones)
+entries: 1768 verdicts, 2380 ports, 1088 services by group
 verdict 0 accept
 verdict 1 drop
 reason 0 policy
@@ -218,8 +221,10 @@ DNS counters 800 bytes: queries at 0, repeated at 128, answers at 136, truncated
 DNS connection 88 bytes: inbound at 8, outbound at 48; a side 40 bytes: next at 8, messages at 12 of 28
 65536 queries by 48 bytes: protocol at 40, id at 44
 raw counters 32 bytes: opened at 0, resets at 8, refused at 24; a connection 16 bytes: first at 0, reset at 8
+connections of a group 72 bytes: first bytes at 0, sessions at 32, opened at 64
 interface 2, out, drop, malformed ip_length: entry 300
 interface 2, out, port 5: entry 355
+group 2, service 5: entry 133
 ";
 
 #[test]
@@ -243,9 +248,11 @@ fn surviving() -> String {
     line(format!("counter {} bytes: packets at {packets}, bytes at {bytes}", size_of::<Counter>()));
     line(format!(
         "slots: {RULE_SLOTS} and {MORE_RULE_SLOTS} rules, {INTERFACE_SLOTS} interfaces ({OTHER_INTERFACE} is other), {SERVICE_SLOTS} \
-         services, {PORT_SLOTS} ports"
+         services, {PORT_SLOTS} ports, {GROUP_SLOTS} groups of peers ({FORMER_GROUPS} is former ones)"
     ));
-    line(format!("entries: {VERDICT_ENTRIES} verdicts, {PORT_ENTRIES} ports"));
+    line(format!(
+        "entries: {VERDICT_ENTRIES} verdicts, {PORT_ENTRIES} ports, {GROUP_ENTRIES} services by group"
+    ));
     for verdict in Verdict::ALL {
         line(format!("verdict {} {}", verdict.number(), verdict.label()));
     }
@@ -282,6 +289,7 @@ fn surviving() -> String {
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
     line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
     line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
+    line(format!("group 2, service 5: entry {}", group_slot(2, 5)));
     text
 }
 
@@ -294,7 +302,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<BanKey>(), align_of::<BanKey>()), (16 + 4 + 4, 8));
     assert_eq!((size_of::<Ban>(), align_of::<Ban>()), (8 + 4 + 4, 8));
     assert_eq!((size_of::<BanLengths>(), align_of::<BanLengths>()), (8 + 2 * 8, 8));
-    assert_eq!((size_of::<ClassHead>(), align_of::<ClassHead>()), (32 + 4 + 3 + 3 + 22, 64));
+    assert_eq!((size_of::<ClassHead>(), align_of::<ClassHead>()), (32 + 4 + 3 + 3 + 1 + 21, 64));
     assert_eq!((size_of::<ClassWords>(), align_of::<ClassWords>()), (64 + UNITS * 8, 64));
     assert_eq!((size_of::<ClassBlocks>(), align_of::<ClassBlocks>()), (64 + UNITS * 4, 64));
     assert_eq!((size_of::<Block>(), align_of::<Block>()), (64, 64));
@@ -329,6 +337,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<DnsConnection>(), align_of::<DnsConnection>()), (4 + 4 + 2 * 40, 8));
     assert_eq!((size_of::<QueryKey>(), align_of::<QueryKey>()), (40 + 4 + 4, 8));
     assert_eq!((size_of::<RawCounters>(), align_of::<RawCounters>()), (8 * (1 + 2 + 1), 8));
+    assert_eq!((size_of::<PeerConnections>(), align_of::<PeerConnections>()), (8 * (4 + 4 + 1), 8));
     assert_eq!((size_of::<RawConnection>(), align_of::<RawConnection>()), (4 + 4 + 8, 8));
     assert_eq!((size_of::<ServiceBytes>(), align_of::<ServiceBytes>()), (8 + 8, 8));
     assert_eq!((size_of::<ConnectionKey>(), align_of::<ConnectionKey>()), (16 + 16 + 4 + 4, 8));
@@ -357,6 +366,7 @@ fn fields_are_where_the_programs_look_for_them() {
     assert_eq!(offset_of!(ClassHead, failsafe), 32);
     assert_eq!(offset_of!(ClassHead, service), 36);
     assert_eq!(offset_of!(ClassHead, protocol), 39);
+    assert_eq!(offset_of!(ClassHead, group), 42);
     assert_eq!(offset_of!(InterfaceRecord, index), 0);
     assert_eq!(offset_of!(InterfaceRecord, slot), 4);
     assert_eq!(offset_of!(InterfaceRecord, classes), 8);
@@ -410,6 +420,13 @@ fn no_two_counters_share_an_entry() {
             }
         }
     }
+    let mut groups = vec![0; usize::try_from(GROUP_ENTRIES).unwrap()];
+    for group in 0..=FORMER_GROUPS {
+        for service in 0..SERVICE_SLOTS {
+            groups[usize::try_from(group_slot(group, service)).unwrap()] += 1;
+        }
+    }
+    assert!(groups.iter().all(|used| *used == 1), "{groups:?}");
     assert!(verdicts.iter().all(|used| *used == 1), "{verdicts:?}");
     assert!(ports.iter().all(|used| *used == 1), "{ports:?}");
 }

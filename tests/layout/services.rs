@@ -14,6 +14,7 @@ use foobar_common::{
         Answered, Asked, Client, Command, Operation, REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX,
         Server, Session, StatementKey,
     },
+    peers::PeerConnections,
     proxy::ProxyHeader,
     raw::{RawConnection, RawCounters},
     service::{
@@ -105,6 +106,15 @@ pub(crate) fn surviving() -> String {
         size_of::<RawConnection>(),
         offset_of!(RawConnection, first),
         offset_of!(RawConnection, reset),
+    )
+    .unwrap();
+    writeln!(
+        text,
+        "connections of a group {} bytes: first bytes at {}, sessions at {}, opened at {}",
+        size_of::<PeerConnections>(),
+        offset_of!(PeerConnections, first_bytes),
+        offset_of!(PeerConnections, sessions),
+        offset_of!(PeerConnections, opened),
     )
     .unwrap();
     text

@@ -101,8 +101,8 @@ pub fn pool() -> Pool {
 pub fn ruleset() -> impl Strategy<Value = Ruleset> {
     let count = prop_oneof![1 => Just(0_usize), 6 => 1_usize..8, 2 => 60_usize..70, 1 => Just(256)];
     let rules = count.prop_flat_map(|count| vec(rule(), count));
-    (policy(), failsafe(), services(), rules, vec((any::<Index>(), any::<Index>()), 0..3)).prop_map(
-        |(policy, failsafe, services, mut rules, twins)| {
+    (policy(), failsafe(), peers(), services(), rules, vec((any::<Index>(), any::<Index>()), 0..3)).prop_map(
+        |(policy, failsafe, peers, services, mut rules, twins)| {
             let twins = if rules.is_empty() { Vec::new() } else { twins };
             for (from, to) in twins {
                 let twin = rules[from.index(rules.len())].clone();
@@ -112,7 +112,7 @@ pub fn ruleset() -> impl Strategy<Value = Ruleset> {
             for (number, rule) in rules.iter_mut().enumerate() {
                 rule.id = format!("r{number}");
             }
-            Ruleset { policy, failsafe, sets: sets(), services, rules }
+            Ruleset { policy, failsafe, peers, sets: sets(), services, rules }
         },
     )
 }
@@ -178,6 +178,17 @@ fn failsafe() -> impl Strategy<Value = Failsafe> {
         1 => (vec(service_port(), 0..3), prefixes(), prefixes())
             .prop_map(|(ports, peers, never_ban)| Failsafe { ports, peers, never_ban }),
     ]
+}
+
+/// Groups, which decide nothing; no prefix is in two of them.
+fn peers() -> impl Strategy<Value = BTreeMap<String, Vec<IpNet>>> {
+    btree_set(select(PREFIXES.to_vec()).prop_map(parsed), 0..4).prop_map(|prefixes| {
+        let mut groups: BTreeMap<String, Vec<IpNet>> = BTreeMap::new();
+        for (number, prefix) in prefixes.into_iter().enumerate() {
+            groups.entry(format!("g{}", number % 2)).or_default().push(prefix);
+        }
+        groups
+    })
 }
 
 fn services() -> impl Strategy<Value = Vec<Service>> {

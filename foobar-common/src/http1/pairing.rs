@@ -68,9 +68,6 @@ impl Side for Requests<'_> {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a number of a method is small")]
     fn requested(&mut self, method: u64) {
-        if self.may_be_http2 && self.inbound.asked.get() == 0 {
-            self.counters.connections = self.counters.connections.wrapping_add(1);
-        }
         if let Some(count) = self.counters.requests.get_mut(method as u32 as usize) {
             *count = count.wrapping_add(1);
         }

@@ -178,7 +178,7 @@ impl<S: Statements> Commands<'_, S> {
         *has_attributes = agreed & capability::QUERY_ATTRIBUTES != 0;
         let is_encrypted = agreed & capability::SSL != 0;
         let is_compressed = agreed & (capability::COMPRESS | capability::ZSTD) != 0;
-        self.counters.session(is_encrypted, is_compressed);
+        self.statements.begun(self.counters, is_encrypted, is_compressed);
         self.asked.is_compressed.set(u8::from(is_compressed));
         if is_encrypted {
             self.asked.is_encrypted.set(1);

@@ -26,12 +26,20 @@ pub use self::{
     statement::{Operation, Statement},
 };
 
+use crate::service::MysqlCounters;
+
 /// [`HEAD_MAX`], as it is asked for.
 #[expect(clippy::cast_possible_truncation, reason = "it is eight")]
 const HEAD_MAX_BYTE: u8 = HEAD_MAX as u8;
 
-/// The prepared statements of a session, by the numbers that the server gave them.
+/// What lies elsewhere of a session: its prepared statements, by the numbers that the server gave them, and where it is
+/// counted.
 pub trait Statements {
+    /// Counts the session.
+    #[inline(always)]
+    fn begun(&mut self, counters: &mut MysqlCounters, is_encrypted: bool, is_compressed: bool) {
+        counters.session(is_encrypted, is_compressed);
+    }
     /// What a statement does, if that is known.
     fn find(&mut self, number: u32) -> Option<Operation>;
     /// Keeps what a statement does.

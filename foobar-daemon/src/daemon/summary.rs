@@ -204,7 +204,10 @@ mod tests {
     use foobar_common::service::{HttpCounters, ServiceBytes};
 
     use super::*;
-    use crate::{dataplane::counters::ProtocolCounters, rules::model::PortProtocol};
+    use crate::{
+        dataplane::counters::{Peers, ProtocolCounters},
+        rules::model::PortProtocol,
+    };
 
     const WEB: ServicePort = ServicePort { protocol: PortProtocol::Tcp, port: 443 };
 
@@ -226,6 +229,7 @@ mod tests {
                 service: "www".to_owned(),
                 bytes: ServiceBytes::default(),
                 proxied: None,
+                peers: Peers::default(),
                 of_protocol,
             },
         );

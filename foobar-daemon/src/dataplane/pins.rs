@@ -17,13 +17,16 @@ use foobar_common::{
     LAYOUT_VERSION,
     bans::{BANS_MAX, Ban, BanKey, BanLengths},
     connection::{CONNECTIONS_MAX, Connection, ConnectionKey, NAMES_MAX, NameKey, TlsConnection},
-    counters::{Counter, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, SERVICE_SLOTS, VERDICT_ENTRIES},
+    counters::{
+        Counter, GROUP_ENTRIES, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, SERVICE_SLOTS, VERDICT_ENTRIES,
+    },
     dns::{DnsConnection, DnsCounters, QUERIES_MAX, QueryKey},
     flow::Direction,
     http2::{HTTP2_CONNECTIONS_MAX, Http2Connection},
     limit::{BUCKETS_MAX, BucketKey},
     maps,
     mysql::{REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX, Session, StatementKey},
+    peers::PeerConnections,
     proxy::ProxyCounters,
     raw::{RawConnection, RawCounters},
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
@@ -262,6 +265,9 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         }
         maps::BANS => (MapType::Hash, size_of::<BanKey>() as u32, size_of::<Ban>() as u32, BANS_MAX),
         maps::BAN_LENGTHS => (MapType::Array, 4, size_of::<BanLengths>() as u32, 2),
+        maps::PEER_CONNECTIONS => {
+            (MapType::PerCpuArray, 4, size_of::<PeerConnections>() as u32, GROUP_ENTRIES)
+        }
         _ => counters(0),
     }
 }

@@ -18,11 +18,12 @@ use aya::{
 };
 use foobar_common::{
     connection::{AHEAD_MAX, CONNECTIONS_MAX, NAMES_MAX},
-    counters::SERVICE_SLOTS,
+    counters::{GROUP_ENTRIES, SERVICE_SLOTS},
     dns::QUERIES_MAX,
     http2::HTTP2_CONNECTIONS_MAX,
     maps,
     mysql::{REPLICAS_MAX, SESSIONS_MAX, STATEMENTS_MAX},
+    rule::uses,
     service::{Protocol, ServiceSettings},
     tls::TlsVersion,
 };
@@ -127,6 +128,7 @@ pub(super) fn maps(compiled: &CompiledRuleset) -> BTreeMap<&'static str, (u32, b
     if let Some((_, is_used)) = all.get_mut(maps::HTTP_COUNTERS) {
         *is_used |= !compiled.decrypted.is_empty();
     }
+    all.insert(maps::PEER_CONNECTIONS, (GROUP_ENTRIES, compiled.settings.uses & uses::GROUPS != 0));
     all
 }
 

@@ -117,8 +117,8 @@ catalogue! {
         "How often a server said something after its client had, both in secret: about the requests, where a client waits for each answer.";
     TLS_TURN_DURATION = "foobar_tls_turn_duration_seconds", Histogram, Seconds, ["port"],
         "From the first secret byte of the client to the first one of the server, as they pass the interface.";
-    CONNECTIONS = "foobar_connections_total", Counter, Number, ["port", "encryption", "app"],
-        "Connections to a service whose client has sent something, by what it began with; to one of raw, those that the server has answered (SYN-ACK).";
+    CONNECTIONS = "foobar_connections_total", Counter, Number, ["port", "encryption", "app", "peer"],
+        "Connections to a service whose client has sent something, by what it began with and the group of `[peers]` that it is in, or `other`; to one of raw, those that the server has answered (SYN-ACK).";
     CONNECTIONS_ACTIVE = "foobar_connections_active", Gauge, Number, ["port"],
         "TCP connections to a service that are open now, or closed by one side alone, as the kernel of this server lists them, over any interface.";
     CONNECTION_RESETS = "foobar_connection_resets_total", Counter, Number, ["port", "direction"],
@@ -408,6 +408,7 @@ const LABELS: &[(&str, &str)] = &[
         "op",
         "`read`, `write`, `ddl`, `tx`, `other` or `unknown`, by the first words of the statement: see rules/README.md",
     ),
+    ("peer", "name of a group of `[peers]`, or `other`: there are at most three and `other`"),
     ("port", "port number of a configured service, or `other`: there are at most 32 and `other`"),
     ("program", "name of a BPF program"),
     (

@@ -25,6 +25,9 @@ pub struct Ruleset {
     pub policy: Policy,
     /// What is accepted before everything.
     pub failsafe: Failsafe,
+    /// Who connects: names of groups with their addresses. No prefix is given twice, and of those that contain an
+    /// address the longest one counts.
+    pub peers: BTreeMap<String, Vec<IpNet>>,
     /// Named sets of addresses.
     pub sets: BTreeMap<String, AddressSet>,
     /// The ports that are counted by themselves.
@@ -48,6 +51,9 @@ pub struct Policy {
     pub infrastructure: bool,
 }
 
+/// The label of everyone who is in no group of peers.
+pub const OTHER_PEERS: &str = "other";
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -61,6 +67,11 @@ impl Default for Policy {
 }
 
 impl Ruleset {
+    /// Whether connections of groups of peers are counted at all.
+    pub fn counts_groups(&self) -> bool {
+        !self.peers.is_empty() && self.spoken().iter().any(|(port, spoken)| spoken.counts_connections(*port))
+    }
+
     /// What is spoken on each port of a service.
     pub fn spoken(&self) -> BTreeMap<ServicePort, Spoken> {
         let of_port = |service: &Service| Spoken {
@@ -236,6 +247,11 @@ impl Spoken {
     /// Whether more is counted of a port where this is spoken than packets and bytes.
     pub fn is_counted(&self, port: ServicePort) -> bool {
         self.protocol.is_read() || port.protocol == PortProtocol::Tcp
+    }
+
+    /// Whether connections to a port are counted where this is spoken. Queries of DNS are, however they come.
+    pub fn counts_connections(&self, port: ServicePort) -> bool {
+        port.protocol == PortProtocol::Tcp && self.protocol != Protocol::Dns
     }
 }
 

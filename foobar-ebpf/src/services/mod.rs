@@ -12,6 +12,7 @@ mod http2;
 pub(crate) mod lock;
 mod mysql;
 mod passage;
+mod peers;
 mod pieces;
 mod proxy;
 mod raw;

@@ -2,6 +2,7 @@
 
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use foobar_common::{
+    counters::group_slot,
     flow::Direction,
     rule::NO_RULE,
     service::Protocol,
@@ -86,5 +87,14 @@ impl Passage {
         let place = PASSAGES.get_ptr_mut(direction as u32)?;
         // SAFETY: as above.
         Some(unsafe { (*place).decision.port })
+    }
+
+    /// Where connections of the peer's group to the service are counted.
+    #[inline(always)]
+    pub(super) fn group_slot(direction: Direction) -> Option<u32> {
+        let place = PASSAGES.get_ptr_mut(direction as u32)?;
+        // SAFETY: as above.
+        let Decision { port, group, .. } = unsafe { &(*place).decision };
+        Some(group_slot(*group, *port))
     }
 }

@@ -45,6 +45,8 @@ struct Shown {
     /// What a packet meets before the rules, in order, and the policy after them.
     steps: Vec<Step>,
     rules: Vec<ShownRule>,
+    /// The addresses of each group.
+    peers: BTreeMap<String, String>,
     /// The ports of each service and what is spoken there.
     services: BTreeMap<String, String>,
 }
@@ -138,15 +140,13 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
         edited_sets: in_force.edited_sets.clone(),
         steps,
         rules,
-        services: words::services(&ruleset.services)
-            .into_iter()
-            .map(|(name, words)| (name.to_owned(), words))
-            .collect(),
+        peers: owned(words::peers(&ruleset.peers)),
+        services: owned(words::services(&ruleset.services)),
     }
 }
 
 fn print(shown: &Shown, out: &mut dyn Write) -> Result<()> {
-    let Shown { hash, generation, edited_sets, steps, rules, services } = shown;
+    let Shown { hash, generation, edited_sets, steps, rules, peers, services } = shown;
     writeln!(out, "ruleset {hash}, generation {generation}")?;
     for (name, edits) in edited_sets {
         writeln!(out, "set {name} was {}", edits_words(edits))?;
@@ -178,13 +178,19 @@ fn print(shown: &Shown, out: &mut dyn Write) -> Result<()> {
             writeln!(out, "  {what:<width$}  {}  {action}", columns(*counted))?;
         }
     }
-    if !services.is_empty() {
-        writeln!(out, "services")?;
-    }
-    for (name, words) in services {
-        writeln!(out, "  {name:<width$}  {words}")?;
+    for (title, named) in [("peers", peers), ("services", services)] {
+        if !named.is_empty() {
+            writeln!(out, "{title}")?;
+        }
+        for (name, words) in named {
+            writeln!(out, "  {name:<width$}  {words}")?;
+        }
     }
     Ok(())
+}
+
+fn owned(words: BTreeMap<&str, String>) -> BTreeMap<String, String> {
+    words.into_iter().map(|(name, words)| (name.to_owned(), words)).collect()
 }
 
 fn columns(Counted { packets, bytes }: Counted) -> String {
@@ -199,7 +205,7 @@ mod tests {
     fn in_force() -> RulesInForce {
         let bundle = Bundle::of_text(
             "r.toml",
-            "schema = 1\n[policy]\nin = \"drop\"\n[failsafe]\nports = [\"tcp/22\"]\n[[rule]]\nid = \"web\"\naction \
+            "schema = 1\n[policy]\nin = \"drop\"\n[peers]\nlb = \"192.0.2.8/29\"\n[failsafe]\nports = [\"tcp/22\"]\n[[rule]]\nid = \"web\"\naction \
              = \"accept\"\nprotocol = \"tcp\"\ndestination_port = 443\ncomment = \"everybody\"\n[[service]]\nname = \"www\"\nport = \"tcp/443\"\n\
              protocol = \"tls\"\ndecrypt_by = \"uprobe\"\n",
         );
@@ -241,6 +247,8 @@ mod tests {
              rules\n\
              \x20 web             accept  protocol tcp  destination_port 443  # everybody\n\
              policy          in drop  out accept\n\
+             peers\n\
+             \x20 lb              192.0.2.8/29\n\
              services\n\
              \x20 www             tcp/443 tls decrypt_by uprobe\n"
         );
@@ -262,6 +270,8 @@ mod tests {
              443  # everybody\n\
              policy          in drop  out accept\n\
              \x20 policy, in                 3 packets             180 bytes  drop\n\
+             peers\n\
+             \x20 lb              192.0.2.8/29\n\
              services\n\
              \x20 www             tcp/443 tls decrypt_by uprobe\n"
         );

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
 use foobar_common::{flow::Direction, service::Protocol};
+use ipnet::IpNet;
 use serde::Serialize;
 
 use crate::rules::{
@@ -120,6 +121,12 @@ pub(super) fn settings_of_failsafe(failsafe: &Failsafe) -> Vec<Setting> {
         Setting { key: "peers", value: list(peers.iter().map(names::prefix_words)) },
         Setting { key: "never_ban", value: list(never_ban.iter().map(names::prefix_words)) },
     ]
+}
+
+/// The addresses of each group of `[peers]`, by its name.
+pub(super) fn peers(peers: &BTreeMap<String, Vec<IpNet>>) -> BTreeMap<&str, String> {
+    let words = |prefixes: &Vec<IpNet>| list(prefixes.iter().map(names::prefix_words));
+    peers.iter().map(|(name, prefixes)| (name.as_str(), words(prefixes))).collect()
 }
 
 /// The ports of each service and what is spoken there, by its name.

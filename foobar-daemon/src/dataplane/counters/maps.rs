@@ -6,11 +6,15 @@ use anyhow::{Context as _, Result};
 use aya::maps::{HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use foobar_common::{
     connection::{ConnectionBytes, ConnectionKey, NameKey},
-    counters::{Counter, OTHER_INTERFACE, PORT_SLOTS, RULE_SLOTS, port_slot, verdict_slot},
+    counters::{
+        Counter, FORMER_GROUPS, OTHER_INTERFACE, PORT_SLOTS, RULE_SLOTS, SERVICE_SLOTS, group_slot,
+        port_slot, verdict_slot,
+    },
     dns::DnsCounters,
     flow::Direction,
     maps,
     mysql::ReplicaKey,
+    peers::PeerConnections,
     proxy::ProxyCounters,
     raw::RawCounters,
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
@@ -57,6 +61,8 @@ pub(in crate::dataplane) struct CounterMaps {
     /// The same.
     pub(super) connections: HashMap<MapData, ConnectionKey, ConnectionBytes>,
     /// The same.
+    peers: PerCpuArray<MapData, PeerConnections>,
+    /// The same.
     service_bytes: PerCpuArray<MapData, ServiceBytes>,
 }
 
@@ -77,6 +83,7 @@ impl CounterMaps {
             dns: open(loaded, maps::DNS_COUNTERS)?,
             raw: open(loaded, maps::RAW_COUNTERS)?,
             connections: open_hash(loaded, maps::CONNECTIONS)?,
+            peers: open(loaded, maps::PEER_CONNECTIONS)?,
             service_bytes: open(loaded, maps::SERVICE_BYTES)?,
         })
     }
@@ -126,9 +133,19 @@ impl CounterMaps {
         }))
     }
 
+    /// Connections to a service, by the slot of the group of peers; those of [`FORMER_GROUPS`] last. Nothing, where no
+    /// ruleset has had groups.
+    pub(super) fn peers(&self, service: u32) -> Result<Vec<PeerConnections>> {
+        if self.peers.len() == 1 {
+            return Ok(Vec::new());
+        }
+        let slots = (0..=FORMER_GROUPS).map(|group| group_slot(group, service));
+        slots.map(|slot| total(&self.peers, slot, PeerConnections::add)).collect()
+    }
+
     /// Sets slots that have a new owner to zero; no program in force counts in them.
     pub(in crate::dataplane) fn clear(&mut self, fresh: &FreshSlots) -> Result<()> {
-        let FreshSlots { rules, services, interfaces } = fresh;
+        let FreshSlots { rules, services, interfaces, peers } = fresh;
         for slot in rules {
             match place(*slot) {
                 (maps::RULE_COUNTERS, slot) => zero(&mut self.rules, slot)?,
@@ -157,10 +174,20 @@ impl CounterMaps {
             if *port < self.service_bytes.len() {
                 zero(&mut self.service_bytes, *port)?;
             }
+            if self.peers.len() > 1 {
+                for group in 0..=FORMER_GROUPS {
+                    zero(&mut self.peers, group_slot(group, *port))?;
+                }
+            }
             for interface in 0..=OTHER_INTERFACE {
                 for direction in Direction::ALL {
                     zero(&mut self.ports, port_slot(interface, direction, *port))?;
                 }
+            }
+        }
+        if self.peers.len() > 1 {
+            for group in peers {
+                self.empty_group(*group)?;
             }
         }
         let gone = |key: &NameKey| services.iter().any(|slot| u64::from(*slot) == key.service);
@@ -176,6 +203,28 @@ impl CounterMaps {
                     zero(&mut self.ports, port_slot(*interface, direction, port))?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Sets the slot of a group of peers to zero. What it had belongs to [`FORMER_GROUPS`] from here on: all connections
+    /// to a service together must not become fewer.
+    fn empty_group(&mut self, group: u32) -> Result<()> {
+        for service in 0..SERVICE_SLOTS {
+            let (slot, former) = (group_slot(group, service), group_slot(FORMER_GROUPS, service));
+            let given = total(&self.peers, slot, PeerConnections::add)?;
+            if given == PeerConnections::default() {
+                continue;
+            }
+            let values = self.peers.get(&former, 0).with_context(|| format!("read counter {former}"))?;
+            let mut values = values.to_vec();
+            if let Some(first) = values.first_mut() {
+                first.add(&given);
+            }
+            // No program counts in either.
+            let values = PerCpuValues::try_from(values)?;
+            self.peers.set(former, values, 0).with_context(|| format!("set counter {former}"))?;
+            zero(&mut self.peers, slot)?;
         }
         Ok(())
     }

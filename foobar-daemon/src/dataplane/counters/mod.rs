@@ -2,6 +2,7 @@
 
 mod connections;
 mod maps;
+mod peers;
 mod services;
 
 use std::{
@@ -27,6 +28,7 @@ pub(super) use self::maps::CounterMaps;
 use self::maps::{place, read, sum, total};
 pub use self::{
     connections::Open,
+    peers::Peers,
     services::{ProtocolCounters, ServiceCounters},
 };
 use super::{load::LoadedRuleset, pins::PinFolder};
@@ -192,7 +194,7 @@ impl InForce {
         for (port, spoken) in spoken.iter().filter(|(port, spoken)| spoken.is_counted(**port)) {
             let Spoken { service, protocol, tls: _, proxy_protocol, responses } = spoken;
             let Some(slot) = slots.services.get(port) else { continue };
-            let of_protocol = match protocol {
+            let mut of_protocol = match protocol {
                 Protocol::Raw => ProtocolCounters::Raw(total(&maps.raw, *slot, RawCounters::add)?),
                 Protocol::Http1 => {
                     let counters = total(&maps.http, *slot, HttpCounters::add)?;
@@ -220,8 +222,10 @@ impl InForce {
             } else {
                 None
             };
+            let peers = Peers::new(&of_protocol, &slots.peers, &maps.peers(*slot)?);
+            peers.complete(&mut of_protocol);
             let service = service.clone();
-            services.insert(*port, ServiceCounters { service, bytes, proxied, of_protocol });
+            services.insert(*port, ServiceCounters { service, bytes, proxied, peers, of_protocol });
         }
         Ok(services)
     }

@@ -1,5 +1,6 @@
 //! What is counted of services, by what they speak.
 
+use super::Peers;
 use foobar_common::{
     dns::DnsCounters,
     proxy::ProxyCounters,
@@ -16,6 +17,8 @@ pub struct ServiceCounters {
     pub bytes: ServiceBytes,
     /// How its connections begin, if proxies speak first there.
     pub proxied: Option<ProxyCounters>,
+    /// Connections by the group of peers that opens them.
+    pub peers: Peers,
     /// What its protocol has.
     pub of_protocol: ProtocolCounters,
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use foobar_common::{
     dns::{DnsCounters, QueryType, ResponseCode},
     mysql::{Command, Operation},
+    peers::PeerConnections,
     proxy::ProxyCounters,
     raw::RawCounters,
     service::{Histogram, HttpCounters, Loss, Losses, MysqlCounters, ServiceBytes, Ticks, TlsCounters},
@@ -18,7 +19,7 @@ use crate::{
     },
     dataplane::{
         attach::{AttachedMode, Mode, Obstacle},
-        counters::{ProtocolCounters, ServiceCounters},
+        counters::{Peers, ProtocolCounters, ServiceCounters},
         egress::EgressHook,
         fill::MapFill,
         probes::ProcessFacts,
@@ -30,6 +31,20 @@ use crate::{
 
 const WEB: ServicePort = ServicePort { protocol: PortProtocol::Tcp, port: 443 };
 const DATABASE: ServicePort = ServicePort { protocol: PortProtocol::Tcp, port: 3306 };
+
+/// A service whose clients are in two groups, besides others.
+fn service_of(name: &str, of_protocol: ProtocolCounters) -> ServiceCounters {
+    let names = BTreeMap::from([("lb".to_owned(), 1), ("monitoring".to_owned(), 0)]);
+    let of_balancer = PeerConnections { first_bytes: [5, 7, 0, 0], sessions: [0, 0, 3, 1], opened: 2 };
+    let peers = Peers::new(&of_protocol, &names, &[PeerConnections::default(), of_balancer]);
+    ServiceCounters {
+        service: name.to_owned(),
+        bytes: ServiceBytes::default(),
+        proxied: None,
+        peers,
+        of_protocol,
+    }
+}
 
 /// Counters and facts that give every metric a series; `fail` makes both fail.
 struct Fixed {
@@ -64,11 +79,11 @@ impl Source for Fixed {
             ..HttpCounters::default()
         };
         let bytes = ServiceBytes { framed: 150, lost: 30 };
+        let of_protocol = ProtocolCounters::Http1(http);
         let service = ServiceCounters {
-            service: "www".to_owned(),
             bytes,
             proxied: Some(ProxyCounters { headers: [0, 1, 6, 0] }),
-            of_protocol: ProtocolCounters::Http1(http),
+            ..service_of("www", of_protocol)
         };
         counters.services.insert(WEB, service);
         let mut mysql = MysqlCounters { sessions: [3, 0, 1, 0], errors: 2, ..MysqlCounters::default() };
@@ -76,36 +91,22 @@ impl Source for Fixed {
         mysql.commands[Command::Ping as usize] = 5;
         mysql.durations[Operation::Write as usize].observe(Ticks::from_nanoseconds(80_000));
         let of_protocol = ProtocolCounters::Mysql(Box::new(mysql), 1);
-        let service = ServiceCounters {
-            service: "db".to_owned(),
-            bytes: ServiceBytes::default(),
-            proxied: None,
-            of_protocol,
-        };
-        counters.services.insert(DATABASE, service);
+        counters.services.insert(DATABASE, service_of("db", of_protocol));
         let mut tls = TlsCounters { connections: [4, 1, 0, 0], ..TlsCounters::default() };
         tls.handshakes[TlsVersion::Tls13 as usize][Alpn::Http2 as usize] = 3;
         tls.failures[TlsVersion::Tls10 as usize] = 2;
         tls.turns.observe(Ticks::from_nanoseconds(80_000));
-        let service = ServiceCounters {
-            service: "www".to_owned(),
-            bytes: ServiceBytes::default(),
-            proxied: None,
-            of_protocol: ProtocolCounters::Tls(tls),
-        };
-        counters.services.insert(ServicePort { port: 8443, ..WEB }, service);
+        counters
+            .services
+            .insert(ServicePort { port: 8443, ..WEB }, service_of("www", ProtocolCounters::Tls(tls)));
         let mut inside =
             HttpCounters { requests: [6, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0], ..HttpCounters::default() };
         inside.lost.count(Direction::In, Loss::NotHttp);
         counters.decrypted.insert(ServicePort { port: 8443, ..WEB }, inside);
         let raw = RawCounters { opened: 8, resets: [1, 2], refused: 3 };
-        let service = ServiceCounters {
-            service: "mail".to_owned(),
-            bytes: ServiceBytes::default(),
-            proxied: None,
-            of_protocol: ProtocolCounters::Raw(raw),
-        };
-        counters.services.insert(ServicePort { port: 25, ..WEB }, service);
+        counters
+            .services
+            .insert(ServicePort { port: 25, ..WEB }, service_of("mail", ProtocolCounters::Raw(raw)));
         // The same number over both transports.
         for (protocol, asked) in [(PortProtocol::Udp, 9), (PortProtocol::Tcp, 2)] {
             let mut dns = DnsCounters { repeated: 1, truncated: 3, unasked: 4, ..DnsCounters::default() };
@@ -114,12 +115,7 @@ impl Source for Fixed {
             dns.duration.buckets[2] = 1;
             dns.lost.count(Direction::In, Loss::NotDns);
             let bytes = ServiceBytes { framed: 100, lost: 7 };
-            let service = ServiceCounters {
-                service: "dns".to_owned(),
-                bytes,
-                proxied: None,
-                of_protocol: ProtocolCounters::Dns(dns),
-            };
+            let service = ServiceCounters { bytes, ..service_of("dns", ProtocolCounters::Dns(dns)) };
             counters.services.insert(ServicePort { protocol, port: 53 }, service);
         }
         Ok(counters)
@@ -276,7 +272,7 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_db_query_errors_total{server="db",port="3306"} 2"#,
         r#"foobar_db_commands_total{server="db",port="3306",command="ping"} 5"#,
         r#"foobar_db_sessions_total{server="db",port="3306",encryption="tls",compression="no"} 1"#,
-        r#"foobar_connections_total{port="3306",encryption="none",app="mysql"} 3"#,
+        r#"foobar_connections_total{port="3306",encryption="none",app="mysql",peer="other"} 3"#,
         r#"foobar_db_replica_streams{server="db",port="3306"} 1"#,
         "foobar_db_writers 0",
         r#"foobar_proxy_connections_total{port="443",header="v2"} 6"#,
@@ -285,13 +281,13 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_tls_handshake_failures_total{port="8443",version="tls1.0"} 2"#,
         r#"foobar_tls_turns_total{port="8443"} 1"#,
         r#"foobar_tls_turn_duration_seconds_bucket{port="8443",le="0.0001"} 1"#,
-        r#"foobar_connections_total{port="8443",encryption="tls",app="tls"} 4"#,
-        r#"foobar_connections_total{port="8443",encryption="none",app="http1"} 1"#,
-        r#"foobar_connections_total{port="443",encryption="none",app="http1"} 0"#,
+        r#"foobar_connections_total{port="8443",encryption="tls",app="tls",peer="other"} 4"#,
+        r#"foobar_connections_total{port="8443",encryption="none",app="http1",peer="other"} 1"#,
+        r#"foobar_connections_total{port="443",encryption="none",app="http1",peer="other"} 0"#,
         r#"foobar_connections_active{port="443"} 12"#,
         r#"foobar_connections_active{port="3306"} 0"#,
         r#"foobar_http_requests_in_flight{port="443",proto="http1"} 5"#,
-        r#"foobar_connections_total{port="25",encryption="unknown",app="unknown"} 8"#,
+        r#"foobar_connections_total{port="25",encryption="unknown",app="unknown",peer="other"} 8"#,
         r#"foobar_connection_resets_total{port="25",direction="in"} 1"#,
         r#"foobar_connection_resets_total{port="25",direction="out"} 2"#,
         r#"foobar_connections_refused_total{port="25"} 3"#,
@@ -356,6 +352,20 @@ fn a_scrape_tells_of_bans() {
         "foobar_bans_lifted_total 1",
         "foobar_bans_refused_total 4",
         r#"foobar_firewall_packets_total{iface="eth0",direction="in",action="drop",reason="ban"} 0"#,
+    ] {
+        assert!(lines.contains(&line), "{line} is not in\n{text}");
+    }
+}
+
+#[test]
+fn connections_are_told_by_the_group_that_opens_them() {
+    let text = exposition(Fixed { fail: false });
+    let lines = timeless(&text);
+    for line in [
+        r#"foobar_connections_total{port="25",encryption="unknown",app="unknown",peer="lb"} 2"#,
+        r#"foobar_connections_total{port="3306",encryption="tls",app="mysql",peer="lb"} 4"#,
+        r#"foobar_connections_total{port="8443",encryption="none",app="http1",peer="lb"} 7"#,
+        r#"foobar_connections_total{port="443",encryption="none",app="http1",peer="monitoring"} 0"#,
     ] {
         assert!(lines.contains(&line), "{line} is missing in\n{text}");
     }

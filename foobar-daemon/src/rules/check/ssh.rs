@@ -131,6 +131,8 @@ fn without_other_addresses(ruleset: &Ruleset, session: &SshSession) -> Ruleset {
     Ruleset {
         policy: ruleset.policy,
         failsafe: ruleset.failsafe.clone(),
+        // They decide nothing.
+        peers: BTreeMap::new(),
         sets: sets.collect(),
         services: Vec::new(),
         rules: Vec::new(),

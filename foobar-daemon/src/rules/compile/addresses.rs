@@ -1,7 +1,7 @@
 //! Prefixes and exclusions to tables of addresses.
 
 use foobar_common::{
-    classes::{FAILSAFE_PEER, NEVER_BAN},
+    classes::{FAILSAFE_PEER, NEVER_BAN, NO_GROUP},
     fields::{AddressField, STRIDE},
 };
 use ipnet::IpNet;
@@ -43,11 +43,11 @@ impl AddressTables {
         &mut self,
         field: AddressField,
         clauses: &Clauses<'_>,
-        failsafe: &Failsafe,
+        facts: &PeerFacts<'_>,
         blocks: &mut Blocks,
         classes: &mut Field<'_>,
     ) {
-        let Mentions { mut list, always } = Mentions::collect(field, clauses, failsafe);
+        let Mentions { mut list, always } = Mentions::collect(field, clauses, facts);
         list.sort_unstable();
         let everything = Prefix { bits: 0, length: 0 };
         let mut open = Vec::new();
@@ -118,7 +118,15 @@ enum Place {
     Stride(usize),
 }
 
-/// That a clause or `[failsafe]` names a prefix. Sorted, each prefix stands before all that it contains.
+/// What else there is to know of peers.
+pub(super) struct PeerFacts<'a> {
+    /// Who is always accepted, and whom no ban reaches.
+    pub(super) failsafe: &'a Failsafe,
+    /// The prefixes of groups, each with the slot of its group.
+    pub(super) groups: Vec<(IpNet, u8)>,
+}
+
+/// That a clause, `[failsafe]` or a group of peers names a prefix. Sorted, each prefix stands before all that it contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Mention {
     prefix: Prefix,
@@ -133,6 +141,8 @@ enum By {
     Excluded(u32),
     /// This is said of its addresses: [`FAILSAFE_PEER`] or [`NEVER_BAN`].
     Failsafe(u32),
+    /// The group with this slot has it.
+    Group(u8),
 }
 
 /// All that is said about one field.
@@ -143,7 +153,7 @@ struct Mentions {
 }
 
 impl Mentions {
-    fn collect(field: AddressField, clauses: &Clauses<'_>, failsafe: &Failsafe) -> Self {
+    fn collect(field: AddressField, clauses: &Clauses<'_>, facts: &PeerFacts<'_>) -> Self {
         let is_source = matches!(field, AddressField::SourceV4 | AddressField::SourceV6);
         let is_v4 = matches!(field, AddressField::SourceV4 | AddressField::DestinationV4);
         let of_family = |net: &&IpNet| matches!(net, IpNet::V4(_)) == is_v4;
@@ -167,12 +177,17 @@ impl Mentions {
                 .list
                 .extend(excluded.map(|net| Mention { prefix: Prefix::of(net), by: By::Excluded(bit) }));
         }
+        let PeerFacts { failsafe, groups } = facts;
         // Bans are asked of what comes in, so by its source.
         let never_ban = if is_source { &failsafe.never_ban[..] } else { &[] };
         for (said, prefixes) in [(FAILSAFE_PEER, &failsafe.peers[..]), (NEVER_BAN, never_ban)] {
             let prefixes = prefixes.iter().filter(of_family).map(Prefix::of);
             mentions.list.extend(prefixes.map(|prefix| Mention { prefix, by: By::Failsafe(said) }));
         }
+        let groups = groups.iter().filter(|(net, _)| of_family(&net));
+        mentions
+            .list
+            .extend(groups.map(|(net, slot)| Mention { prefix: Prefix::of(net), by: By::Group(*slot) }));
         mentions
     }
 }
@@ -190,19 +205,20 @@ struct Node {
     included: Vector,
     excluded: Vector,
     failsafe: u32,
+    group: u8,
     class: u32,
 }
 
 impl Node {
     fn outermost(prefix: Prefix, included: Vector, excluded: Vector) -> Self {
-        Self { prefix, included, excluded, failsafe: 0, class: 0 }
+        Self { prefix, included, excluded, failsafe: 0, group: NO_GROUP, class: 0 }
     }
 
     /// A prefix inside of this one.
     fn within(&self, prefix: Prefix) -> Self {
-        let Self { prefix: _, included, excluded, failsafe, class } = self;
+        let Self { prefix: _, included, excluded, failsafe, group, class } = self;
         let (included, excluded) = (included.clone(), excluded.clone());
-        Self { prefix, included, excluded, failsafe: *failsafe, class: *class }
+        Self { prefix, included, excluded, failsafe: *failsafe, group: *group, class: *class }
     }
 
     /// Takes what is said about this very prefix from the beginning of the list.
@@ -217,6 +233,7 @@ impl Node {
                 By::Included(bit) => included.push(bit),
                 By::Excluded(bit) => excluded.push(bit),
                 By::Failsafe(said) => self.failsafe |= said,
+                By::Group(slot) => self.group = slot,
             }
         }
         blocks.set(&mut self.included, &mut included);
@@ -224,6 +241,10 @@ impl Node {
     }
 
     fn class(&self, blocks: &mut Blocks) -> Class {
-        Class { failsafe: self.failsafe, ..Class::of(blocks.without(&self.included, &self.excluded)) }
+        Class {
+            failsafe: self.failsafe,
+            group: self.group,
+            ..Class::of(blocks.without(&self.included, &self.excluded))
+        }
     }
 }

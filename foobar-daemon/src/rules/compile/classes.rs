@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, rc::Rc};
 
-use foobar_common::classes::NO_SERVICE;
+use foobar_common::classes::{NO_GROUP, NO_SERVICE};
 
 use super::vectors::Vector;
 
@@ -17,12 +17,20 @@ pub(super) struct Class {
     pub(super) service: [u8; 3],
     /// As in [`foobar_common::classes::ClassHead`].
     pub(super) protocol: [u8; 3],
+    /// As in [`foobar_common::classes::ClassHead`].
+    pub(super) group: u8,
 }
 
 impl Class {
     /// A class that says nothing but which clauses accept it.
     pub(super) fn of(clauses: Vector) -> Self {
-        Self { clauses: Rc::new(clauses), failsafe: 0, service: [NO_SERVICE; 3], protocol: [0; 3] }
+        Self {
+            clauses: Rc::new(clauses),
+            failsafe: 0,
+            service: [NO_SERVICE; 3],
+            protocol: [0; 3],
+            group: NO_GROUP,
+        }
     }
 }
 

@@ -27,8 +27,11 @@ use foobar_common::{
     rule::{FRAGMENTS_BY_RULES, RULES_MAX, RankedRule, Settings, uses},
 };
 
+use ipnet::IpNet;
+
 pub use self::addresses::AddressTables;
 use self::{
+    addresses::PeerFacts,
     classes::{Class, Classes},
     clauses::Clauses,
     fields::PortFacts,
@@ -146,7 +149,7 @@ pub fn compile(ruleset: &Ruleset, slots: &Assigned) -> Result<CompiledRuleset> {
 /// # Errors
 /// As [`compile`].
 pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Result<CompiledRuleset> {
-    let Ruleset { policy, failsafe: _, sets: _, services: _, rules } = ruleset;
+    let Ruleset { policy, failsafe: _, peers: _, sets: _, services: _, rules } = ruleset;
     ensure!(rules.len() <= RULES_MAX, "{} rules are too many: there is room for {RULES_MAX}", rules.len());
     let mut clauses = Clauses::of(ruleset)?;
     let mut tables = Tables::compile(ruleset, slots, &clauses, sets.facts())?;
@@ -257,8 +260,9 @@ impl Tables {
         }
 
         let mut addresses = AddressTables::new();
+        let facts = PeerFacts { failsafe: &ruleset.failsafe, groups: groups(ruleset, slots)? };
         for field in AddressField::ALL {
-            addresses.compile(field, clauses, &ruleset.failsafe, &mut blocks, &mut classes.field());
+            addresses.compile(field, clauses, &facts, &mut blocks, &mut classes.field());
         }
 
         let mut set_classes = |side| {
@@ -282,6 +286,21 @@ impl Tables {
     }
 }
 
+/// The prefixes of groups of peers, each with the slot of its group. None, where no connections are counted.
+fn groups(ruleset: &Ruleset, slots: &Assigned) -> Result<Vec<(IpNet, u8)>> {
+    let mut groups = Vec::new();
+    if !ruleset.counts_groups() {
+        return Ok(groups);
+    }
+    for (name, prefixes) in &ruleset.peers {
+        let slot =
+            slots.peers.get(name).with_context(|| format!("the group '{name}' has no counter slot"))?;
+        let slot = u8::try_from(*slot).context("too many groups of peers")?;
+        groups.extend(prefixes.iter().map(|prefix| (*prefix, slot)));
+    }
+    Ok(groups)
+}
+
 fn settings(
     policy: &Policy,
     ruleset: &Ruleset,
@@ -301,6 +320,7 @@ fn settings(
     };
     let rules = &ruleset.rules;
     let is_limited = rules.iter().any(|rule| rule.limit.is_some());
+    let counts_groups = ruleset.counts_groups();
     Settings {
         policy: [inbound.number(), outbound.number()],
         malformed: malformed.number(),
@@ -311,10 +331,11 @@ fn settings(
         infrastructure: u32::from(infrastructure),
         uses: used(uses::RULES_IN, rules.iter().any(|rule| rule.direction == Direction::In))
             | used(uses::RULES_OUT, rules.iter().any(|rule| rule.direction == Direction::Out))
-            | used(uses::PEERS, !ruleset.failsafe.peers.is_empty())
+            | used(uses::PEERS, !ruleset.failsafe.peers.is_empty() || counts_groups)
             | used(uses::NEVER_BAN, !ruleset.failsafe.never_ban.is_empty())
             | used(uses::LIMITS, is_limited)
             | used(uses::SERVICES, ruleset.spoken().iter().any(|(port, spoken)| spoken.is_counted(*port)))
+            | used(uses::GROUPS, counts_groups)
             | used(uses::SOURCE, rules.iter().any(|rule| asks_prefix(rule.source.as_ref())))
             | used(uses::DESTINATION, rules.iter().any(|rule| asks_prefix(rule.destination.as_ref())))
             | used(uses::SOURCE_SET, sets::are_used(clauses, Side::Source))
@@ -352,9 +373,14 @@ fn heads(classes: &Classes, blocks: &Blocks, tier: Tier) -> Vec<ClassHead> {
         })
         .collect();
     let head = |class: &Class| {
-        let Class { clauses, failsafe, service, protocol } = class;
-        let mut head =
-            ClassHead { failsafe: *failsafe, service: *service, protocol: *protocol, ..ClassHead::default() };
+        let Class { clauses, failsafe, service, protocol, group } = class;
+        let mut head = ClassHead {
+            failsafe: *failsafe,
+            service: *service,
+            protocol: *protocol,
+            group: *group,
+            ..ClassHead::default()
+        };
         match tier {
             // All clauses are in the first block.
             Tier::Single => {
@@ -405,3 +431,6 @@ fn word_rules(clauses: &Clauses<'_>, ranked: &[RankedRule]) -> Vec<WordRules> {
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -206,10 +206,7 @@ fn is_failsafe(failsafe: &Failsafe, flow: &Flow, direction: Direction) -> bool {
         Direction::In => ports.destination,
         Direction::Out => ports.source,
     };
-    let peer = match direction {
-        Direction::In => source_of(flow),
-        Direction::Out => destination_of(flow),
-    };
+    let peer = peer_of(flow, direction);
     let at_port = |port: &ServicePort| {
         let number = match port.protocol {
             PortProtocol::Tcp => protocol::TCP,
@@ -229,6 +226,23 @@ fn is_banned(failsafe: &Failsafe, bans: &[PlainBan], now_ns: u64, source: IpAddr
     };
     let is_reached = bans.iter().any(|ban| holds(ban) && ban.prefix.contains(&source));
     is_reached && !failsafe.never_ban.iter().any(|prefix| prefix.contains(&source))
+}
+
+/// The group of peers that the other end of a packet is in: of the prefixes with its address, the longest one says so.
+pub fn group<'r>(ruleset: &'r Ruleset, flow: &Flow, direction: Direction) -> Option<&'r str> {
+    let peer = peer_of(flow, direction);
+    let prefixes =
+        ruleset.peers.iter().flat_map(|(name, list)| list.iter().map(move |prefix| (prefix, name)));
+    let containing = prefixes.filter(|(prefix, _)| prefix.contains(&peer));
+    containing.max_by_key(|(prefix, _)| prefix.prefix_len()).map(|(_, name)| name.as_str())
+}
+
+/// Where a packet comes from, or goes to.
+fn peer_of(flow: &Flow, direction: Direction) -> IpAddr {
+    match direction {
+        Direction::In => source_of(flow),
+        Direction::Out => destination_of(flow),
+    }
 }
 
 fn accepts_address(ruleset: &Ruleset, condition: &AddressCondition, address: IpAddr) -> bool {

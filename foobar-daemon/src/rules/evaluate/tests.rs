@@ -183,3 +183,20 @@ fn what_goes_out_is_judged_from_the_other_side() {
         assert_eq!(found, Evaluation { verdict, reason, rule }, "{text}");
     }
 }
+
+#[test]
+fn the_longest_prefix_names_the_group() {
+    let ruleset = ruleset(
+        "[peers]\nlb = [\"192.0.2.8/29\", \"2001:db8:9::/48\"]\nmonitoring = [\"192.0.2.10\", \"2001:db8::/32\"]\n",
+    );
+    for (packet, inbound, outbound) in [
+        ("tcp 192.0.2.9:5 > 192.0.2.10:80 syn", Some("lb"), Some("monitoring")),
+        ("udp 192.0.2.16:5 > 192.0.2.15:80", None, Some("lb")),
+        ("gre 2001:db8:9::1 > 2001:db8:a::1", Some("lb"), Some("monitoring")),
+        ("gre ::1 > 2001:db9::", None, None),
+    ] {
+        let flow = packet::parse(packet).unwrap().unwrap();
+        assert_eq!(group(&ruleset, &flow, Direction::In), inbound, "{packet}");
+        assert_eq!(group(&ruleset, &flow, Direction::Out), outbound, "{packet}");
+    }
+}

@@ -5,6 +5,7 @@ mod condition;
 mod decryption;
 mod error;
 mod limit;
+mod peers;
 mod policy;
 mod port;
 mod reconcile;
@@ -85,6 +86,7 @@ pub fn read(bundle: &Bundle) -> Result<(Ruleset, Positions), FileErrors> {
         documents.iter().filter_map(|document| document.section(&mut errors)).collect();
     for section in &sections {
         policy::read(section, &mut reading, &mut errors);
+        peers::read(section, &mut reading, &mut errors);
         set::read(section, bundle, &mut reading, &mut errors);
         service::read(section, &mut reading, &mut errors);
     }
@@ -127,6 +129,7 @@ struct Reading {
 struct Places {
     policy: Option<Place>,
     failsafe: Option<Place>,
+    peers: Option<Place>,
     rules: BTreeMap<String, Place>,
     services: BTreeMap<String, Place>,
     sets: BTreeMap<String, Place>,
@@ -150,7 +153,7 @@ struct Document<'t> {
 }
 
 /// What stands at the top of a file, besides what [`value::Key::not_yet`] says.
-const TOP_KEYS: [&str; 6] = ["schema", "policy", "failsafe", "sets", "service", "rule"];
+const TOP_KEYS: [&str; 7] = ["schema", "policy", "failsafe", "peers", "sets", "service", "rule"];
 /// Ways of saying nothing.
 const SMALLEST: &str = "the smallest rule file is the line: schema = 1 (it accepts and counts everything)";
 /// Beyond this a file with a broken beginning is noise, and only its first error is worth the time.

@@ -29,7 +29,12 @@ pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Error
 }
 
 /// Two files that each have a policy cannot both be right.
-fn is_first(seen: &mut Option<Place>, what: &str, value: &Value<'_>, errors: &mut Errors<'_>) -> bool {
+pub(super) fn is_first(
+    seen: &mut Option<Place>,
+    what: &str,
+    value: &Value<'_>,
+    errors: &mut Errors<'_>,
+) -> bool {
     let Some(first) = seen else {
         *seen = Some(value.place.clone());
         return true;

@@ -16,7 +16,7 @@ use foobar_common::{
     counters::SERVICE_SLOTS,
     flow::Direction,
     http1::State,
-    service::{HttpCounters, Loss, Protocol},
+    service::{FirstBytes, HttpCounters, Loss, Protocol},
 };
 
 use self::{
@@ -28,7 +28,7 @@ use super::{
     http2::{self, Beginning},
     lock,
     passage::Passage,
-    proxy,
+    peers, proxy,
     segment::{Belongs, Packet as _, Place, Segment, WINDOW_MAX},
 };
 
@@ -63,7 +63,7 @@ pub(crate) fn requests(context: &XdpContext) -> Option<()> {
         let is_beginning =
             is_at_first && matches!(segment.place(first.get()), Place::Next(read) if read < segment.length);
         if is_beginning && !may_be_http2 {
-            counters.connections = counters.connections.wrapping_add(1);
+            peers::begun(FirstBytes::Http1, &mut counters.connections, Direction::In);
         }
         let Cursor { next, state, .. } = &inbound.cursor;
         let service = Passage::service(Direction::In)?;
@@ -75,7 +75,15 @@ pub(crate) fn requests(context: &XdpContext) -> Option<()> {
             return None;
         };
         next.set(begin);
-        read_on::<Inbound>(&segment, connection, counters, context.context(), may_be_http2)
+        let asked = inbound.asked.get();
+        read_on::<Inbound>(&segment, connection, counters, context.context(), may_be_http2)?;
+        // Whether it goes on in HTTP/2 from its beginning is known only now. Looked up again, since a number that is kept
+        // until here has the verifier walk all between twice (107,000 instead of 87,000 instructions, Linux 6.18).
+        if Passage::is_of(Direction::In, Protocol::H2c) && asked == 0 && inbound.asked.get() != 0 {
+            let counters = counters_of(service)?;
+            peers::begun(FirstBytes::Http1, &mut counters.connections, Direction::In);
+        }
+        Some(())
     })?;
     if matches!(inbound.cursor.state.get(), State::Http2) {
         // SAFETY: nothing here waits to be dropped.

@@ -11,7 +11,7 @@ use foobar_common::{
     connection::ConnectionKey,
     flow::Direction,
     http2::{Client, Messages, Server},
-    service::{HttpCounters, Loss, Protocol, Ticks},
+    service::{FirstBytes, HttpCounters, Loss, Protocol, Ticks},
     stream::Followed,
 };
 
@@ -19,6 +19,7 @@ pub(crate) use self::connections::Kept;
 use super::{
     SERVICES_IN, SERVICES_OUT, http1, lock,
     passage::Passage,
+    peers,
     segment::{Segment, WINDOW_MAX},
     stream::follow,
 };
@@ -99,7 +100,7 @@ pub(super) fn begin(key: &ConnectionKey, beginning: &Beginning, counters: &mut H
     match direction {
         Direction::In => {
             connection.side(Direction::In).highest = u32::from(*is_upgrade);
-            counters.http2_connections = counters.http2_connections.wrapping_add(1);
+            peers::begun(FirstBytes::H2c, &mut counters.http2_connections, Direction::In);
         }
         Direction::Out => {}
     }

@@ -6,10 +6,12 @@ use aya_ebpf::{
 };
 use foobar_common::{
     connection::ConnectionKey,
+    flow::Direction,
     mysql::{Operation, SESSIONS_MAX, STATEMENTS_MAX, Session, StatementKey, Statements},
+    service::MysqlCounters,
 };
 
-use crate::services::segment::Segment;
+use crate::services::{peers, segment::Segment};
 
 #[btf_map]
 static MYSQL_SESSIONS: LruHashMap<ConnectionKey, Session, { SESSIONS_MAX as usize }> = LruHashMap::new();
@@ -73,6 +75,14 @@ impl Prepared {
 }
 
 impl Statements for Prepared {
+    #[inline(always)]
+    fn begun(&mut self, counters: &mut MysqlCounters, is_encrypted: bool, is_compressed: bool) {
+        match peers::counters(Direction::In) {
+            Some(of_group) => of_group.session(is_encrypted, is_compressed),
+            None => counters.session(is_encrypted, is_compressed),
+        }
+    }
+
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the number of an operation")]
     fn find(&mut self, number: u32) -> Option<Operation> {

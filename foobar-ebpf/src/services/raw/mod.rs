@@ -15,6 +15,7 @@ use foobar_common::{counters::SERVICE_SLOTS, flow::Direction, raw::RawCounters};
 use super::{
     lock,
     passage::Passage,
+    peers,
     segment::{Belongs, Segment},
 };
 
@@ -46,8 +47,11 @@ pub(crate) fn outbound(context: &TcContext) -> Option<()> {
     let found = connections::find(&segment.key);
     if matches!(segment.belongs_to(found, |connection| connection.first), Belongs::Opens) {
         connections::open(&segment.key, segment.acknowledged());
-        let counters = counters(Direction::Out)?;
-        counters.opened = counters.opened.wrapping_add(1);
+        let opened = match peers::counters(Direction::Out) {
+            Some(of_group) => &mut of_group.opened,
+            None => &mut counters(Direction::Out)?.opened,
+        };
+        *opened = opened.wrapping_add(1);
     }
     Some(())
 }

@@ -23,7 +23,7 @@ use self::reading::{Findings, read};
 use super::{
     configured, lock,
     passage::Passage,
-    proxy,
+    peers, proxy,
     segment::{Belongs, Place, Segment},
 };
 
@@ -151,7 +151,7 @@ fn conclude(findings: Findings, is_first: bool, inbound: &TlsSide, service: &mut
     let place = place(version);
     if findings.has(Finding::Complete) {
         count(counters.offered.get_mut(place));
-        count(counters.connections.get_mut(FirstBytes::Tls as usize));
+        begun(FirstBytes::Tls, counters);
         if version.number() < *oldest_tls {
             return Some(Reason::OldTls);
         }
@@ -161,7 +161,7 @@ fn conclude(findings: Findings, is_first: bool, inbound: &TlsSide, service: &mut
     }
     if findings.has(Finding::NotTls) {
         let class = if is_first && findings.begins_as_http() { FirstBytes::Http1 } else { FirstBytes::Other };
-        count(counters.connections.get_mut(class as usize));
+        begun(class, counters);
         if *tls_required != 0 {
             return Some(Reason::NotTls);
         }
@@ -244,6 +244,14 @@ pub(crate) fn choices(context: &TcContext) -> Option<()> {
     }
     lock::give_back(&outbound.lock);
     Some(())
+}
+
+/// Counts a connection by what its client begins with.
+#[inline(always)]
+fn begun(first: FirstBytes, counters: &mut TlsCounters) {
+    if let Some(others) = counters.connections.get_mut(first as usize) {
+        peers::begun(first, others, Direction::In);
+    }
 }
 
 /// Where a version is counted.

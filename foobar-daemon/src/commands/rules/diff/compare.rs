@@ -23,6 +23,7 @@ pub(super) struct Difference {
     to: String,
     policy: Vec<Change>,
     failsafe: Vec<Change>,
+    peers: Vec<NamedChange>,
     sets: Vec<SetChange>,
     /// Sets whose changes at runtime are dropped.
     dropped_edits: Vec<String>,
@@ -47,7 +48,7 @@ struct SetChange {
     removed: Vec<String>,
 }
 
-/// A service that differs.
+/// A group of peers or a service that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 struct NamedChange {
     name: String,
@@ -116,9 +117,10 @@ pub(super) fn compare(
             &words::settings_of_failsafe(&old.failsafe),
             &words::settings_of_failsafe(&new.failsafe),
         ),
+        peers: named(&words::peers(&old.peers), &words::peers(&new.peers)),
         sets: sets(old, new),
         dropped_edits,
-        services: services(old, new),
+        services: named(&words::services(&old.services), &words::services(&new.services)),
         rules: rules(&old.rules, &new.rules),
     }
 }
@@ -175,8 +177,8 @@ fn sets(old: &Ruleset, new: &Ruleset) -> Vec<SetChange> {
         .collect()
 }
 
-fn services(old: &Ruleset, new: &Ruleset) -> Vec<NamedChange> {
-    let (before, after) = (words::services(&old.services), words::services(&new.services));
+/// What has another text behind its name, or is new or gone.
+fn named(before: &BTreeMap<&str, String>, after: &BTreeMap<&str, String>) -> Vec<NamedChange> {
     let names: BTreeSet<&str> = before.keys().chain(after.keys()).copied().collect();
     names
         .into_iter()
@@ -257,7 +259,7 @@ fn longest_rising(numbers: &[usize]) -> BTreeSet<usize> {
 
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, policy, failsafe, sets, dropped_edits, services, rules } = self;
+        let Self { from, to, policy, failsafe, peers, sets, dropped_edits, services, rules } = self;
         let RuleChanges { added, removed, changed, moved } = rules;
         if *self == (Self { from: from.clone(), to: to.clone(), ..Self::default() }) {
             let same = if from == to { "the same texts" } else { "other texts that say the same" };
@@ -268,6 +270,7 @@ impl fmt::Display for Difference {
                 writeln!(formatter, "~ {section}.{change}")?;
             }
         }
+        write_named(formatter, "peers", peers)?;
         for SetChange { name, change, added, removed } in sets {
             let (plus, minus) = (added.len(), removed.len());
             writeln!(formatter, "{} set {name}: {plus} entries more, {minus} less", change.sign())?;
@@ -275,10 +278,7 @@ impl fmt::Display for Difference {
         for name in dropped_edits {
             writeln!(formatter, "~ set {name}: what was changed at runtime is dropped")?;
         }
-        for NamedChange { name, change, from, to } in services {
-            let ports = [from, to].map(|ports| ports.as_deref().unwrap_or("none"));
-            writeln!(formatter, "{} service {name}: {} -> {}", change.sign(), ports[0], ports[1])?;
-        }
+        write_named(formatter, "service", services)?;
         for (sign, rules) in [("+", added), ("-", removed)] {
             for PlacedRule { id, position, action, line, .. } in rules {
                 writeln!(formatter, "{sign} rule {id} (number {position}): {action}  {line}")?;
@@ -294,6 +294,14 @@ impl fmt::Display for Difference {
         }
         Ok(())
     }
+}
+
+fn write_named(formatter: &mut fmt::Formatter<'_>, what: &str, changes: &[NamedChange]) -> fmt::Result {
+    for NamedChange { name, change, from, to } in changes {
+        let [from, to] = [from, to].map(|words| words.as_deref().unwrap_or("none"));
+        writeln!(formatter, "{} {what} {name}: {from} -> {to}", change.sign())?;
+    }
+    Ok(())
 }
 
 impl fmt::Display for Change {
@@ -342,11 +350,11 @@ mod tests {
 
     #[test]
     fn every_part_is_compared() {
-        let old = "[policy]\nin = \"drop\"\n[failsafe]\nports = [\"tcp/22\"]\n[sets.a]\nentries = [\"192.0.2.1\", \
+        let old = "[policy]\nin = \"drop\"\n[peers]\nlb = \"192.0.2.8/29\"\noffice = \"198.51.100.1\"\n[failsafe]\nports = [\"tcp/22\"]\n[sets.a]\nentries = [\"192.0.2.1\", \
                    \"192.0.2.2\"]\n[sets.gone]\nentries = [\"192.0.2.9\"]\n[[service]]\nname = \"www\"\nport = \
                    \"tcp/80\"\nprotocol = \"raw\"\n[[rule]]\nid = \"old\"\naction = \"drop\"\n[[rule]]\nid = \
                    \"web\"\naction = \"accept\"\nprotocol = \"tcp\"\ndestination_port = 80\n";
-        let new = "[policy]\nin = \"accept\"\n[sets.a]\nentries = [\"192.0.2.1\", \"192.0.2.3\", \
+        let new = "[policy]\nin = \"accept\"\n[peers]\noffice = \"198.51.100.0/24\"\nmonitoring = [\"192.0.2.8/29\", \"2001:db8::1\"]\n[sets.a]\nentries = [\"192.0.2.1\", \"192.0.2.3\", \
                    \"192.0.2.4\"]\n[[service]]\nname = \"www\"\nport = [\"tcp/80\", \"tcp/443\"]\nprotocol = \
                    \"raw\"\n[[rule]]\nid = \"web\"\naction = \"drop\"\nprotocol = \"tcp\"\ndestination_port = [80, \
                    443]\nvlan = [3]\n[[rule]]\nid = \"new\"\naction = \"accept\"\nsource = [\"@a\"]\n";
@@ -355,6 +363,9 @@ mod tests {
             difference.to_string(),
             "~ policy.in drop -> accept\n\
              ~ failsafe.ports tcp/22 -> none\n\
+             - peers lb: 192.0.2.8/29 -> none\n\
+             + peers monitoring: none -> 192.0.2.8/29,2001:db8::1\n\
+             ~ peers office: 198.51.100.1 -> 198.51.100.0/24\n\
              ~ set a: 2 entries more, 1 less\n\
              - set gone: 0 entries more, 1 less\n\
              ~ service www: tcp/80 -> tcp/80,tcp/443\n\

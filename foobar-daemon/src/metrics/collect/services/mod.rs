@@ -1,5 +1,6 @@
 //! What is counted of services beyond packets and bytes.
 
+mod connections;
 mod dns;
 mod http;
 mod mysql;
@@ -10,12 +11,15 @@ use std::collections::BTreeMap;
 
 use foobar_common::{
     proxy::ProxyHeader,
-    service::{FirstBytes, HttpCounters, Losses, Protocol, ServiceBytes},
+    service::{HttpCounters, Losses, Protocol, ServiceBytes},
 };
 use prometheus::proto::MetricFamily;
 
-use self::{dns::DnsFamilies, http::HttpFamilies, mysql::MysqlFamilies, raw::RawFamilies, tls::TlsFamilies};
-use super::catalogue::{self, Family};
+use self::{
+    connections::ConnectionFamily, dns::DnsFamilies, http::HttpFamilies, mysql::MysqlFamilies,
+    raw::RawFamilies, tls::TlsFamilies,
+};
+use super::catalogue;
 use crate::{
     dataplane::counters::{DECRYPTED, Open, ProtocolCounters, ServiceCounters},
     rules::model::ServicePort,
@@ -27,9 +31,6 @@ struct Labels<'a> {
     protocol: &'a str,
     service: &'a str,
 }
-
-/// Connections by what their clients began with.
-type Connections = Family<3>;
 
 /// Adds the families of what is open now; each port has its zeros, too.
 pub(super) fn open(open: &Open, families: &mut Vec<MetricFamily>) {
@@ -56,7 +57,7 @@ pub(super) fn families(
     let mut mysql = MysqlFamilies::new();
     let mut dns = DnsFamilies::new();
     let mut raw = RawFamilies::new();
-    let mut connections = catalogue::CONNECTIONS.family();
+    let mut connections = ConnectionFamily::new();
     let mut proxied = catalogue::PROXY_CONNECTIONS.family();
     let mut losses = catalogue::FRAMING_LOST.family();
     let mut bytes = catalogue::L7_BYTES.family();
@@ -73,25 +74,17 @@ pub(super) fn families(
         let port = port.port.to_string();
         let labels =
             Labels { port: &port, protocol: counters.protocol().label(), service: &counters.service };
+        connections.add(&port, counters.protocol(), &counters.peers);
         match &counters.of_protocol {
-            ProtocolCounters::Raw(counters) => raw.add(&port, counters, &mut connections),
-            ProtocolCounters::Http1(counters) => {
-                connections.add_integer([&port, "none", FirstBytes::Http1.label()], counters.connections);
+            ProtocolCounters::Raw(counters) => raw.add(&port, counters),
+            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => {
                 http.add(&port, labels.protocol, counters);
             }
             ProtocolCounters::Http1Requests(counters) => {
-                connections.add_integer([&port, "none", FirstBytes::Http1.label()], counters.connections);
                 http.add_requests(&port, labels.protocol, counters);
             }
-            ProtocolCounters::H2c(counters) => {
-                connections.add_integer([&port, "none", FirstBytes::Http1.label()], counters.connections);
-                connections.add_integer([&port, "none", FirstBytes::H2c.label()], counters.http2_connections);
-                http.add(&port, labels.protocol, counters);
-            }
-            ProtocolCounters::Tls(counters) => tls.add(&labels, counters, &mut connections),
-            ProtocolCounters::Mysql(counters, replicas) => {
-                mysql.add(&labels, counters, *replicas, &mut connections);
-            }
+            ProtocolCounters::Tls(counters) => tls.add(&port, counters),
+            ProtocolCounters::Mysql(counters, replicas) => mysql.add(&labels, counters, *replicas),
             ProtocolCounters::Dns(counters) => dns.add(&port, l4, counters),
         }
         for (header, count) in

@@ -9,7 +9,7 @@ use foobar_common::{
 use nix::time::{ClockId, clock_gettime};
 use prometheus::proto::MetricFamily;
 
-use super::{Connections, Labels};
+use super::Labels;
 use crate::metrics::catalogue::{self, Family};
 
 /// A server to which nobody wrote for so long is none that is written to.
@@ -49,13 +49,8 @@ impl MysqlFamilies {
         }
     }
 
-    pub(super) fn add(
-        &mut self,
-        labels: &Labels<'_>,
-        counters: &MysqlCounters,
-        replicas: u64,
-        connections: &mut Connections,
-    ) {
+    /// Adds those of a service, but for its losses.
+    pub(super) fn add(&mut self, labels: &Labels<'_>, counters: &MysqlCounters, replicas: u64) {
         let Labels { port, service, .. } = labels;
         let MysqlCounters {
             sessions,
@@ -70,8 +65,6 @@ impl MysqlFamilies {
             durations,
         } = counters;
         let [plain, plain_compressed, tls, tls_compressed] = sessions;
-        connections.add_integer([port, "none", "mysql"], plain.wrapping_add(*plain_compressed));
-        connections.add_integer([port, "tls", "mysql"], tls.wrapping_add(*tls_compressed));
         for (encryption, compression, count) in [
             ("none", "no", plain),
             ("none", "yes", plain_compressed),

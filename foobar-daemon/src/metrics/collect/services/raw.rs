@@ -3,7 +3,6 @@
 use foobar_common::{flow::Direction, raw::RawCounters};
 use prometheus::proto::MetricFamily;
 
-use super::Connections;
 use crate::metrics::catalogue::{self, Family};
 
 pub(super) struct RawFamilies {
@@ -19,9 +18,9 @@ impl RawFamilies {
         }
     }
 
-    pub(super) fn add(&mut self, port: &str, counters: &RawCounters, connections: &mut Connections) {
-        let RawCounters { opened, resets, refused } = counters;
-        connections.add_integer([port, "unknown", "unknown"], *opened);
+    /// Adds those of a service, but for its connections.
+    pub(super) fn add(&mut self, port: &str, counters: &RawCounters) {
+        let RawCounters { opened: _, resets, refused } = counters;
         for (direction, count) in Direction::ALL.iter().zip(resets) {
             self.resets.add_integer([port, direction.label()], *count);
         }

@@ -1,12 +1,11 @@
 //! What is counted of TLS.
 
 use foobar_common::{
-    service::{FirstBytes, TlsCounters},
+    service::TlsCounters,
     tls::{Alpn, TlsVersion},
 };
 use prometheus::proto::MetricFamily;
 
-use super::{Connections, Labels};
 use crate::metrics::catalogue::{self, Family};
 
 pub(super) struct TlsFamilies {
@@ -26,16 +25,9 @@ impl TlsFamilies {
         }
     }
 
-    pub(super) fn add(&mut self, labels: &Labels<'_>, counters: &TlsCounters, connections: &mut Connections) {
-        let port = labels.port;
-        let TlsCounters { connections: begun, offered: _, handshakes, failures, turns, lost: _ } = counters;
-        // By its first byte, HTTP/2 is not told from HTTP/1.x.
-        for (first, count) in
-            FirstBytes::ALL.iter().zip(begun).filter(|(first, _)| **first != FirstBytes::H2c)
-        {
-            let encryption = if *first == FirstBytes::Tls { "tls" } else { "none" };
-            connections.add_integer([port, encryption, first.label()], *count);
-        }
+    /// Adds those of a service, but for its connections and losses.
+    pub(super) fn add(&mut self, port: &str, counters: &TlsCounters) {
+        let TlsCounters { connections: _, offered: _, handshakes, failures, turns, lost: _ } = counters;
         for (version, (by_alpn, failed)) in TlsVersion::ALL.iter().zip(handshakes.iter().zip(failures)) {
             for (alpn, count) in Alpn::ALL.iter().zip(by_alpn) {
                 self.handshakes.add_integer([port, version.label(), alpn.label()], *count);

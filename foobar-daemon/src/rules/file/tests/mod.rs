@@ -9,6 +9,7 @@ use crate::rules::model::{
 };
 
 mod noise;
+mod peers;
 mod reconcile;
 
 /// Everything that the language can say and this version acts on.
