@@ -49,17 +49,20 @@ destination_port = ["1000-1999"]
 "#;
 
 #[test]
-fn recording_rules_record_what_they_should() -> Result<()> {
+fn rules_record_and_alert_as_they_should() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/prometheus");
-    for words in [["check", "rules", "recording.yml"], ["test", "rules", "recording.test.yml"]] {
-        succeed(Command::new("promtool").args(words).current_dir(&folder))?;
-    }
-    // No rule asks for a metric that there is not.
-    let text = fs::read_to_string(folder.join("recording.yml"))?;
     let known: Vec<&str> = ALL.iter().map(Entry::name).collect();
-    for word in text.split(|byte: char| !byte.is_ascii_alphanumeric() && byte != '_' && byte != ':') {
-        if word.starts_with("foobar_") && !word.contains(':') {
-            ensure!(known.contains(&word.trim_end_matches("_bucket")), "{word} is no metric of foobar");
+    for name in ["recording", "alerts"] {
+        let (rules, test) = (format!("{name}.yml"), format!("{name}.test.yml"));
+        for words in [["check", "rules", &rules], ["test", "rules", &test]] {
+            succeed(Command::new("promtool").args(words).current_dir(&folder))?;
+        }
+        // No rule asks for a metric that there is not.
+        let text = fs::read_to_string(folder.join(rules))?;
+        for word in text.split(|byte: char| !byte.is_ascii_alphanumeric() && byte != '_' && byte != ':') {
+            if word.starts_with("foobar_") && !word.contains(':') {
+                ensure!(known.contains(&word.trim_end_matches("_bucket")), "{word} is no metric of foobar");
+            }
         }
     }
     Ok(())
