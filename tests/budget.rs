@@ -55,6 +55,7 @@ const PER_CPU: [&str; 26] = [
     "MYSQL_NEW",
     maps::PROXY_HEADERS,
     "PROXY_READINGS",
+    "BLOCK_CHANGES",
     "TLS_PLAINTEXTS",
     maps::DNS_COUNTERS,
     maps::PEER_CONNECTIONS,

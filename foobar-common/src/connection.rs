@@ -16,8 +16,6 @@ use crate::{
 
 /// How many connections are kept: those that were in use last.
 pub const CONNECTIONS_MAX: u32 = 65_536;
-/// Of how many at a time segments are kept that came before others; the one that was longest without use loses them.
-pub const AHEAD_MAX: u32 = 256;
 /// How many requests can wait for their responses and still be told apart by what their responses are.
 pub const PAIRED: u32 = 64;
 /// How many of those requests are timed.
@@ -180,8 +178,8 @@ pub struct Inbound {
     pub asked: Cell<u32>,
     /// 1 if it can no longer be told of some request what its response is.
     pub overflowed: Cell<u32>,
-    /// Pieces that are kept of segments that came before others.
-    pub stored: Cell<u32>,
+    /// As in [`crate::stream::Followed`].
+    pub ahead: Cell<u32>,
     /// Always zero.
     pub padding: Cell<u32>,
     /// Bit `n % PAIRED`: the response to request `n` has no body, whatever it says (HEAD).

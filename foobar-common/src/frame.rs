@@ -153,14 +153,18 @@ pub fn within<const MASK: u32>(number: u32) -> u32 {
 /// comparison, but not of assembly.
 #[inline(always)]
 pub fn mask_if_same(one: u32, other: u32) -> u64 {
-    let difference = u64::from(one ^ other);
+    mask_if_highest(u64::from(one ^ other).wrapping_sub(1))
+}
+
+/// All bits set if the highest bit of `word` is, otherwise none; as [`mask_if_same`], without a jump.
+#[inline(always)]
+pub fn mask_if_highest(word: u64) -> u64 {
     #[cfg(target_arch = "bpf")]
     {
-        let mut mask = difference;
+        let mut mask = word;
         // SAFETY: computes with a register.
         unsafe {
             core::arch::asm!(
-                "{mask} += -1",
                 "{mask} s>>= 63",
                 mask = inout(reg) mask,
                 options(pure, nomem, nostack)
@@ -170,6 +174,6 @@ pub fn mask_if_same(one: u32, other: u32) -> u64 {
     }
     #[cfg(not(target_arch = "bpf"))]
     {
-        if difference == 0 { u64::MAX } else { 0 }
+        if word >> 63 == 1 { u64::MAX } else { 0 }
     }
 }

@@ -10,6 +10,7 @@
 #![warn(clippy::indexing_slicing, clippy::arithmetic_side_effects, clippy::host_endian_bytes)]
 
 pub mod address;
+pub mod ahead;
 pub mod bans;
 pub mod classes;
 pub mod connection;

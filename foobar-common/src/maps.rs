@@ -24,7 +24,8 @@ pub const SETS: &str = "SETS";
 pub const INTERFACES: &str = "INTERFACES";
 /// The one [`crate::rule::DecisionRecord`].
 pub const DECISION: &str = "DECISION";
-/// Segments that came before others, by [`crate::connection::ConnectionKey`]; of one entry unless a service needs it.
+/// The [`crate::ahead::Block`]s of bytes that came before others, by [`crate::ahead::BlockKey`]; of one entry unless a
+/// service needs it.
 pub const SEGMENTS_AHEAD: &str = "SEGMENTS_AHEAD";
 /// The [`crate::service::ServiceSettings`] by service slot.
 pub const SERVICE_SETTINGS: &str = "SERVICE_SETTINGS";

@@ -12,14 +12,14 @@ pub struct Followed {
     pub lock: Cell<u64>,
     /// Sequence number of the next byte.
     pub next: Cell<u32>,
-    /// Pieces that are kept of segments that came before others.
-    pub stored: Cell<u32>,
+    /// Which blocks are kept of bytes that came before others: a [`crate::ahead::Window`].
+    pub ahead: Cell<u32>,
 }
 
 impl Followed {
     /// Of a direction that nothing has been read of.
     pub const fn new() -> Self {
-        Self { lock: Cell::new(0), next: Cell::new(0), stored: Cell::new(0) }
+        Self { lock: Cell::new(0), next: Cell::new(0), ahead: Cell::new(0) }
     }
 }
 

@@ -47,10 +47,10 @@ fn segments_read_as_the_whole() {
             let before = http(&server);
             let mut random = Random::new(seed);
             let mut deliveries_in = deliveries(asked.len(), LONGEST, &mut random);
-            // As far as there is room for what comes too early.
-            for few in deliveries_in.chunks_mut(7) {
+            let reach = random.pick(&[7, 70, usize::MAX]);
+            for some in deliveries_in.chunks_mut(reach) {
                 if random.percent(30) {
-                    random.shuffle(few);
+                    random.shuffle(some);
                 }
             }
             for (start, end) in deliveries_in {
@@ -85,40 +85,20 @@ fn a_gap_in_a_header_is_closed_and_one_in_a_body_is_passed_over() {
     server.goes_in(&connection.asked(post.len() + 1000, b"GET / HTTP/1.1\r\n"));
     let counted = since(&server, &before);
     assert_eq!((total(&counted.requests), counted.lost), (2, [None, None]));
-    // Two bytes of a header, behind which more comes than is kept.
+    // Two bytes of a header.
     let end = post.len() + 1016;
     for number in 0..18 {
         server.goes_in(&connection.asked(end + 2 + 18 * number, b"GET / HTTP/1.1\r\n\r\n"));
     }
     server.goes_in(&connection.asked(end, b"\r\n"));
     let counted = since(&server, &before);
-    assert_eq!((total(&counted.requests), counted.lost), (2 + 16, [None, None]));
+    assert_eq!((total(&counted.requests), counted.lost), (2 + 18, [None, None]));
     // The server has more.
-    server.goes_out(&connection.answered(0, end + 2 + 18 * 18, b"HTTP/1.1 200 OK\r\n\r\n"));
-    server.goes_in(&connection.asked(end + 2 + 18 * 18, b"GET / HTTP/1.1\r\n\r\n"));
+    server.goes_out(&connection.answered(0, end + 2 + 18 * 19, b"HTTP/1.1 200 OK\r\n\r\n"));
+    server.goes_in(&connection.asked(end + 2 + 18 * 19, b"GET / HTTP/1.1\r\n\r\n"));
     let counted = since(&server, &before);
-    assert_eq!((total(&counted.requests), counted.lost), (2 + 16, [Some(Loss::Unseen), None]));
+    assert_eq!((total(&counted.requests), counted.lost), (2 + 18, [Some(Loss::Unseen), None]));
     assert_eq!(server.bytes().lost, 18);
-    server.assert_bytes_add_up();
-}
-
-#[test]
-fn what_there_is_room_for_of_a_segment_that_came_too_early_is_read() {
-    let mut server = service();
-    let connection = server.connect();
-    let before = http(&server);
-    let request = b"GET / HTTP/1.1\r\n\r\n";
-    for number in 1..16 {
-        server.goes_in(&connection.asked(number * request.len(), request));
-    }
-    // The last of sixteen pieces is for the first 2048 bytes of these.
-    server.goes_in(&connection.asked(16 * request.len(), &request.repeat(160)));
-    assert_eq!(total(&since(&server, &before).requests), 0);
-    server.goes_in(&connection.asked(0, request));
-    assert_eq!(total(&since(&server, &before).requests), 16 + 2048 / 18);
-    server.goes_in(&connection.asked(16 * request.len(), &request.repeat(160)));
-    let counted = since(&server, &before);
-    assert_eq!((total(&counted.requests), counted.lost), (16 + 160, [None, None]));
     server.assert_bytes_add_up();
 }
 

@@ -56,12 +56,12 @@ fn segments_read_as_what_they_were_made_of() {
             let first_stream = if is_upgraded { 3 } else { 1 };
             let asked = [upgrade, FIRST_LINE, &client(&requests, first_stream)].concat();
             let answered = [switched, &server(responses, first_stream)].concat();
-            // The first ones in order: what comes too early is kept by HTTP/1.x until that has ended.
+            // Also where HTTP/2 begins: what comes before that is kept while HTTP/1.x is read.
             let mut deliveries_in = deliveries(asked.len() - upgrade.len(), LONGEST, &mut random);
-            let beginning = deliveries_in.iter().take_while(|(_, end)| *end < 24).count();
-            for few in deliveries_in[beginning..].chunks_mut(7).skip(1) {
+            let reach = random.pick(&[7, 70, usize::MAX]);
+            for some in deliveries_in.chunks_mut(reach) {
                 if random.percent(30) {
-                    random.shuffle(few);
+                    random.shuffle(some);
                 }
             }
             for (start, end) in deliveries_in {

@@ -70,6 +70,7 @@ fn talk(report: &mut Report, ruleset: &Ruleset) -> Option<TestRuns> {
     report.check(section, "requests and responses in pieces", &exchange(&mut runs));
     report.check(section, "requests and responses of HTTP/2 in pieces", &http2(&mut runs));
     report.check(section, "a handshake of TLS, and none where one has to be", &handshake(&mut runs));
+    report.check(section, "requests whose last segment comes first", &backwards(&mut runs));
     report.check(section, "queries as text and prepared, and their answers", &queries(&mut runs));
     report.check(section, "a connection that is older than the filter", &preexisting(&mut runs));
     report.check(section, "queries and answers of DNS, as datagrams and in pieces", &dns(&mut runs));
@@ -107,6 +108,26 @@ fn exchange(runs: &mut TestRuns) -> Result<String> {
     ensure!(
         (requests, responses, timed) == (2, 2, 2) && after.lost == before.lost,
         "{requests} requests, {responses} responses, {timed} of them timed, and lost: {:?}",
+        after.lost
+    );
+    Ok(String::new())
+}
+
+/// Requests, the last segment first, over the end of sequence numbers.
+fn backwards(runs: &mut TestRuns) -> Result<String> {
+    const REQUESTS: usize = 300;
+    let connection = Connection { client_port: 40_007, ..Connection::to(80) };
+    let asked = b"GET / HTTP/1.1\r\n\r\n".repeat(REQUESTS);
+    let before = counters(runs, 80)?;
+    runs.judge(&connection.syn_ack(), Direction::Out)?;
+    for (number, piece) in asked.chunks(50).enumerate().collect::<Vec<_>>().into_iter().rev() {
+        runs.judge(&connection.asked(number * 50, piece), Direction::In)?;
+    }
+    let after = counters(runs, 80)?;
+    let requests = after.requests.iter().sum::<u64>() - before.requests.iter().sum::<u64>();
+    ensure!(
+        requests == REQUESTS as u64 && after.lost == before.lost,
+        "{requests} requests, and lost: {:?}",
         after.lost
     );
     Ok(String::new())

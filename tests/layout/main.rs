@@ -7,6 +7,7 @@ use std::{fmt::Write as _, mem::offset_of};
 
 use foobar_common::{
     LAYOUT_VERSION,
+    ahead::{self, BlockKey},
     bans::{BANS_MAX, Ban, BanKey, BanLengths},
     classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, Tier, UNITS, WordRules},
     connection::{
@@ -354,6 +355,9 @@ fn records_have_these_sizes_and_no_padding() {
         (4 + 4 + 2 * 16 + 2 * 168 + 1_040, 8)
     );
     assert_eq!((size_of::<ConnectionBytes>(), align_of::<ConnectionBytes>()), (192, 1));
+    assert_eq!((size_of::<BlockKey>(), align_of::<BlockKey>()), (40 + 4 + 4, 8));
+    assert_eq!((size_of::<ahead::Block>(), align_of::<ahead::Block>()), (16 * 8 + 1024, 8));
+    assert_eq!(size_of::<ahead::Block>(), usize::try_from(ahead::Block::SIZE).unwrap());
     assert_eq!((size_of::<WatchedProcess>(), align_of::<WatchedProcess>()), (8 + 8, 8));
     assert_eq!((size_of::<TlsObject>(), align_of::<TlsObject>()), (8 + 8, 8));
     assert_eq!((size_of::<Call>(), align_of::<Call>()), (4 * 8, 8));

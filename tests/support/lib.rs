@@ -30,6 +30,7 @@ pub mod segments;
 pub mod sender;
 pub mod service;
 pub mod shapes;
+pub mod slow_ring;
 pub mod tap;
 pub mod terminal;
 pub mod tls;

@@ -17,7 +17,8 @@ use aya::{
     programs::{Program, ProgramFd},
 };
 use foobar_common::{
-    connection::{AHEAD_MAX, CONNECTIONS_MAX, NAMES_MAX},
+    ahead::BLOCKS_MAX,
+    connection::{CONNECTIONS_MAX, NAMES_MAX},
     counters::{GROUP_ENTRIES, SERVICE_SLOTS},
     dns::QUERIES_MAX,
     http2::HTTP2_CONNECTIONS_MAX,
@@ -56,7 +57,7 @@ const fn needs(protocol: Protocol) -> Needs {
             maps: &[
                 (maps::HTTP_COUNTERS, SERVICE_SLOTS),
                 (maps::CONNECTIONS, CONNECTIONS_MAX),
-                (maps::SEGMENTS_AHEAD, AHEAD_MAX),
+                (maps::SEGMENTS_AHEAD, BLOCKS_MAX),
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
                 (maps::PROXY_HEADERS, SERVICE_SLOTS),
             ],
@@ -82,7 +83,7 @@ const fn needs(protocol: Protocol) -> Needs {
                 (maps::MYSQL_SESSIONS, SESSIONS_MAX),
                 (maps::MYSQL_STATEMENTS, STATEMENTS_MAX),
                 (maps::MYSQL_REPLICAS, REPLICAS_MAX),
-                (maps::SEGMENTS_AHEAD, AHEAD_MAX),
+                (maps::SEGMENTS_AHEAD, BLOCKS_MAX),
                 (maps::SERVICE_BYTES, SERVICE_SLOTS),
                 (maps::PROXY_HEADERS, SERVICE_SLOTS),
             ],

@@ -4,6 +4,7 @@
 //! judged a packet, and ends at the same exit. So other packets do not pay for it, each program has a verifier's
 //! million instructions to itself, and only those are loaded that the rules ask for.
 
+mod ahead;
 mod configured;
 mod datagram;
 mod dns;
@@ -13,7 +14,6 @@ pub(crate) mod lock;
 mod mysql;
 mod passage;
 mod peers;
-mod pieces;
 mod proxy;
 mod raw;
 mod segment;

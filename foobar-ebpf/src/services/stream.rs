@@ -11,8 +11,8 @@ use foobar_common::{
 };
 
 use super::{
+    ahead,
     passage::Passage,
-    pieces,
     segment::{Packet, Place, Segment, WINDOW_MAX},
 };
 use crate::stream::{Ahead, Bytes, Reading, read};
@@ -20,28 +20,48 @@ use crate::stream::{Ahead, Bytes, Reading, read};
 #[btf_map]
 static STREAM_READINGS: PerCpuArray<Reading, 2> = PerCpuArray::new();
 
-/// Segments of a connection that came before others.
-struct Pieces {
-    /// How many pieces are kept; none of what goes out.
-    stored: Option<&'static Cell<u32>>,
-    key: ConnectionKey,
+/// What is kept of a connection.
+struct Kept {
+    /// As [`ahead::Ahead`] has it; none of what goes out is kept.
+    window: Option<&'static Cell<u32>>,
+    /// As a word of 64 bits: see [`Segment`].
+    first: u64,
+    connection: ConnectionKey,
 }
 
-impl Ahead for Pieces {
+impl Kept {
+    #[inline(always)]
+    fn of<R: Reader>(segment: &Segment, first: u32, followed: &'static Followed) -> Self {
+        // The kernel sends in order.
+        let window = matches!(R::DIRECTION, Direction::In).then_some(&followed.ahead);
+        Self { window, first: u64::from(first), connection: segment.key }
+    }
+
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a number of 32 bits")]
+    fn ahead(&self) -> Option<ahead::Ahead<'_>> {
+        let Self { window: Some(window), first, connection } = self else { return None };
+        Some(ahead::Ahead { connection, first: *first as u32, window })
+    }
+}
+
+impl Ahead for Kept {
     #[inline(always)]
     fn take(&self, next: u32, place: *mut u8) -> u32 {
-        match self.stored {
-            Some(stored) => pieces::take(&self.key, stored, next, place),
+        match self.ahead() {
+            Some(ahead) => ahead.take(next, place),
             None => 0,
         }
     }
 }
 
-/// Reads what a segment has that was not read before.
+/// Reads what a segment has that was not read before, of a connection whose client's first byte has the sequence number
+/// `first`.
 #[inline(always)]
 #[expect(clippy::cast_possible_truncation, reason = "what is left of a packet is no longer than 16 MiB")]
 pub(super) fn follow<P: Packet, R: Reader>(
     segment: &Segment,
+    first: u32,
     followed: &'static Followed,
     mut reader: R,
     packet: &P,
@@ -50,22 +70,25 @@ pub(super) fn follow<P: Packet, R: Reader>(
     if reader.is_lost() {
         return Passage::lose(R::DIRECTION, segment.length);
     }
-    let before = match segment.place(followed.next.get()) {
-        Place::Next(before) => before,
+    let next = followed.next.get();
+    let (before, behind) = match segment.place(next) {
+        Place::Next(before) => (before, segment.next()),
+        // What it brought was kept before, when what was to read it had not begun.
+        Place::Old if followed.ahead.get() != 0 => (segment.length, next),
         Place::Old => return,
         // It is none of this connection.
         Place::Ahead(missing) if missing > u64::from(WINDOW_MAX) => return,
         Place::Ahead(missing) if reader.can_miss(missing) => {
             reader.pass(missing as u32);
-            0
-        }
-        Place::Ahead(_) if matches!(R::DIRECTION, Direction::In) => {
-            // Without room for it, it is as if it had not come by: what the server then says that it has accepted tells
-            // whether anything was missed.
-            let _kept: Option<()> = pieces::keep::<P>(segment, &followed.stored, packet.context());
-            return;
+            (0, segment.next())
         }
         Place::Ahead(_) => {
+            if let Some(ahead) = Kept::of::<R>(segment, first, followed).ahead() {
+                // Without room for it, it is as if it had not come by: what the server then says that it has accepted
+                // tells whether anything was missed.
+                let _kept: Option<()> = ahead.keep::<P>(segment, next, packet.context());
+                return;
+            }
             reader.lose(Loss::Gap);
             return Passage::lose(R::DIRECTION, segment.length);
         }
@@ -76,13 +99,14 @@ pub(super) fn follow<P: Packet, R: Reader>(
     let bytes = Bytes {
         offset: segment.offset.wrapping_add(before),
         length: segment.length.wrapping_sub(before),
-        next: segment.next(),
+        next: behind,
     };
-    // The kernel sends in order.
-    let stored = matches!(R::DIRECTION, Direction::In).then_some(&followed.stored);
-    let ahead = Pieces { stored, key: segment.key };
+    let kept = Kept::of::<R>(segment, first, followed);
     // SAFETY: the context is the packet's.
-    let outcome = unsafe { read::<P, R, Pieces>(reading, bytes, reader, ahead, packet.context()) };
+    let outcome = unsafe { read::<P, R, Kept>(reading, bytes, reader, kept, packet.context()) };
     followed.next.set(outcome.next);
+    if let Some(ahead) = Kept::of::<R>(segment, first, followed).ahead() {
+        ahead.forget_before(outcome.next);
+    }
     Passage::lose(R::DIRECTION, outcome.unread);
 }

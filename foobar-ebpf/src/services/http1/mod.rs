@@ -160,10 +160,13 @@ fn read_on<W: Way>(
         if !matches!(cursor.state.get(), State::Http2) {
             return Some(());
         }
-        let stored = W::stored(connection).map_or(0, |stored| stored.replace(0));
+        let ahead = match W::ahead(connection) {
+            Some(ahead) => ahead.replace(0),
+            None => 0,
+        };
         let (first, next) = (connection.first.get(), cursor.next.get());
         let is_upgrade = connection.inbound.asked.get() > 0;
-        let beginning = Beginning { direction: W::DIRECTION, first, next, stored, is_upgrade };
+        let beginning = Beginning { direction: W::DIRECTION, first, next, ahead, is_upgrade };
         http2::begin(&segment.key, &beginning, counters_of(Passage::service(W::DIRECTION)?)?);
     }
     if !http2::has_begun(&segment.key, W::DIRECTION) {

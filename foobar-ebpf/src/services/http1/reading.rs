@@ -1,6 +1,6 @@
 //! From the bytes of a segment to what they say, in turns of one loop.
 
-use core::{cell::Cell, ffi::c_void};
+use core::ffi::c_void;
 
 use aya_ebpf::{
     btf_maps::PerCpuArray,
@@ -16,8 +16,8 @@ use foobar_common::{
 
 use super::way::{Moment, Way};
 use crate::services::{
+    ahead::Ahead,
     passage::Passage,
-    pieces,
     segment::{Packet, Place, Segment, WINDOW_MAX},
 };
 
@@ -76,7 +76,8 @@ pub(super) fn read<W: Way>(
     reading.now = Ticks::from_nanoseconds(unsafe { bpf_ktime_get_ns() });
     reading.stream.take_up(cursor);
     let mut turn = Turn { reading, connection, counters, context, key: segment.key, may_be_http2 };
-    let read_before = match segment.place(cursor.next.get()) {
+    let next = cursor.next.get();
+    let read_before = match segment.place(next) {
         Place::Next(read) => read,
         // It has been read, or would have been if that had not been given up before.
         Place::Old => {
@@ -89,10 +90,10 @@ pub(super) fn read<W: Way>(
         Place::Ahead(missing) if missing > u64::from(WINDOW_MAX) => return Some(()),
         Place::Ahead(missing) => {
             if !turn.pass_over::<W>(missing) {
-                if let Some(stored) = W::stored(connection) {
+                if let Some(ahead) = ahead::<W>(connection, &segment.key) {
                     // Without room for it, it is as if it had not come by: what the server then says that it has
                     // accepted tells whether anything was missed.
-                    let _kept: Option<()> = pieces::keep::<W::Packet>(segment, stored, context);
+                    let _kept: Option<()> = ahead.keep::<W::Packet>(segment, next, context);
                     return Some(());
                 }
                 turn.lose::<W>(Loss::Gap);
@@ -114,8 +115,18 @@ pub(super) fn read<W: Way>(
     let reading = turn.reading;
     reading.stream.put_down(cursor);
     cursor.next.set(reading.next.wrapping_sub(reading.unread()));
+    if let Some(ahead) = ahead::<W>(connection, &segment.key) {
+        ahead.forget_before(cursor.next.get());
+    }
     Passage::lose(W::DIRECTION, reading.stream.lost_bytes());
     Some(())
+}
+
+/// What is kept of the connection's bytes that came before others, where any can.
+#[inline(always)]
+fn ahead<'a, W: Way>(connection: &'a Connection, key: &'a ConnectionKey) -> Option<Ahead<'a>> {
+    let window = W::ahead(connection)?;
+    Some(Ahead { connection: key, first: connection.first.get(), window })
 }
 
 /// A turn of the loop; 1 ends it.
@@ -136,7 +147,7 @@ impl Turn {
         let mut side = W::side(connection, counters, moment);
         if reading.stream.is_used_up() {
             if reading.left == 0 {
-                return !reading.take_piece(key, W::stored(connection));
+                return !reading.take_ahead(ahead::<W>(connection, key));
             }
             reading.refill::<W::Packet, _>(*context, &mut side);
         }
@@ -179,11 +190,11 @@ impl Reading {
         if self.stream.is_http2() { self.stream.left().wrapping_add(self.left) as u32 } else { 0 }
     }
 
-    /// Puts a segment into the block that came before what has just been read; false if there is none.
+    /// Puts bytes into the block that came before what has just been read; false if there are none.
     #[inline(always)]
-    fn take_piece(&mut self, key: &ConnectionKey, stored: Option<&Cell<u32>>) -> bool {
-        let Some(stored) = stored else { return false };
-        let length = pieces::take(key, stored, self.next, self.stream.block().as_mut_ptr());
+    fn take_ahead(&mut self, ahead: Option<Ahead<'_>>) -> bool {
+        let Some(ahead) = ahead else { return false };
+        let length = ahead.take(self.next, self.stream.block().as_mut_ptr());
         self.next = self.next.wrapping_add(length);
         self.stream.filled(u64::from(length));
         length > 0

@@ -32,8 +32,8 @@ pub(super) trait Way {
     /// How many bytes are read at first: the headers are there mostly.
     const FIRST_PORTION: u64;
 
-    /// How many pieces are kept of what came too early, where any can be.
-    fn stored(connection: &Connection) -> Option<&Cell<u32>>;
+    /// What is kept of bytes that came before others, where any can: as [`foobar_common::stream::Followed`] has it.
+    fn ahead(connection: &Connection) -> Option<&Cell<u32>>;
     fn cursor(connection: &Connection) -> &Cursor;
     fn lock(connection: &Connection) -> &Cell<u64>;
     fn side<'a>(connection: &'a Connection, counters: &'a mut HttpCounters, moment: Moment)
@@ -51,8 +51,8 @@ impl Way for Inbound {
     const FIRST_PORTION: u64 = 2048;
 
     #[inline(always)]
-    fn stored(connection: &Connection) -> Option<&Cell<u32>> {
-        Some(&connection.inbound.stored)
+    fn ahead(connection: &Connection) -> Option<&Cell<u32>> {
+        Some(&connection.inbound.ahead)
     }
 
     #[inline(always)]
@@ -85,7 +85,7 @@ impl Way for Outbound {
 
     /// The kernel sends in order.
     #[inline(always)]
-    fn stored(_connection: &Connection) -> Option<&Cell<u32>> {
+    fn ahead(_connection: &Connection) -> Option<&Cell<u32>> {
         None
     }
 

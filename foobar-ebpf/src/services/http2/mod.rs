@@ -31,8 +31,8 @@ pub(super) struct Beginning {
     pub(super) first: u32,
     /// Sequence number of the side's first byte of HTTP/2.
     pub(super) next: u32,
-    /// Pieces that are kept of segments that came before others.
-    pub(super) stored: u32,
+    /// What is kept of bytes that came before others: as [`Followed`] has it.
+    pub(super) ahead: u32,
     /// Whether the client asked for it in a request, to which the first stream belongs then (RFC 7540 section 3.2).
     pub(super) is_upgrade: bool,
 }
@@ -55,7 +55,8 @@ pub(crate) fn requests(context: &XdpContext) -> Option<()> {
     let counters = counters(Direction::In)?;
     with_lock(&segment, connection, Direction::In, counters, |followed, counters| {
         let (side, shared) = (connection.side(Direction::In), connection.shared());
-        follow(&segment, followed, Messages { side, shared, counters, now: now(), role: Client }, context);
+        let messages = Messages { side, shared, counters, now: now(), role: Client };
+        follow(&segment, connection.first(), followed, messages, context);
     })
 }
 
@@ -84,7 +85,8 @@ pub(crate) fn responses(context: &TcContext) -> Option<()> {
     note_accepted(connection, counters, segment.acknowledged());
     with_lock(&segment, connection, Direction::Out, counters, |followed, counters| {
         let (side, shared) = (connection.side(Direction::Out), connection.shared());
-        follow(&segment, followed, Messages { side, shared, counters, now: now(), role: Server }, context);
+        let messages = Messages { side, shared, counters, now: now(), role: Server };
+        follow(&segment, connection.first(), followed, messages, context);
     })
 }
 
@@ -92,11 +94,11 @@ pub(crate) fn responses(context: &TcContext) -> Option<()> {
 /// `None` if there is no room for it.
 #[inline(always)]
 pub(super) fn begin(key: &ConnectionKey, beginning: &Beginning, counters: &mut HttpCounters) -> Option<()> {
-    let Beginning { direction, first, next, stored, is_upgrade } = beginning;
+    let Beginning { direction, first, next, ahead, is_upgrade } = beginning;
     let connection = connections::keep(key, *direction, *first)?;
     let followed = connection.followed(*direction);
     followed.next.set(*next);
-    followed.stored.set(*stored);
+    followed.ahead.set(*ahead);
     match direction {
         Direction::In => {
             connection.side(Direction::In).highest = u32::from(*is_upgrade);

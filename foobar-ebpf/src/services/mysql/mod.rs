@@ -69,7 +69,7 @@ pub(crate) fn commands(context: &XdpContext) -> Option<()> {
         Some(next) => inbound.next.set(next),
         None => commands.lose(Loss::Proxy),
     }
-    follow(&segment, inbound, commands, context);
+    follow(&segment, first, inbound, commands, context);
     lock::give_back(&inbound.lock);
     Some(())
 }
@@ -108,7 +108,9 @@ pub(crate) fn replies(context: &TcContext) -> Option<()> {
     let server = unsafe { &mut (*session).server };
     let statements = Prepared { connection: segment.key };
     let replies = Replies { server, asked, answered, counters, statements, now: now() };
-    follow(&segment, outbound, replies, context);
+    // SAFETY: as above.
+    let first = unsafe { (*session).first };
+    follow(&segment, first, outbound, replies, context);
     lock::give_back(&outbound.lock);
     Some(())
 }
