@@ -3,15 +3,20 @@
 
 use std::cell::RefCell;
 
+use anyhow::{Result, ensure};
 use foobar_common::{
     ahead::{BLOCKS_MAX, Block, SPAN, place},
     service::{HttpCounters, Loss, Losses},
 };
 use foobar_daemon::dataplane::counters::ProtocolCounters;
 use foobar_tests::{
+    daemon::Foobar,
+    network::{CLIENT, Network, SERVER},
     random::Random,
     segments::Connection,
+    sender::PacketSocket,
     service::{Service, deliveries},
+    tap::settle,
 };
 use proptest::{
     prelude::{ProptestConfig, any, prop_assert_eq},
@@ -265,6 +270,39 @@ fn another_connection_has_bytes_of_its_own() {
     assert_eq!(counted(&service), (begun(SEGMENT), 0));
     second.sends(&mut service, SEGMENT, 10_000);
     assert_eq!(counted(&service), (begun(12_000), 0));
+}
+
+/// What came before the rules were swapped or the daemon was killed is there afterwards.
+#[test]
+fn what_is_kept_outlives_rulesets_and_daemons() -> Result<()> {
+    let network = Network::new()?;
+    let mut foobar = Foobar::new(&network.server, &[SERVER], RULES)?;
+    foobar.start()?;
+    let from_server = PacketSocket::new(&network.server, SERVER)?;
+    let from_client = PacketSocket::new(&network.client, CLIENT)?;
+    let connection = Connection::to(80);
+    from_server.send(&connection.syn_ack())?;
+    let asked = REQUEST.repeat(100);
+    let parts: Vec<_> = asked.chunks(1_000).enumerate().collect();
+    let send = |parts: &[(usize, &[u8])]| -> Result<()> {
+        for (number, bytes) in parts {
+            from_client.send(&connection.asked(number * 1_000, bytes))?;
+        }
+        settle();
+        Ok(())
+    };
+    send(&parts[1..2])?;
+    foobar.apply(&RULES.replace("www", "pages"))?;
+    send(&parts[2..3])?;
+    foobar.kill()?;
+    send(&parts[3..])?;
+    foobar.start()?;
+    send(&parts[..1])?;
+    let metrics = foobar.scrape()?;
+    let requests = metrics.count("foobar_http_requests_total", &[]);
+    let lost = metrics.count("foobar_l7_framing_lost_total", &[]);
+    ensure!((requests, lost) == (100, 0), "{requests} requests, {lost} lost");
+    Ok(())
 }
 
 /// How many requests count of which so many bytes have come: those with a whole first line.

@@ -24,15 +24,12 @@ pub const SETS: &str = "SETS";
 pub const INTERFACES: &str = "INTERFACES";
 /// The one [`crate::rule::DecisionRecord`].
 pub const DECISION: &str = "DECISION";
-/// The [`crate::ahead::Block`]s of bytes that came before others, by [`crate::ahead::BlockKey`]; of one entry unless a
-/// service needs it.
-pub const SEGMENTS_AHEAD: &str = "SEGMENTS_AHEAD";
 /// The [`crate::service::ServiceSettings`] by service slot.
 pub const SERVICE_SETTINGS: &str = "SERVICE_SETTINGS";
 /// The [`crate::limit::Limit`]s by counter slot of their rules.
 pub const LIMITS: &str = "LIMITS";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 15] = [
+pub const OF_RULESET: [&str; 14] = [
     ROOTS,
     STRIDES,
     TABLES,
@@ -45,7 +42,6 @@ pub const OF_RULESET: [&str; 15] = [
     SETS,
     INTERFACES,
     DECISION,
-    SEGMENTS_AHEAD,
     SERVICE_SETTINGS,
     LIMITS,
 ];
@@ -84,6 +80,9 @@ pub const PROXY_HEADERS: &str = "PROXY_HEADERS";
 pub const CONNECTIONS: &str = "CONNECTIONS";
 /// The [`crate::http2::Http2Connection`]s by [`crate::connection::ConnectionKey`]; there only since a ruleset needed them.
 pub const HTTP2_CONNECTIONS: &str = "HTTP2_CONNECTIONS";
+/// The [`crate::ahead::Block`]s of bytes that came before others, by [`crate::ahead::BlockKey`]; there only since a ruleset
+/// needed them.
+pub const SEGMENTS_AHEAD: &str = "SEGMENTS_AHEAD";
 /// Per-CPU [`crate::dns::DnsCounters`] by service slot; there only since a ruleset needed them.
 pub const DNS_COUNTERS: &str = "DNS_COUNTERS";
 /// The [`crate::dns::DnsConnection`]s by [`crate::connection::ConnectionKey`]; there only since a ruleset needed them.
@@ -105,7 +104,7 @@ pub const BUCKETS: &str = "BUCKETS";
 /// Per-CPU [`crate::peers::PeerConnections`] by [`crate::counters::group_slot`]; there only since a ruleset needed them.
 pub const PEER_CONNECTIONS: &str = "PEER_CONNECTIONS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 25] = [
+pub const SURVIVING: [&str; 26] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -125,6 +124,7 @@ pub const SURVIVING: [&str; 25] = [
     DNS_CONNECTIONS,
     DNS_PENDING,
     HTTP2_CONNECTIONS,
+    SEGMENTS_AHEAD,
     RAW_COUNTERS,
     RAW_CONNECTIONS,
     BANS,

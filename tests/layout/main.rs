@@ -57,6 +57,7 @@ map DNS_COUNTERS
 map DNS_CONNECTIONS
 map DNS_PENDING
 map HTTP2_CONNECTIONS
+map SEGMENTS_AHEAD
 map RAW_COUNTERS
 map RAW_CONNECTIONS
 map BANS
@@ -154,6 +155,7 @@ connection key 40 bytes: local at 0, remote at 16, ports at 32 and 34, family at
 65536 connections of 192 bytes, 64 requests paired, 16 timed: inbound at 8, its asked at 24, bodiless at 40, started at 56, rounds at 120; outbound at 144, its answered at 24, unseen at 44
 cursor 16 bytes: next at 0, state at 4, index at 5, flags at 6, number at 8; state 20 is lost
 8192 connections of HTTP/2 of 1416 bytes: inbound at 8, outbound at 24, client at 40, server at 208, shared at 376; 128 streams timed, at 16 and 528
+6656 blocks of 1152 bytes, with 1024 of the client, by 48 bytes: first at 40, number at 44; 1023 of a connection
 a side 168 bytes: frames 32, fields 120 at 32 with 16 entries, stream at 152, highest at 156
 TLS version 0 ssl3
 TLS version 1 tls1.0

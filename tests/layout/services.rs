@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, mem::offset_of};
 
 use foobar_common::{
+    ahead::{BLOCKS_MAX, Block, BlockKey, SPAN},
     connection::{
         CONNECTIONS_MAX, Connection, ConnectionKey, Cursor, Inbound, NAMES_MAX, NameKey, Outbound, PAIRED,
         TIMED, TlsConnection, TlsSide,
@@ -135,6 +136,14 @@ fn of_http2() -> String {
         offset_of!(Http2Connection, shared),
         offset_of!(Shared, started),
         offset_of!(Shared, streams),
+    ));
+    line(format!(
+        "{BLOCKS_MAX} blocks of {} bytes, with {} of the client, by {} bytes: first at {}, number at {}; {SPAN} of a connection",
+        size_of::<Block>(),
+        Block::LENGTH,
+        size_of::<BlockKey>(),
+        offset_of!(BlockKey, first),
+        offset_of!(BlockKey, number),
     ));
     line(format!(
         "a side {} bytes: frames {}, fields {} at {} with {ENTRIES} entries, stream at {}, highest at {}",

@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use aya::maps::{MapInfo, MapType};
 use foobar_common::{
     LAYOUT_VERSION,
+    ahead::{BLOCKS_MAX, Block, BlockKey},
     bans::{BANS_MAX, Ban, BanKey, BanLengths},
     connection::{CONNECTIONS_MAX, Connection, ConnectionKey, NAMES_MAX, NameKey, TlsConnection},
     counters::{
@@ -251,6 +252,7 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
             let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<Http2Connection>() as u32);
             (MapType::LruHash, key, value, HTTP2_CONNECTIONS_MAX)
         }
+        maps::SEGMENTS_AHEAD => (MapType::LruHash, size_of::<BlockKey>() as u32, Block::SIZE, BLOCKS_MAX),
         maps::DNS_COUNTERS => (MapType::PerCpuArray, 4, size_of::<DnsCounters>() as u32, SERVICE_SLOTS),
         maps::DNS_CONNECTIONS => {
             let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<DnsConnection>() as u32);
