@@ -10,7 +10,7 @@ use foobar_common::{
     flow::{Direction, Flow},
     frame::Frame,
     parse::parse,
-    verdict::Reason,
+    verdict::{Reason, Verdict},
 };
 use foobar_daemon::{
     dataplane::{
@@ -22,12 +22,13 @@ use foobar_daemon::{
     replay::local::{destination_service, source_service},
     rules::{
         compile::compile,
-        evaluate::{Evaluation, PlainBan, evaluate, evaluate_with_bans},
+        evaluate::{Evaluation, Known, PlainBan, evaluate, evaluate_with_bans},
         model::Ruleset,
     },
     slots::Slots,
 };
 use foobar_tests::{
+    flow_model::FlowModel,
     generate,
     rulesets::{self, INTERFACE},
 };
@@ -71,9 +72,10 @@ proptest! {
 proptest! {
     #![proptest_config(rulesets(50, 2))]
 
-    /// Nothing of one frame is left when the next is judged.
+    /// Nothing of one frame is left when the next is judged, but the flow that it belongs to.
     #[test]
     fn a_frame_before_changes_nothing(ruleset in rulesets::ruleset(), frames in frames()) {
+        let ruleset = without_flows(ruleset);
         let mut together = load(&ruleset);
         let mut alone = Vec::new();
         for frame in &frames {
@@ -102,6 +104,7 @@ proptest! {
         bans in rulesets::bans(now_ns().unwrap()),
         frames in frames(),
     ) {
+        let ruleset = without_flows(ruleset);
         let mut runs = load(&ruleset);
         for PlainBan { prefix, until_ns } in &bans {
             runs.bans().set(prefix, *until_ns).unwrap();
@@ -128,7 +131,8 @@ fn agree_on_bans(
     for (frame, direction) in ways.filter(|(frame, direction)| TestRuns::takes(frame.len(), *direction)) {
         let kernel = runs.judge(frame, direction).unwrap();
         let packet = packet(frame, &kernel)?;
-        let reading = reading(evaluate_with_bans(ruleset, (bans, now_ns), &packet, direction, INTERFACE));
+        let reading =
+            reading(evaluate_with_bans(ruleset, (bans, now_ns), &packet, direction, INTERFACE, Known::NEW));
         prop_assert_eq!(&kernel, &reading, "{:?}: {:02x?}\n{:?}\n{:?}", direction, frame, packet, bans);
     }
     Ok(())
@@ -139,8 +143,15 @@ fn reading(evaluation: Evaluation<'_>) -> Judgement {
     Judgement { verdict, reason, rule: rule.map(str::to_owned) }
 }
 
+fn without_flows(mut ruleset: Ruleset) -> Ruleset {
+    ruleset.policy.replies = false;
+    ruleset.rules.iter_mut().for_each(|rule| rule.state = None);
+    ruleset
+}
+
 fn agree(ruleset: &Ruleset, frames: &[Vec<u8>]) -> Result<(), TestCaseError> {
     let mut runs = load(ruleset);
+    let mut flows = FlowModel::default();
     let mut expected = Counters {
         rules: ruleset.rules.iter().map(|rule| (rule.id.clone(), Counter::default())).collect(),
         ..Counters::default()
@@ -149,8 +160,13 @@ fn agree(ruleset: &Ruleset, frames: &[Vec<u8>]) -> Result<(), TestCaseError> {
     for (frame, direction) in ways.filter(|(frame, direction)| TestRuns::takes(frame.len(), *direction)) {
         let kernel = runs.judge(frame, direction).unwrap();
         let packet = packet(frame, &kernel)?;
-        let reading = reading(evaluate(ruleset, &packet, direction, INTERFACE));
+        let known = flows.known(frame, direction, 0);
+        let known = if ruleset.tracks() { known } else { Known::NEW };
+        let reading = reading(evaluate(ruleset, &packet, direction, INTERFACE, known));
         prop_assert_eq!(&kernel, &reading, "{:?}: {:02x?}\n{:?}", direction, frame, packet);
+        if kernel.verdict == Verdict::Accept {
+            flows.accepted(frame, direction, 0);
+        }
         count(&mut expected, ruleset, &packet, (direction, &kernel), frame.len());
     }
     // Which connections there are is nothing that is evaluated.

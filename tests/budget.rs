@@ -14,6 +14,7 @@ use foobar_common::{
     flow::{Direction, protocol},
     maps,
     service::Protocol,
+    tracking::State,
     verdict::Verdict,
 };
 use foobar_daemon::{
@@ -37,7 +38,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 26] = [
+const PER_CPU: [&str; 27] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -45,6 +46,8 @@ const PER_CPU: [&str; 26] = [
     maps::HTTP_COUNTERS,
     maps::SERVICE_BYTES,
     "HEADERS",
+    "SUBJECTS",
+    maps::FLOW_COUNTERS,
     "PASSAGES",
     "HTTP1_READINGS",
     maps::TLS_COUNTERS,
@@ -203,6 +206,7 @@ fn everything() -> Ruleset {
             per: Per::Source { v4: 32, v6: 64 },
             over: Verdict::Drop,
         }),
+        state: Some(BTreeSet::from([State::New])),
         ..Rule::new("ports", Verdict::Accept)
     };
     let flags =

@@ -13,7 +13,7 @@
 //!
 //! (Aggregated bit vectors: Lakshman and Stiliadis, SIGCOMM 1998; Baboescu and Varghese, SIGCOMM 2001.)
 
-use crate::{frame::within, rule::RankedRule};
+use crate::{frame::within, rule::RankedRule, tracking::State};
 
 /// Units of clauses that a ruleset can have: bits of a [`ClassHead`].
 pub const UNITS: usize = 256;
@@ -83,8 +83,9 @@ pub const NO_SERVICE: u8 = u8::MAX;
 pub const NO_GROUP: u8 = u8::MAX;
 /// The class of both ports of a packet that has none.
 pub const NO_PORTS_CLASS: u32 = 0;
-/// The class of an interface that no rule names, for packets in each [`crate::flow::Direction`].
-pub const OTHER_INTERFACE_CLASSES: [u32; 2] = [1, 2];
+/// The class of an interface that no rule names, for packets in each [`crate::flow::Direction`] and of the first
+/// [`crate::tracking::State`]; the others follow.
+pub const OTHER_INTERFACE_CLASSES: [u32; 2] = [1, 1 + State::COUNT];
 
 /// A class in [`Tier::Words`].
 #[derive(Clone, Copy, Debug)]

@@ -36,6 +36,7 @@ pub mod service;
 pub mod sets;
 pub mod stream;
 pub mod tls;
+pub mod tracking;
 pub mod verdict;
 mod words;
 

@@ -103,8 +103,15 @@ pub const BAN_LENGTHS: &str = "BAN_LENGTHS";
 pub const BUCKETS: &str = "BUCKETS";
 /// Per-CPU [`crate::peers::PeerConnections`] by [`crate::counters::group_slot`]; there only since a ruleset needed them.
 pub const PEER_CONNECTIONS: &str = "PEER_CONNECTIONS";
+/// The [`crate::tracking::TrackedFlow`]s of which there is proof, by [`crate::tracking::FlowKey`]; there only since a ruleset
+/// needed them.
+pub const FLOWS: &str = "FLOWS";
+/// The others.
+pub const UNPROVED_FLOWS: &str = "UNPROVED_FLOWS";
+/// Per-CPU [`crate::tracking::FlowCounters`]; there only since a ruleset needed them.
+pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 26] = [
+pub const SURVIVING: [&str; 29] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -131,6 +138,9 @@ pub const SURVIVING: [&str; 26] = [
     BAN_LENGTHS,
     BUCKETS,
     PEER_CONNECTIONS,
+    FLOWS,
+    UNPROVED_FLOWS,
+    FLOW_COUNTERS,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.

@@ -387,7 +387,7 @@ fn clamp_length(length: u32) -> u16 {
 
 /// The offset of a header, in words that the verifier can follow.
 #[inline(always)]
-fn header_offset(offset: usize) -> usize {
+pub(crate) fn header_offset(offset: usize) -> usize {
     without_history::<HEADER_OFFSET_MASK>(offset_u32(offset)) as usize
 }
 

@@ -16,6 +16,7 @@ use crate::{
     rule::{DecisionRecord, Interfaces, Settings},
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
+    tracking::{FlowCounters, FlowKey, TrackedFlow},
 };
 
 /// Each type is `repr(C)`, made of integers alone and free of padding, which `layout` tests.
@@ -43,6 +44,8 @@ pod!(
     DecisionRecord,
     DnsCounters,
     FirstRules,
+    FlowCounters,
+    FlowKey,
     HttpCounters,
     Interfaces,
     Limit,
@@ -60,6 +63,7 @@ pod!(
     Stride,
     Table,
     TlsCounters,
+    TrackedFlow,
     WatchedProcess,
     WordRules
 );

@@ -79,7 +79,7 @@ pub struct InterfaceRecord {
     pub index: u32,
     /// Where its packets are counted.
     pub slot: u32,
-    /// Its class in each [`crate::flow::Direction`].
+    /// Its class in each [`crate::flow::Direction`] for packets of the first [`crate::tracking::State`]; the others follow.
     pub classes: [u32; 2],
 }
 
@@ -119,6 +119,9 @@ pub struct Settings {
     pub first_destination_set: u32,
     /// 1 if counters of rules beyond [`crate::counters::RULE_SLOTS`] are in use.
     pub more_rule_slots: u32,
+    /// Up to this [`crate::tracking::Moment`], what this server sends in TCP connections that nobody knows makes them known;
+    /// zero is never.
+    pub learns_until: u32,
     /// 1 if the program is to leave its last decision in the map of decisions.
     pub trace: u32,
 }
@@ -140,7 +143,7 @@ pub mod uses {
     pub const VLAN: u32 = 1 << 4;
     /// Some rule asks for the length.
     pub const LENGTH: u32 = 1 << 5;
-    /// Some rule asks for the interface, or is for packets that go out.
+    /// Some rule asks for the interface or the state, or is for packets that go out.
     pub const INTERFACE: u32 = 1 << 6;
     /// Some rule asks for the sets that the source address is in.
     pub const SOURCE_SET: u32 = 1 << 7;
@@ -160,6 +163,10 @@ pub mod uses {
     pub const LIMITS: u32 = 1 << 14;
     /// There are groups of peers, and services whose connections are counted.
     pub const GROUPS: u32 = 1 << 15;
+    /// Flows are tracked: somebody asks for what is known of them.
+    pub const TRACKING: u32 = 1 << 16;
+    /// Answers to known flows are accepted before the rules.
+    pub const REPLIES: u32 = 1 << 17;
 }
 
 /// The last decision of the program, for replay and tests.

@@ -39,6 +39,7 @@ words! {
         TlsOrder = 23, "tls_order", "came before the hello that a service of TLS asks for; it is sent again";
         Ban = 24, "ban", "from a banned address";
         Limit = 25, "limit", "over the limit of the rule that matched";
+        Replies = 26, "replies", "an answer in a known flow, or an ICMP error about one (policy.replies)";
     }
 }
 

@@ -6,7 +6,14 @@ use foobar_common::{
     flow::Direction,
     verdict::{Reason, Verdict},
 };
-use foobar_daemon::rules::{bundle::Bundle, check, evaluate::evaluate, import, model::Ruleset, packet};
+use foobar_daemon::rules::{
+    bundle::Bundle,
+    check,
+    evaluate::{Known, evaluate},
+    import,
+    model::Ruleset,
+    packet,
+};
 
 fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../rules")
@@ -20,8 +27,9 @@ fn example(name: &str) -> Ruleset {
 fn check_table(name: &str, rows: &[(&str, &str)]) {
     let ruleset = example(name);
     for (packet, expected) in rows {
-        let read = packet::parse(packet).expect(packet);
-        let found = evaluate(&ruleset, &read, Direction::In, "eth0");
+        let (read, known) = packet::parse_with_state(packet).expect(packet);
+        let known = known.unwrap_or_else(|| Known::likely(&ruleset, &read));
+        let found = evaluate(&ruleset, &read, Direction::In, "eth0", known);
         let by = found.rule.unwrap_or(found.reason.label());
         let shown = match found.verdict {
             Verdict::Accept => by.to_owned(),
@@ -47,7 +55,7 @@ fn default_accepts_everything() {
     let ruleset = example("default.toml");
     for reason in Reason::ALL.iter().filter(|reason| reason.is_malformed()) {
         assert_eq!(
-            evaluate(&ruleset, &Err(*reason), Direction::In, "eth0").verdict,
+            evaluate(&ruleset, &Err(*reason), Direction::In, "eth0", Known::NEW).verdict,
             Verdict::Accept,
             "{reason:?}"
         );
@@ -66,15 +74,17 @@ fn web_server_accepts_the_web_and_drops_the_rest() {
             ("tcp 203.0.113.7:5555 > 192.0.2.10:22 syn", "failsafe"),
             ("icmp 203.0.113.7 > 192.0.2.10 echo-request", "ping"),
             ("icmpv6 2001:db8::7 > 2001:db8::10 echo-request", "ping"),
-            ("icmp 203.0.113.7 > 192.0.2.10 3/4", "icmp-errors"),
-            ("icmpv6 2001:db8::7 > 2001:db8::10 packet-too-big", "icmp-errors"),
+            ("icmp 203.0.113.7 > 192.0.2.10 3/4", "replies"),
+            ("icmpv6 2001:db8::7 > 2001:db8::10 packet-too-big", "replies"),
             ("icmpv6 fe80::1 > fe80::2 neighbour-solicitation", "infrastructure"),
             ("arp", "infrastructure"),
             ("udp 192.0.2.1:67 > 192.0.2.10:68", "infrastructure"),
-            ("tcp 203.0.113.7:443 > 192.0.2.10:40000 syn,ack", "tcp-replies"),
-            ("tcp 203.0.113.7:443 > 192.0.2.10:40000 rst,ack", "tcp-replies"),
-            ("udp 203.0.113.53:53 > 192.0.2.10:40000", "dns-replies"),
-            ("udp 203.0.113.123:123 > 192.0.2.10:123", "ntp-replies"),
+            ("tcp 203.0.113.7:443 > 192.0.2.10:40000 syn,ack", "replies"),
+            ("tcp 203.0.113.7:443 > 192.0.2.10:40000 syn,ack state invalid", "POLICY"),
+            ("tcp 203.0.113.7:443 > 192.0.2.10:40000 rst,ack state answer", "replies"),
+            ("udp 203.0.113.53:53 > 192.0.2.10:40000 state answer", "replies"),
+            ("udp 203.0.113.53:53 > 192.0.2.10:40000", "POLICY"),
+            ("icmp 203.0.113.7 > 192.0.2.10 3/4 state invalid", "POLICY"),
             ("tcp 203.0.113.7:443 > 192.0.2.10:40000 syn", "POLICY"),
             ("tcp 203.0.113.7:5555 > 192.0.2.10:8080 syn", "POLICY"),
             ("tcp 203.0.113.7:5555 > 192.0.2.10:8080 ack", "POLICY"),
@@ -106,11 +116,11 @@ fn load_balancer_tells_clients_offices_and_its_twin_apart() {
             ("112 fe80::3 > ff02::12", "vrrp"),
             ("112 203.0.113.3 > 224.0.0.18", "POLICY"),
             ("112 192.0.2.3 > 192.0.2.9", "POLICY"),
-            ("tcp 192.0.2.17:8080 > 192.0.2.2:1234 syn,ack", "backend-replies"),
+            ("tcp 192.0.2.17:8080 > 192.0.2.2:1234 syn,ack", "replies"),
             ("tcp 192.0.2.17:8080 > 192.0.2.2:1234 syn", "POLICY"),
             ("tcp 203.0.113.7:8080 > 192.0.2.2:1234 ack", "POLICY"),
             ("icmp 203.0.113.7 > 192.0.2.1 echo-request", "ping"),
-            ("tcp 203.0.113.7:443 > 192.0.2.2:40000 ack", "tcp-replies"),
+            ("tcp 203.0.113.7:443 > 192.0.2.2:40000 ack", "POLICY"),
             ("tcp 203.0.113.7:5555 > 192.0.2.1:22 syn", "failsafe"),
         ],
     );
@@ -136,8 +146,8 @@ fn database_is_for_its_clients_and_nodes_only() {
             ("udp 203.0.113.7:5555 > 192.0.2.33:4567", "POLICY"),
             ("icmp 192.0.2.17 > 192.0.2.33 echo-request", "ping"),
             ("icmp 203.0.113.7 > 192.0.2.33 echo-request", "POLICY"),
-            ("icmp 203.0.113.7 > 192.0.2.33 time-exceeded", "icmp-errors"),
-            ("tcp 192.0.2.34:4567 > 192.0.2.33:40000 syn,ack", "tcp-replies"),
+            ("icmp 203.0.113.7 > 192.0.2.33 time-exceeded", "replies"),
+            ("tcp 192.0.2.34:4567 > 192.0.2.33:40000 syn,ack", "replies"),
             ("tcp 203.0.113.7:5555 > 192.0.2.33:22 syn", "failsafe"),
         ],
     );

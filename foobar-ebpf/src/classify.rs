@@ -7,6 +7,7 @@ use foobar_common::{
     flow::{Direction, Flow},
     rule::{RankedRule, uses},
     service::Protocol,
+    tracking::Standing,
 };
 
 use crate::{
@@ -27,6 +28,7 @@ pub(crate) fn rule(
     direction: Direction,
     peer: &Peer,
     ports: &Ports,
+    standing: Standing,
 ) -> Result<RankedRule, Unreadable> {
     let (rules, [class_in, class_out]) = (rules_for(direction), interface.classes);
     if !settings::uses(rules) {
@@ -78,7 +80,7 @@ pub(crate) fn rule(
             Direction::In => class_in,
             Direction::Out => class_out,
         };
-        narrow(Field::Interface, Some(class))?;
+        narrow(Field::Interface, Some(class.wrapping_add(standing.state())))?;
     }
     if let Some(class) = ports.source {
         search.narrow(Field::SourcePort, class);

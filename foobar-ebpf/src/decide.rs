@@ -5,6 +5,7 @@ use foobar_common::{
     counters::Transport,
     flow::{Direction, Flow, Fragment},
     rule::{NO_RULE, RankedRule, uses},
+    tracking::Standing,
     verdict::{Reason, Verdict},
 };
 
@@ -13,7 +14,7 @@ use crate::{
     classify::{self, Peer, Ports, Service},
     infrastructure,
     interface::Interface,
-    limit, settings,
+    limit, settings, track,
 };
 
 /// What becomes of a packet, why, and where it is counted.
@@ -42,6 +43,21 @@ impl Decision {
             return Self::without_flow(Reason::Internal, direction);
         };
         let Service { port, protocol } = ports.service(flow);
+        let standing = track::stand(direction);
+        let decision = Self::by_steps(flow, interface, direction, &ports, standing, (port, protocol));
+        track::follow(standing, &decision, direction);
+        decision
+    }
+
+    #[inline(always)]
+    fn by_steps(
+        flow: &Flow,
+        interface: &Interface,
+        direction: Direction,
+        ports: &Ports,
+        standing: Standing,
+        (port, protocol): (u32, u32),
+    ) -> Self {
         let group = u32::from(NO_GROUP);
         let decided = |verdict, reason| Self { verdict, reason, rule: NO_RULE, port, protocol, group };
 
@@ -64,7 +80,10 @@ impl Decision {
         {
             return decided(verdict, Reason::Fragments);
         }
-        match classify::rule(flow, interface, direction, &peer, &ports) {
+        if settings::uses(uses::REPLIES) && standing.is_answer() {
+            return decided(Verdict::Accept, Reason::Replies);
+        }
+        match classify::rule(flow, interface, direction, &peer, ports, standing) {
             Ok(RankedRule::NONE) => decided(settings::policy(direction), Reason::Policy),
             Ok(rule) => {
                 let decision = Self {

@@ -2,7 +2,7 @@
 
 use foobar_common::{flow::Direction, frame::Frame, parse, verdict::Reason};
 
-use crate::scratch;
+use crate::{scratch, track};
 
 /// What a packet says of itself.
 pub(crate) struct Headers {
@@ -38,15 +38,21 @@ impl Headers {
 /// `tag` is the id of a VLAN tag that lies beside the frame. For [`split`].
 #[inline(always)]
 pub(crate) fn read(frame: &Frame<'_>, tag: u16, direction: Direction) -> u64 {
-    let parse = || {
-        parse::network(frame, tag, scratch::headers(direction).ok_or(Reason::Internal)?)?;
-        parse::transport(frame, scratch::headers(direction).ok_or(Reason::Internal)?)
-    };
-    let reason = match parse() {
-        Ok(()) => READ,
+    let reason = match steps(frame, tag, direction) {
+        Ok(()) => {
+            track::note(frame, scratch::headers(direction).map(|headers| &*headers), direction);
+            READ
+        }
         Err(reason) => reason.number(),
     };
     u64::from(frame.length()) << 32 | u64::from(reason)
+}
+
+/// A function, since a closure may become one of its own, with a stack frame of its own.
+#[inline(always)]
+fn steps(frame: &Frame<'_>, tag: u16, direction: Direction) -> Result<(), Reason> {
+    parse::network(frame, tag, scratch::headers(direction).ok_or(Reason::Internal)?)?;
+    parse::transport(frame, scratch::headers(direction).ok_or(Reason::Internal)?)
 }
 
 /// The length of all buffers of the packet together, in bytes, and the number of a reason or [`READ`]: a function of

@@ -25,6 +25,7 @@ mod sets;
 mod settings;
 mod stream;
 mod tables;
+mod track;
 
 use aya_ebpf::{
     bindings::{

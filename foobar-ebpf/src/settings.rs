@@ -7,7 +7,8 @@ use foobar_common::{
     classes::Tier,
     fields::TableField,
     flow::Direction,
-    rule::{FRAGMENTS_BY_RULES, Settings},
+    rule::{FRAGMENTS_BY_RULES, Settings, uses},
+    tracking::Moment,
     verdict::Verdict,
 };
 
@@ -25,6 +26,7 @@ static SETTINGS: Global<Settings> = Global::new(Settings {
     first_source_set: 0,
     first_destination_set: 0,
     more_rule_slots: 0,
+    learns_until: 0,
     trace: 0,
 });
 
@@ -103,6 +105,19 @@ pub(crate) fn first_destination_set() -> u32 {
 #[inline(always)]
 pub(crate) fn more_rule_slots() -> bool {
     setting!(more_rule_slots) != 0
+}
+
+/// Whether flows are tracked.
+#[inline(always)]
+pub(crate) fn tracks() -> bool {
+    uses(uses::TRACKING)
+}
+
+/// Whether TCP connections that nobody knows are taken for old ones.
+#[inline(always)]
+pub(crate) fn learns(now: Moment) -> bool {
+    let until = setting!(learns_until);
+    until != 0 && Moment(until).is_after(now)
 }
 
 /// Whether the last decision is kept to be read.

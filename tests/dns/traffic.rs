@@ -2,11 +2,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     net::UdpSocket,
-    process::{Child, Stdio},
     thread,
-    time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
@@ -16,19 +13,12 @@ use foobar_tests::{
     figures::say,
     frames::Family,
     metrics::{Metrics, Sample},
+    name_server::NameServer,
     namespace::Namespace,
     network::{CLIENT_V4, Network, SERVER, SERVER_V4, SERVER_V6},
     tap::settle,
-    wait,
 };
-use nix::{
-    sys::{
-        signal::{Signal, kill},
-        socket::{setsockopt, sockopt::UdpGsoSegment},
-    },
-    unistd::Pid,
-};
-use tempfile::TempDir;
+use nix::sys::socket::{setsockopt, sockopt::UdpGsoSegment};
 
 /// What is asked: a name, a type, the response code, and how often.
 const QUESTIONS: [(&str, &str, &str, usize); 11] = [
@@ -49,7 +39,7 @@ const QUESTIONS: [(&str, &str, &str, usize); 11] = [
 #[test]
 fn what_is_counted_is_what_was_asked_and_what_the_server_counts() -> Result<()> {
     let network = Network::new()?;
-    let server = NameServer::start(&network.server)?;
+    let server = NameServer::start(&network.server, [SERVER_V4.into(), SERVER_V6.into()])?;
     let mut foobar = Foobar::new(&network.server, &[SERVER], super::RULES)?;
     foobar.start()?;
     for family in Family::BOTH {
@@ -234,60 +224,4 @@ fn dig(client: &Namespace, family: Family, options: &[&str], questions: &[&str])
     }
     // It fails if an answer does not come.
     succeed(&mut command).map(drop)
-}
-
-/// An NSD that serves `foobar.com`; it ends when this is dropped.
-struct NameServer {
-    child: Child,
-    folder: TempDir,
-}
-
-impl NameServer {
-    fn start(namespace: &Namespace) -> Result<Self> {
-        let folder = TempDir::new()?;
-        let root = folder.path().display();
-        let configuration = format!(
-            "server:\n  server-count: 1\n  ip-address: {SERVER_V4}\n  ip-address: {SERVER_V6}\n  username: \"\"\n  \
-             chroot: \"\"\n  zonesdir: {root}\n  pidfile: {root}/pid\n  zonelistfile: {root}/zone.list\n  \
-             xfrdfile: {root}/xfrd.state\n  xfrdir: {root}\n  database: \"\"\n  logfile: {root}/log\n  \
-             rrl-ratelimit: 0\n  ipv4-edns-size: 4096\n  ipv6-edns-size: 4096\n  tcp-query-count: 0\n\
-             remote-control:\n  control-enable: yes\n  control-interface: {root}/control.sock\n\
-             zone:\n  name: foobar.com\n  zonefile: foobar.com.zone\n"
-        );
-        let large = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"]
-            .map(|number| format!("large TXT \"{}{number}\"\n", "x".repeat(200)))
-            .concat();
-        let zone = format!(
-            "$ORIGIN foobar.com.\n$TTL 60\n@ SOA ns hostmaster 1 3600 900 86400 60\n@ NS ns\n@ MX 10 mail\n\
-             ns A 192.0.2.1\nwww A 192.0.2.1\nwww AAAA 2001:db8::1\nwww HTTPS 1 . alpn=h2\n{large}"
-        );
-        fs::write(folder.path().join("nsd.conf"), configuration)?;
-        fs::write(folder.path().join("foobar.com.zone"), zone)?;
-        // Of its processes, the first ends the others when it is asked to end.
-        let mut command = namespace.command("setpriv");
-        command.args(["--pdeathsig", "TERM", "--", "nsd", "-d", "-c"]).arg(folder.path().join("nsd.conf"));
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-        let server = Self { child: child.context("start nsd")?, folder };
-        wait::until("nsd answers", Duration::from_secs(10), || Ok(server.statistics(namespace).is_ok()))?;
-        Ok(server)
-    }
-
-    /// What it has counted.
-    fn statistics(&self, namespace: &Namespace) -> Result<BTreeMap<String, u64>> {
-        let mut command = namespace.command("nsd-control");
-        command.arg("-c").arg(self.folder.path().join("nsd.conf")).arg("stats_noreset");
-        let text = succeed(&mut command)?;
-        let pairs = text.lines().filter_map(|line| line.split_once('='));
-        Ok(pairs.filter_map(|(key, value)| Some((key.to_owned(), value.parse().ok()?))).collect())
-    }
-}
-
-impl Drop for NameServer {
-    fn drop(&mut self) {
-        if let Ok(pid) = i32::try_from(self.child.id()) {
-            // It may have ended by itself.
-            let _ended: nix::Result<()> = kill(Pid::from_raw(pid), Signal::SIGTERM);
-        }
-        drop(self.child.wait());
-    }
 }

@@ -33,6 +33,7 @@ use foobar_common::{
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
+    tracking::{FLOWS_MAX, FlowCounters, FlowKey, Subject, TrackedFlow, UNPROVED_FLOWS_MAX},
     verdict::{Reason, Verdict},
 };
 
@@ -64,9 +65,12 @@ map BANS
 map BAN_LENGTHS
 map BUCKETS
 map PEER_CONNECTIONS
+map FLOWS
+map UNPROVED_FLOWS
+map FLOW_COUNTERS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports, 16 groups of peers (16 is former ones)
-entries: 1768 verdicts, 2380 ports, 1088 services by group
+entries: 1836 verdicts, 2380 ports, 1088 services by group
 verdict 0 accept
 verdict 1 drop
 reason 0 policy
@@ -95,6 +99,7 @@ reason 22 old_tls
 reason 23 tls_order
 reason 24 ban
 reason 25 limit
+reason 26 replies
 direction 0 in
 direction 1 out
 port 64 tcp
@@ -225,7 +230,10 @@ DNS connection 88 bytes: inbound at 8, outbound at 48; a side 40 bytes: next at 
 65536 queries by 48 bytes: protocol at 40, id at 44
 raw counters 32 bytes: opened at 0, resets at 8, refused at 24; a connection 16 bytes: first at 0, reset at 8
 connections of a group 72 bytes: first bytes at 0, sessions at 32, opened at 64
-interface 2, out, drop, malformed ip_length: entry 300
+131072 flows and 65536 without proof, of 12 bytes: until at 0, said at 4, number at 8, in units of 2^30 ns
+flow key 40 bytes: local at 0, remote at 16, ports at 32 and 34, kind at 36
+flow counters 24 bytes: begun at 0, proved at 8, failed at 16
+interface 2, out, drop, malformed ip_length: entry 311
 interface 2, out, port 5: entry 355
 group 2, service 5: entry 133
 ";
@@ -289,6 +297,30 @@ fn surviving() -> String {
     ));
     text.push_str(&services::surviving());
     let mut line = |words: String| writeln!(text, "{words}").unwrap();
+    line(format!(
+        "{FLOWS_MAX} flows and {UNPROVED_FLOWS_MAX} without proof, of {} bytes: until at {}, said at {}, number at {}, in units \
+         of 2^30 ns",
+        size_of::<TrackedFlow>(),
+        offset_of!(TrackedFlow, until),
+        offset_of!(TrackedFlow, said),
+        offset_of!(TrackedFlow, number)
+    ));
+    line(format!(
+        "flow key {} bytes: local at {}, remote at {}, ports at {} and {}, kind at {}",
+        size_of::<FlowKey>(),
+        offset_of!(FlowKey, local),
+        offset_of!(FlowKey, remote),
+        offset_of!(FlowKey, local_port),
+        offset_of!(FlowKey, remote_port),
+        offset_of!(FlowKey, kind)
+    ));
+    line(format!(
+        "flow counters {} bytes: begun at {}, proved at {}, failed at {}",
+        size_of::<FlowCounters>(),
+        offset_of!(FlowCounters, begun),
+        offset_of!(FlowCounters, proved),
+        offset_of!(FlowCounters, failed)
+    ));
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
     line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
     line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
@@ -318,7 +350,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<InterfaceRecord>(), align_of::<InterfaceRecord>()), (4 + 4 + 8, 4));
     assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * 16, 4));
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
-    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (19 * 4, 4));
+    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (20 * 4, 4));
     // All words of 64 bits.
     assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (2 + 11 + 6 + 1 + 44 + 42), 8));
     assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (4 + 8 + 4 * 8 + 8 + 21 + 44), 8));
@@ -363,6 +395,10 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<WatchedProcess>(), align_of::<WatchedProcess>()), (8 + 8, 8));
     assert_eq!((size_of::<TlsObject>(), align_of::<TlsObject>()), (8 + 8, 8));
     assert_eq!((size_of::<Call>(), align_of::<Call>()), (4 * 8, 8));
+    assert_eq!((size_of::<FlowKey>(), align_of::<FlowKey>()), (16 + 16 + 4 + 4, 8));
+    assert_eq!((size_of::<TrackedFlow>(), align_of::<TrackedFlow>()), (3 * 4, 4));
+    assert_eq!((size_of::<FlowCounters>(), align_of::<FlowCounters>()), (3 * 8, 8));
+    assert_eq!((size_of::<Subject>(), align_of::<Subject>()), (40 + 4 + 4, 8));
     assert_eq!((size_of::<DecisionRecord>(), align_of::<DecisionRecord>()), (4 * 4, 4));
 }
 

@@ -9,7 +9,7 @@ use foobar_common::{
     verdict::Reason,
 };
 use foobar_daemon::rules::{
-    evaluate::{Evaluation, evaluate},
+    evaluate::{Evaluation, Known, evaluate},
     model::{AddressCondition, AddressMatch, Rule, Ruleset},
 };
 use ipnet::IpNet;
@@ -87,10 +87,10 @@ pub fn judged<'r>(ruleset: &'r Ruleset, frame: &[u8]) -> Evaluation<'r> {
     judged_on_its_way(ruleset, frame, Direction::In)
 }
 
-/// What the plain reading says of a frame that comes or goes through [`INTERFACE`].
+/// What the plain reading says of a frame that comes or goes through [`INTERFACE`] and belongs to no flow.
 pub fn judged_on_its_way<'r>(ruleset: &'r Ruleset, frame: &[u8], direction: Direction) -> Evaluation<'r> {
     let packet: Result<Flow, Reason> = parse(&Frame::from_slice(frame));
-    evaluate(ruleset, &packet, direction, INTERFACE)
+    evaluate(ruleset, &packet, direction, INTERFACE, Known::NEW)
 }
 
 /// So many packets, each inside of a random rule; an earlier rule may take it.

@@ -3,10 +3,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::RangeInclusive,
+    time::Duration,
 };
 
 use foobar_common::{
     flow::{Direction, protocol},
+    tracking::State,
     verdict::Verdict,
 };
 use foobar_daemon::rules::{
@@ -160,13 +162,15 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     let fragments = prop_oneof![Just(FragmentPolicy::Rules), verdict().prop_map(FragmentPolicy::Always)];
-    (verdict(), verdict(), verdict(), fragments, any::<bool>()).prop_map(
-        |(inbound, outbound, malformed, fragments, infrastructure)| Policy {
+    (verdict(), verdict(), verdict(), fragments, any::<bool>(), any::<bool>()).prop_map(
+        |(inbound, outbound, malformed, fragments, infrastructure, replies)| Policy {
             inbound,
             outbound,
             malformed,
             fragments,
             infrastructure,
+            replies,
+            adopt: Duration::ZERO,
         },
     )
 }
@@ -211,10 +215,11 @@ fn rule() -> impl Strategy<Value = Rule> {
         weighted(0.15, btree_set(select(VLANS.to_vec()), 1..3)),
         weighted(0.15, range(&LENGTHS)),
         weighted(0.15, any::<bool>()),
+        weighted(0.15, btree_set(select(State::ALL.to_vec()), 1..4)),
     );
     let direction = prop_oneof![3 => Just(Direction::In), 1 => Just(Direction::Out)];
     (verdict(), direction, place, transport()).prop_map(|(action, direction, place, transport)| {
-        let (source, destination, interface, vlan, length, fragment) = place;
+        let (source, destination, interface, vlan, length, fragment, state) = place;
         let Transport { protocol, source_port, destination_port, tcp_flags, icmp } = transport;
         Rule {
             direction,
@@ -226,6 +231,7 @@ fn rule() -> impl Strategy<Value = Rule> {
             tcp_flags,
             icmp,
             fragment,
+            state,
             interface,
             vlan,
             length,

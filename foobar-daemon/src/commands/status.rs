@@ -7,6 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
+use foobar_common::tracking::{FLOWS_MAX, UNPROVED_FLOWS_MAX};
 use serde::Serialize;
 use serde_json::json;
 
@@ -20,6 +21,7 @@ use crate::{
     dataplane::{
         attach::Attachment,
         fill::MapFill,
+        flows::FlowFacts,
         pins,
         probes::{DecryptionFacts, ProcessFacts},
         programs::ProgramFacts,
@@ -107,6 +109,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         pending,
         last_reload,
         maps,
+        flows,
         programs,
         rates,
         services,
@@ -178,6 +181,13 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
     write_services(out, services)?;
     write_decryption(out, decryption)?;
     write_reconcile(out, reconcile, now)?;
+    if let Some(FlowFacts { known, unproved, begun, proved, failed }) = flows {
+        writeln!(
+            out,
+            "\nflows    {known} with proof (room for {FLOWS_MAX}), {unproved} without ({UNPROVED_FLOWS_MAX})"
+        )?;
+        writeln!(out, "         {begun} began, {proved} were proved, {failed} found no room")?;
+    }
     writeln!(out, "\nmaps")?;
     for MapFill { map, entries, max_entries, bytes } in maps {
         writeln!(out, "  {map:<18} {entries:>8} of {max_entries:>8}  {:>8} KiB", bytes / 1024)?;

@@ -11,6 +11,7 @@ use crate::{
     dataplane::{
         attach::{Attachment, Mode},
         fill::MapFill,
+        flows::FlowFacts,
         probes::DecryptionFacts,
         programs::ProgramFacts,
     },
@@ -74,6 +75,9 @@ pub struct Status {
     pub last_reload: Reload,
     /// How full the maps are.
     pub maps: Vec<MapFill>,
+    /// The flows that are tracked, if they are.
+    #[serde(default)]
+    pub flows: Option<FlowFacts>,
     /// The programs in force.
     pub programs: Vec<ProgramFacts>,
     /// How much passes, over the last seconds.

@@ -25,6 +25,10 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         or_problem("ask how full the maps are", error);
         Vec::new()
     });
+    let flows = filter.flows().unwrap_or_else(|error| {
+        or_problem("count the flows", error);
+        None
+    });
     let mut programs = filter.programs().unwrap_or_else(|error| {
         or_problem("ask for the programs", error);
         Vec::new()
@@ -87,6 +91,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         }),
         last_reload: last_reload.clone(),
         maps,
+        flows,
         programs,
         rates,
         services,

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use foobar_common::{flow::Direction, maps};
+use foobar_common::{flow::Direction, maps, tracking::Moment};
 
 use super::{
     attach::{self, Attachment, Link, Mode},
@@ -13,6 +13,7 @@ use super::{
     egress::{self, EgressLink},
     features,
     fill::{self, Fills, MapFill},
+    flows::{self, FlowFacts},
     interfaces,
     load::LoadedRuleset,
     pins::{self, PinFolder},
@@ -50,6 +51,8 @@ pub struct Filter {
     mode: Mode,
     pins: PinFolder,
     ephemeral: bool,
+    /// Until when old connections are learnt; `None` while flows are not tracked.
+    learns_until: Option<Moment>,
     loaded: LoadedRuleset,
     fill: Fills,
     lines: Vec<Line>,
@@ -132,7 +135,11 @@ impl Filter {
         pins.verify_maps()?;
         let is_first = !pins.map(maps::RULE_COUNTERS).exists() && pins.interfaces()?.is_empty();
         let mut started = Started { pins: &pins, attached: Vec::new(), is_first, is_in_force: false };
-        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None)?;
+        let learns_until = flows::learns_until(compiled);
+        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None, learns_until)?;
+        if learns_until.is_some() {
+            loaded.learn_open_connections()?;
+        }
         CounterMaps::of(&loaded)?.clear(&compiled.slots.fresh)?;
         for (name, interface) in &found {
             loaded.name_interface(name, interface.index)?;
@@ -186,12 +193,26 @@ impl Filter {
         }
         confirm(&mut pending);
         drop(pending);
+        if learns_until.is_some() {
+            // Those that came in between.
+            loaded.learn_open_connections()?;
+        }
         started.is_in_force = true;
         drop(started);
         let mut decryption = Decryption::default();
         decryption.follow(compiled, &pins);
-        let filter =
-            Self { mode, pins, ephemeral, loaded, fill: fill::of(compiled), lines, reader, bans, decryption };
+        let filter = Self {
+            mode,
+            pins,
+            ephemeral,
+            learns_until,
+            loaded,
+            fill: fill::of(compiled),
+            lines,
+            reader,
+            bans,
+            decryption,
+        };
         filter.forget_other_interfaces()?;
         services::forget_others(&filter.pins, filter.loaded.program_id()?);
         filter.unpin_if_ephemeral()?;
@@ -210,7 +231,14 @@ impl Filter {
     }
 
     fn swap_pinned(&mut self, compiled: &CompiledRuleset) -> Result<()> {
-        let mut next = LoadedRuleset::for_interfaces(compiled, &self.pins, Some(&self.loaded))?;
+        // What was learnt before nobody tracked is long out of date.
+        let begins = self.learns_until.is_none() && compiled.adopt.is_some();
+        let learns_until =
+            if begins { flows::learns_until(compiled) } else { compiled.adopt.and(self.learns_until) };
+        let mut next = LoadedRuleset::for_interfaces(compiled, &self.pins, Some(&self.loaded), learns_until)?;
+        if begins {
+            next.learn_open_connections()?;
+        }
         CounterMaps::of(&next)?.clear(&compiled.slots.fresh)?;
         for line in &self.lines {
             if let Some(index) = line.index {
@@ -242,6 +270,11 @@ impl Filter {
         }
         confirm(&mut pending);
         drop(pending);
+        if begins {
+            // Those that came in between.
+            next.learn_open_connections()?;
+        }
+        self.learns_until = learns_until;
         self.loaded = next;
         self.bans = bans;
         self.fill = fill::of(compiled);
@@ -402,6 +435,11 @@ impl Filter {
     /// How full the maps are, one of which holds so many bans.
     pub fn maps(&self, bans: usize) -> Result<Vec<MapFill>> {
         Ok(fill::with_memory(&self.fill, bans, &self.loaded.map_memory()?))
+    }
+
+    /// The flows that are known, and what became of them; `None` if none are tracked.
+    pub fn flows(&self) -> Result<Option<FlowFacts>> {
+        self.learns_until.map(|_tracks| flows::facts(&self.loaded)).transpose()
     }
 
     /// The programs in force.

@@ -14,10 +14,11 @@ use foobar_common::{
     limit::{BUCKETS_MAX, Limit},
     maps,
     rule::{InterfaceRecord, Interfaces, Settings},
+    tracking::Moment,
 };
 
 use super::{
-    features, mapped::MappedArray, object, pins::PinFolder, programs::ProgramFacts, services,
+    features, flows, mapped::MappedArray, object, pins::PinFolder, programs::ProgramFacts, services,
     sets::LoadedSets, test_runs::TestRuns, timed_runs::TimedRuns,
 };
 use crate::rules::{compile::CompiledRuleset, sets::SetTable};
@@ -53,13 +54,15 @@ impl LoadedRuleset {
     }
 
     /// Loads a ruleset for interfaces, with the counters that are pinned in `pins`, or pins new ones there. The
-    /// sets of `present` are kept if the rules say so.
+    /// sets of `present` are kept if the rules say so. Old connections are learnt until this moment.
     pub(super) fn for_interfaces(
         compiled: &CompiledRuleset,
         pins: &PinFolder,
         present: Option<&Self>,
+        learns_until: Option<Moment>,
     ) -> Result<Self> {
-        Self::load(compiled, compiled.settings, Some(pins), present)
+        let settings = Settings { learns_until: learns_until.unwrap_or_default().0, ..compiled.settings };
+        Self::load(compiled, settings, Some(pins), present)
     }
 
     fn load(
@@ -130,6 +133,15 @@ impl LoadedRuleset {
     pub(super) fn second_handle(&self, name: &str) -> Result<Map> {
         let handle = features::map_data(self.map(name)?)?.fd().as_fd().try_clone_to_owned()?;
         Ok(Map::from_map_data(MapData::from_fd(handle)?)?)
+    }
+
+    /// Makes the TCP connections known that are open now. Where the kernel does not tell, the log says so.
+    pub(super) fn learn_open_connections(&mut self) -> Result<()> {
+        let map = self.object.map_mut(maps::FLOWS).context("the object has no map of flows")?;
+        if let Err(error) = flows::learn_open_connections(map) {
+            tracing::warn!("connections that were open before are not known: {error:#}");
+        }
+        Ok(())
     }
 
     /// A map of the object, to keep; the programs go on using it.
@@ -213,8 +225,9 @@ fn create_maps(
     let uses_buckets =
         pins.is_some_and(|pins| pins.map(maps::BUCKETS).exists()) || !compiled.limits.is_empty();
     // What a ruleset has needed once, others keep.
-    let of_services: BTreeMap<&str, Option<u32>> = services::maps(compiled)
+    let when_needed: BTreeMap<&str, Option<u32>> = services::maps(compiled)
         .into_iter()
+        .chain(flows::maps(compiled))
         .map(|(name, (entries, is_used))| {
             let is_kept = is_used || pins.is_some_and(|pins| pins.map(name).exists());
             (name, is_kept.then_some(entries))
@@ -243,12 +256,12 @@ fn create_maps(
         // They are loaded by themselves.
         loader.map_max_entries(name, 1);
     }
-    for (name, entries) in &of_services {
+    for (name, entries) in &when_needed {
         loader.map_max_entries(name, entries.unwrap_or(1));
     }
     if let Some(pins) = pins {
         for name in maps::SURVIVING {
-            let is_used = match (name, of_services.get(name)) {
+            let is_used = match (name, when_needed.get(name)) {
                 (maps::MORE_RULE_COUNTERS, _) => more_rule_slots,
                 (maps::BUCKETS, _) => uses_buckets,
                 (_, Some(entries)) => entries.is_some(),
@@ -288,6 +301,7 @@ fn fill(object: &Ebpf, compiled: &CompiledRuleset) -> Result<()> {
         spoken: _,
         decrypted: _,
         limits: _,
+        adopt: _,
         slots: _,
     } = compiled;
     write(object, maps::ROOTS, &addresses.roots)?;

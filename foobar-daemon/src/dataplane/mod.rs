@@ -12,6 +12,7 @@ pub mod egress;
 pub mod features;
 pub mod fill;
 pub mod filter;
+pub mod flows;
 pub mod interfaces;
 pub mod load;
 mod mapped;

@@ -31,6 +31,7 @@ use foobar_common::{
     proxy::ProxyCounters,
     raw::{RawConnection, RawCounters},
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
+    tracking::{FLOWS_MAX, FlowCounters, FlowKey, TrackedFlow, UNPROVED_FLOWS_MAX},
 };
 use nix::{
     mount::{MsFlags, mount},
@@ -270,6 +271,11 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         maps::PEER_CONNECTIONS => {
             (MapType::PerCpuArray, 4, size_of::<PeerConnections>() as u32, GROUP_ENTRIES)
         }
+        maps::FLOWS | maps::UNPROVED_FLOWS => {
+            let entries = if name == maps::FLOWS { FLOWS_MAX } else { UNPROVED_FLOWS_MAX };
+            (MapType::LruHash, size_of::<FlowKey>() as u32, size_of::<TrackedFlow>() as u32, entries)
+        }
+        maps::FLOW_COUNTERS => (MapType::PerCpuArray, 4, size_of::<FlowCounters>() as u32, 1),
         _ => counters(0),
     }
 }

@@ -17,6 +17,7 @@ use foobar_common::{
 use super::{
     bans::BanMaps,
     counters::{CounterReader, Counters},
+    flows::{self, FlowFacts},
     load::LoadedRuleset,
     programs::ProgramFacts,
 };
@@ -110,6 +111,25 @@ impl TestRuns {
     /// The bans that hold for them.
     pub fn bans(&mut self) -> &mut BanMaps {
         &mut self.bans
+    }
+
+    /// Sends one frame through the program for this direction, without a look at what becomes of it.
+    ///
+    /// # Errors
+    /// As [`TestRuns::judge`].
+    pub fn pass(&self, frame: &[u8], direction: Direction) -> Result<()> {
+        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
+        let result = match direction {
+            Direction::In => self.loaded.ingress()?.test_run(options),
+            Direction::Out => self.loaded.egress()?.test_run(options),
+        };
+        result.with_context(|| format!("run the program on a frame of {} bytes", frame.len()))?;
+        Ok(())
+    }
+
+    /// The flows that those frames made.
+    pub fn flows(&self) -> Result<FlowFacts> {
+        flows::facts(&self.loaded)
     }
 
     /// The counters that those frames moved.

@@ -187,6 +187,12 @@ catalogue! {
         "Entries that a BPF map has room for.";
     MAP_MEMORY = "foobar_map_memory_bytes", Gauge, Number, ["map"],
         "Kernel memory of a BPF map, by the kernel's own account.";
+    MAP_FAILURES = "foobar_map_update_failures_total", Counter, Number, ["map"],
+        "How often an entry found no room in a BPF map that forgets old ones. Absent while flows are not tracked.";
+    FLOWS = "foobar_flows", Gauge, Number, ["kind"],
+        "Flows that are known now, with proof (`proved`) and without (`unproved`). Absent while flows are not tracked.";
+    FLOWS_SEEN = "foobar_flows_total", Counter, Number, ["kind"],
+        "Flows that began (`begun`), and those of which there was proof (`proved`): a flood of the first without the second is one of invented packets.";
     PROGRAM_ATTACHED = "foobar_program_attached", Gauge, Flag, ["program", "iface"],
         "Whether the program that should judge the packets of the interface does.";
     ATTACH_MODE = "foobar_attach_mode_info", Gauge, Info, ["iface", "mode"],
@@ -395,7 +401,7 @@ const LABELS: &[(&str, &str)] = &[
     ("header", "`none`, `v1`, `v2`, or `cut`: not in one segment, so that the connection is not followed"),
     ("iface", "name of an interface of `--interface`, or `other`: there are at most eight and `other`"),
     ("ip", "`4` or `6`"),
-    ("kind", "`address` or `prefix`"),
+    ("kind", "of bans: `address` or `prefix`; of flows: `begun`, `proved` or `unproved`"),
     ("l4", "`tcp`, `udp`, `sctp`, `icmp`, `icmpv6` or `other`"),
     ("map", "name of a BPF map"),
     (

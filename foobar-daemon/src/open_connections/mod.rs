@@ -16,12 +16,12 @@ use netlink_packet_sock_diag::{
 };
 use netlink_sys::{Socket, SocketAddr as NetlinkAddress, protocols::NETLINK_SOCK_DIAG};
 
-use self::request::Request;
+use self::request::{Request, Wanted};
 
 /// What the kernel gives at a time is at most so long, in bytes (`netlink_dump` of `net/netlink/af_netlink.c`).
 const ANSWER_MAX: usize = 32 << 10;
 /// What is said when there is no time for all connections.
-pub const TOO_MANY: &str = "there are so many TCP connections to services that nobody can wait until all are listed, so none \
+pub const TOO_MANY: &str = "there are so many TCP connections that nobody can wait until all are listed, so none \
      are told";
 /// Messages begin at multiples of so many bytes (`NLMSG_ALIGNTO` of `include/uapi/linux/netlink.h`).
 const ALIGNMENT: usize = 4;
@@ -47,11 +47,36 @@ pub fn list(ports: &BTreeSet<u16>, deadline: Instant) -> Result<Vec<OpenConnecti
     if ports.is_empty() {
         return Ok(connections);
     }
+    list_families(Wanted::At(ports), deadline, &mut connections)?;
+    Ok(connections)
+}
+
+/// Lists all connections, until `deadline` at most, as [`list`] does.
+///
+/// # Errors
+/// As [`list`].
+pub fn all(deadline: Instant) -> Result<Vec<OpenConnection>> {
+    let mut connections = Vec::new();
+    list_families(Wanted::All, deadline, &mut connections)?;
+    Ok(connections)
+}
+
+/// The local ports of sockets that wait for connections.
+///
+/// # Errors
+/// As [`list`].
+pub fn listening(deadline: Instant) -> Result<BTreeSet<u16>> {
+    let mut sockets = Vec::new();
+    list_families(Wanted::Listening, deadline, &mut sockets)?;
+    Ok(sockets.into_iter().map(|socket| socket.local.port()).collect())
+}
+
+fn list_families(wanted: Wanted<'_>, deadline: Instant, connections: &mut Vec<OpenConnection>) -> Result<()> {
     let listed = [AF_INET, AF_INET6]
         .into_iter()
-        .try_for_each(|family| list_family(family, ports, deadline, &mut connections));
+        .try_for_each(|family| list_family(family, wanted, deadline, connections));
     match listed {
-        Ok(()) => Ok(connections),
+        Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => bail!(TOO_MANY),
         Err(error) => Err(error).context(
             "ask the kernel for its TCP connections (sock_diag): it takes the modules inet_diag and tcp_diag, or a \
@@ -62,13 +87,13 @@ pub fn list(ports: &BTreeSet<u16>, deadline: Instant) -> Result<Vec<OpenConnecti
 
 fn list_family(
     family: u8,
-    ports: &BTreeSet<u16>,
+    wanted: Wanted<'_>,
     deadline: Instant,
     connections: &mut Vec<OpenConnection>,
 ) -> io::Result<()> {
     let socket = Socket::new(NETLINK_SOCK_DIAG)?;
     socket.connect(&NetlinkAddress::new(0, 0))?;
-    socket.send(&Request::new(family, ports).bytes(), 0)?;
+    socket.send(&Request::new(family, wanted).bytes(), 0)?;
     let mut buffer = vec![0; ANSWER_MAX];
     loop {
         let length = socket.recv(&mut &mut buffer[..], 0)?;

@@ -25,27 +25,42 @@ const COMPARISON: u16 = 2 * INSTRUCTION;
 /// Bytes of the part of a filter that one port takes.
 const PART: u16 = 2 * COMPARISON + INSTRUCTION;
 
-/// A request for all connections of one family at some ports (`NLM_F_DUMP`).
+/// What is asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Wanted<'p> {
+    /// Connections of these local ports.
+    At(&'p BTreeSet<u16>),
+    /// All connections.
+    All,
+    /// Sockets that wait for connections.
+    Listening,
+}
+
+/// A request for all sockets of one family at some ports (`NLM_F_DUMP`).
 pub(super) struct Request {
     connections: InetRequest,
     ports: DefaultNla,
 }
 
 impl Request {
-    pub(super) fn new(family: u8, ports: &BTreeSet<u16>) -> Self {
+    pub(super) fn new(family: u8, wanted: Wanted<'_>) -> Self {
+        // Established, or closed by one side alone (RFC 9293 section 3.3.2).
+        let open =
+            StateFlags::ESTABLISHED | StateFlags::FIN_WAIT1 | StateFlags::FIN_WAIT2 | StateFlags::CLOSE_WAIT;
+        let (states, filter) = match wanted {
+            Wanted::At(ports) => (open, filter(ports)),
+            Wanted::All => (open, every_port()),
+            Wanted::Listening => (StateFlags::LISTEN, every_port()),
+        };
         let socket_id = if family == AF_INET { SocketId::new_v4() } else { SocketId::new_v6() };
         let connections = InetRequest {
             family,
             protocol: IPPROTO_TCP,
             extensions: ExtensionFlags::empty(),
-            // Established, or closed by one side alone (RFC 9293 section 3.3.2).
-            states: StateFlags::ESTABLISHED
-                | StateFlags::FIN_WAIT1
-                | StateFlags::FIN_WAIT2
-                | StateFlags::CLOSE_WAIT,
+            states,
             socket_id,
         };
-        Self { connections, ports: DefaultNla::new(BYTECODE, filter(ports)) }
+        Self { connections, ports: DefaultNla::new(BYTECODE, filter) }
     }
 
     /// The message, as the kernel takes it.
@@ -102,6 +117,15 @@ fn filter(ports: &BTreeSet<u16>) -> Vec<u8> {
     bytes
 }
 
+/// The same, with which every port passes.
+fn every_port() -> Vec<u8> {
+    let mut bytes = vec![PORT_AT_LEAST, u8::try_from(COMPARISON).unwrap_or_default()];
+    bytes.extend((COMPARISON + INSTRUCTION).to_ne_bytes());
+    // The port that they are at least.
+    bytes.extend([0; INSTRUCTION as usize]);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,6 +146,11 @@ mod tests {
             at += usize::from(if holds { u16::from(yes) } else { no });
         }
         at == filter.len()
+    }
+
+    #[test]
+    fn every_port_passes() {
+        assert!((0..=u16::MAX).all(|port| passes(&every_port(), port)));
     }
 
     #[test]

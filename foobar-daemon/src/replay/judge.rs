@@ -20,7 +20,7 @@ use crate::{
     },
     rules::{
         compile::compile,
-        evaluate::evaluate,
+        evaluate::{Known, evaluate},
         model::{Ruleset, ServicePort},
     },
     slots::Slots,
@@ -152,7 +152,8 @@ impl<'r> Judge<'r> {
         direction: Direction,
         length: usize,
     ) -> Judgement {
-        let evaluation = evaluate(self.ruleset, packet, direction, self.interface);
+        let known = Known::likely(self.ruleset, packet);
+        let evaluation = evaluate(self.ruleset, packet, direction, self.interface, known);
         if let Some(rule) = evaluation.rule {
             add(self.aside.rules.entry(rule.to_owned()).or_default(), length);
         }

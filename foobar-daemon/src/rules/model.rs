@@ -12,6 +12,7 @@ use foobar_common::{
     flow::{Direction, protocol},
     service::Protocol,
     tls::TlsVersion,
+    tracking::State,
     verdict::Verdict,
 };
 use ipnet::IpNet;
@@ -49,6 +50,10 @@ pub struct Policy {
     pub fragments: FragmentPolicy,
     /// Whether ARP, neighbour discovery and DHCP, as a client has it, are always accepted.
     pub infrastructure: bool,
+    /// Whether answers in known flows, and ICMP errors about them, are accepted before the rules.
+    pub replies: bool,
+    /// How long TCP connections that are older than the tracking of flows are learnt from what this server sends in them.
+    pub adopt: Duration,
 }
 
 /// The label of everyone who is in no group of peers.
@@ -62,6 +67,8 @@ impl Default for Policy {
             malformed: Verdict::Drop,
             fragments: FragmentPolicy::Rules,
             infrastructure: true,
+            replies: true,
+            adopt: Duration::from_secs(30),
         }
     }
 }
@@ -70,6 +77,15 @@ impl Ruleset {
     /// Whether connections of groups of peers are counted at all.
     pub fn counts_groups(&self) -> bool {
         !self.peers.is_empty() && self.spoken().iter().any(|(port, spoken)| spoken.counts_connections(*port))
+    }
+
+    /// Whether flows have to be tracked: a rule asks for the state of a packet, or an answer may be dropped.
+    pub fn tracks(&self) -> bool {
+        let drops = [self.policy.inbound, self.policy.outbound].contains(&Verdict::Drop)
+            || self.rules.iter().any(|rule| {
+                rule.action == Verdict::Drop || rule.limit.is_some_and(|limit| limit.over == Verdict::Drop)
+            });
+        (self.policy.replies && drops) || self.rules.iter().any(|rule| rule.state.is_some())
     }
 
     /// What is spoken on each port of a service.
@@ -354,6 +370,8 @@ pub struct Rule {
     pub icmp: Option<Vec<IcmpCondition>>,
     /// `true`: later fragments only. `false`: anything else.
     pub fragment: Option<bool>,
+    /// What the packet is to the flows that are known.
+    pub state: Option<BTreeSet<State>>,
     /// Names of interfaces.
     pub interface: Option<BTreeSet<String>>,
     /// Ids of the outermost VLAN tag.
@@ -381,6 +399,7 @@ impl Rule {
             tcp_flags: None,
             icmp: None,
             fragment: None,
+            state: None,
             interface: None,
             vlan: None,
             length: None,

@@ -7,10 +7,11 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 18] = [
+const PROGRAMS: [(&str, &str); 19] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
+    ("traceroute", "traceroute"),
     ("curl", "curl"),
     ("nginx", "nginx-light"),
     ("h2load", "nghttp2-client"),

@@ -14,7 +14,7 @@ use crate::{
     outcome::{InvalidInput, Outcome},
     rules::{
         bundle::Bundle,
-        evaluate::{self, Condition, Evaluation},
+        evaluate::{self, Condition, Evaluation, Known},
         model::{Rule, Ruleset},
         packet,
     },
@@ -30,8 +30,9 @@ pub struct Args {
         long,
         long_help = "The packet: PROTOCOL SOURCE > DESTINATION, then any of: TCP flags (syn,ack or none; without \
                      any it is syn), an ICMP message (echo-request, 3/4), fragment (a later one), \
-                     first-fragment, vlan N, length N, hop-limit N. Ports stand behind the address: \
-                     192.0.2.10:443, [2001:db8::10]:443. Or a frame that is no packet: arp, not_ip, llc, or \
+                     first-fragment, vlan N, length N, hop-limit N, state new (or established, answer, related, \
+                     invalid; without it, what its headers make most likely). Ports stand behind the \
+                     address: 192.0.2.10:443, [2001:db8::10]:443. Or a frame that is no packet: arp, not_ip, llc, or \
                      the reason why it is broken, as ip_length"
     )]
     pub packet: String,
@@ -54,12 +55,14 @@ pub struct Args {
 /// # Errors
 /// Exit code 2 for rules or a packet that cannot be read.
 pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
-    let packet = packet::parse(&args.packet)
+    let (packet, known) = packet::parse_with_state(&args.packet)
         .map_err(|error| InvalidInput(format!("read the packet {:?}: {error}", args.packet)))?;
     let (ruleset, positions) = Bundle::read(&args.path)?.lenient(args.lenient).parse_with_positions()?;
-    let evaluation = evaluate::evaluate(&ruleset, &packet, args.direction, &args.interface);
-    let passed = passed_over(&ruleset, &evaluation, &packet, args.direction, &args.interface);
+    let known = known.unwrap_or_else(|| Known::likely(&ruleset, &packet));
+    let evaluation = evaluate::evaluate(&ruleset, &packet, args.direction, &args.interface, known);
+    let passed = passed_over(&ruleset, &evaluation, &packet, args.direction, &args.interface, known);
     let words = match &packet {
+        Ok(flow) if ruleset.tracks() => format!("{} state {}", packet::describe(flow), known.word()),
         Ok(flow) => packet::describe(flow),
         Err(reason) => format!("a frame without a packet: {}", reason.label()),
     };
@@ -131,6 +134,7 @@ fn passed_over<'r>(
     packet: &Result<Flow, Reason>,
     direction: Direction,
     interface: &str,
+    known: Known,
 ) -> Vec<Passed<'r>> {
     let (Ok(flow), Reason::Rule | Reason::Policy) = (packet, evaluation.reason) else {
         return Vec::new();
@@ -139,8 +143,8 @@ fn passed_over<'r>(
         .rules
         .iter()
         .map_while(|rule| {
-            let condition = evaluate::unmet(ruleset, rule, flow, direction, interface)?;
-            Some(Passed { rule, condition, why: condition.explain(rule, flow, interface) })
+            let condition = evaluate::unmet(ruleset, rule, flow, direction, interface, known)?;
+            Some(Passed { rule, condition, why: condition.explain(rule, flow, interface, known) })
         })
         .collect()
 }
@@ -186,7 +190,7 @@ mod tests {
         assert_eq!(code, 0, "{text}");
         assert_eq!(
             text,
-            "packet   tcp 203.0.113.7:5555 > 192.0.2.10:443 syn length 40 hop-limit 64\n\
+            "packet   tcp 203.0.113.7:5555 > 192.0.2.10:443 syn length 40 hop-limit 64 state new\n\
              through  eth0\n\
              verdict  accept\n\
              reason   rule: a rule matched\n\

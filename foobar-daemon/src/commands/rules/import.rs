@@ -108,7 +108,7 @@ mod tests {
     use crate::outcome;
 
     const RULES: &str = "*filter\n:INPUT DROP [0:0]\n-A INPUT -p tcp --dport 22 -j ACCEPT\n\
-        -A INPUT -m state --state ESTABLISHED -j ACCEPT\n-A INPUT -j REJECT\nCOMMIT\n";
+        -A INPUT -m limit --limit 5/s -j ACCEPT\n-A INPUT -j REJECT\nCOMMIT\n";
 
     /// Exit code, stdout and stderr of the command on this text.
     fn import(text: &str, partial: bool, json: bool) -> (u8, String, String) {
@@ -135,10 +135,10 @@ mod tests {
         assert!(out.contains("[policy]\nin = \"drop\"\n") && out.contains("id = \"input-3\""), "{out}");
         let lines: Vec<&str> = err.lines().collect();
         assert!(
-            lines.iter().any(|line| line.starts_with("rules.v4:4: refused: state is not enforced")),
+            lines.iter().any(|line| line.starts_with("rules.v4:4: refused: limit is not enforced")),
             "{err}"
         );
-        assert!(lines.contains(&" 4 | -A INPUT -m state --state ESTABLISHED -j ACCEPT"), "{err}");
+        assert!(lines.contains(&" 4 | -A INPUT -m limit --limit 5/s -j ACCEPT"), "{err}");
         assert!(
             lines.iter().any(|line| line.starts_with("rules.v4:5: changed: reject is not enforced")),
             "{err}"
@@ -154,7 +154,7 @@ mod tests {
         let report: serde_json::Value = serde_json::from_str(&out).unwrap();
         assert_eq!(report["said"], 2);
         assert_eq!(report["refused"][0]["line"], 4);
-        assert_eq!(report["refused"][0]["text"], "-A INPUT -m state --state ESTABLISHED -j ACCEPT");
+        assert_eq!(report["refused"][0]["text"], "-A INPUT -m limit --limit 5/s -j ACCEPT");
         assert_eq!(report["toml"].as_str(), Some(import(RULES, false, false).1.as_str()));
     }
 

@@ -116,6 +116,7 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
         step("failsafe", failsafe, |reason| reason == Reason::Failsafe),
         step("bans", never_ban, |reason| reason == Reason::Ban),
         step("fragments", of_policy(&["fragments"]), |reason| reason == Reason::Fragments),
+        step("replies", of_policy(&["replies", "adopt"]), |reason| reason == Reason::Replies),
         step("rules", Vec::new(), |reason| matches!(reason, Reason::Rule | Reason::Limit)),
         step("policy", of_policy(&["in", "out"]), |reason| {
             matches!(reason, Reason::Policy | Reason::Arp | Reason::NotIp | Reason::Llc)
@@ -244,6 +245,7 @@ mod tests {
              failsafe        ports tcp/22  peers none\n\
              bans            never_ban none\n\
              fragments       fragments rules\n\
+             replies         replies accept  adopt 30s\n\
              rules\n\
              \x20 web             accept  protocol tcp  destination_port 443  # everybody\n\
              policy          in drop  out accept\n\
@@ -265,6 +267,7 @@ mod tests {
              failsafe        ports tcp/22  peers none\n\
              bans            never_ban none\n\
              fragments       fragments rules\n\
+             replies         replies accept  adopt 30s\n\
              rules\n\
              \x20 web                        3 packets             180 bytes  accept  protocol tcp  destination_port \
              443  # everybody\n\

@@ -35,6 +35,7 @@ pub(super) fn conditions(rule: &Rule) -> Vec<Setting> {
         tcp_flags,
         icmp,
         fragment,
+        state,
         interface,
         vlan,
         length,
@@ -63,6 +64,7 @@ pub(super) fn conditions(rule: &Rule) -> Vec<Setting> {
         ("tcp_flags", tcp_flags.map(flags)),
         ("icmp", messages),
         ("fragment", fragment.map(|fragment| fragment.to_string())),
+        ("state", state.as_ref().map(|states| list(states.iter().map(|state| state.label())))),
         ("interface", interface.as_ref().map(list)),
         ("vlan", vlan.as_ref().map(list)),
         ("length", length.as_ref().map(range)),
@@ -99,7 +101,7 @@ pub(super) fn conditions_line(rule: &Rule) -> String {
 
 /// `[policy]`.
 pub(super) fn settings_of_policy(policy: &Policy) -> Vec<Setting> {
-    let Policy { inbound, outbound, malformed, fragments, infrastructure } = policy;
+    let Policy { inbound, outbound, malformed, fragments, infrastructure, replies, adopt } = policy;
     let fragments = match fragments {
         FragmentPolicy::Rules => "rules".to_owned(),
         FragmentPolicy::Always(verdict) => verdict.label().to_owned(),
@@ -110,6 +112,8 @@ pub(super) fn settings_of_policy(policy: &Policy) -> Vec<Setting> {
         Setting { key: "malformed", value: malformed.label().to_owned() },
         Setting { key: "fragments", value: fragments },
         Setting { key: "infrastructure", value: infrastructure.to_string() },
+        Setting { key: "replies", value: if *replies { "accept" } else { "rules" }.to_owned() },
+        Setting { key: "adopt", value: format!("{}s", adopt.as_secs()) },
     ]
 }
 

@@ -29,6 +29,7 @@ use crate::{
     dataplane::{
         attach::Attachment,
         counters::{Counters, Open, Port},
+        flows::FlowFacts,
         probes::DecryptionFacts,
     },
     rules::model::{PortProtocol, ServicePort},
@@ -280,6 +281,19 @@ fn port_labels(port: Port) -> (String, &'static str) {
     }
 }
 
+fn flow_families(flows: Option<&FlowFacts>, families: &mut Vec<MetricFamily>) {
+    let Some(FlowFacts { known, unproved, begun, proved, failed }) = flows else { return };
+    let mut failures = catalogue::MAP_FAILURES.family();
+    failures.add_integer([maps::FLOWS], *failed);
+    let mut now = catalogue::FLOWS.family();
+    now.add_integer(["proved"], (*known).into());
+    now.add_integer(["unproved"], (*unproved).into());
+    let mut seen = catalogue::FLOWS_SEEN.family();
+    seen.add_integer(["begun"], *begun);
+    seen.add_integer(["proved"], *proved);
+    families.extend([failures.into_proto(), now.into_proto(), seen.into_proto()]);
+}
+
 fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     let Status {
         version,
@@ -290,6 +304,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         pending,
         last_reload,
         maps,
+        flows,
         programs,
         decryption,
         bans,
@@ -317,6 +332,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         memory.add_integer([&map.map], map.bytes);
     }
     families.extend([entries.into_proto(), max_entries.into_proto(), memory.into_proto()]);
+    flow_families(flows.as_ref(), families);
 
     let mut runs = catalogue::PROGRAM_RUNS.family();
     let mut run_seconds = catalogue::PROGRAM_RUN_SECONDS.family();

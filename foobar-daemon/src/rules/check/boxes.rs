@@ -18,7 +18,10 @@ use super::{
 pub(super) type Point = [u32; SIDES];
 
 /// Sides, a bit for each.
-pub(super) type SideBits = u8;
+pub(super) type SideBits = u16;
+
+/// All of them.
+pub(super) const ALL_SIDES: SideBits = (1 << SIDES) - 1;
 
 /// A box that meets another one.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +35,7 @@ pub(super) struct Meeting {
 impl Meeting {
     /// Whether it has all of the other.
     pub(super) fn covers_all(self) -> bool {
-        self.covers == SideBits::MAX
+        self.covers == ALL_SIDES
     }
 }
 

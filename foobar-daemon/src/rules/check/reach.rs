@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use foobar_common::{flow::Direction, verdict::Verdict};
+use foobar_common::{flow::Direction, tracking::State, verdict::Verdict};
 
 use super::{
     Finding, Kind, Severity, Subject,
@@ -27,6 +27,8 @@ const WORK: u64 = 100_000_000;
 pub(super) fn questions(ruleset: &Ruleset, direction: Direction) -> Vec<Rule> {
     match direction {
         Direction::In => questions_in(ruleset),
+        // What answers goes out.
+        Direction::Out if ruleset.policy.replies => Vec::new(),
         Direction::Out => {
             ruleset.services.iter().flat_map(|service| &service.ports).map(|port| back(*port)).collect()
         }
@@ -35,7 +37,7 @@ pub(super) fn questions(ruleset: &Ruleset, direction: Direction) -> Vec<Rule> {
 
 fn questions_in(ruleset: &Ruleset) -> Vec<Rule> {
     let ports = ruleset.services.iter().flat_map(|service| &service.ports);
-    let packets = ports.flat_map(|port| [to(*port, SYN), to(*port, ACK)]);
+    let packets = ports.flat_map(|port| [to(*port, SYN, State::New), to(*port, ACK, State::Established)]);
     packets.chain(ANSWERS.map(|(_, protocol, port)| answer(protocol, port))).collect()
 }
 
@@ -43,6 +45,7 @@ fn questions_in(ruleset: &Ruleset) -> Vec<Rule> {
 pub(super) fn check(ruleset: &Ruleset, direction: Direction, steps: &Steps<'_>, findings: &mut Vec<Finding>) {
     match direction {
         Direction::In => check_in(ruleset, steps, findings),
+        Direction::Out if ruleset.policy.replies => {}
         Direction::Out => check_out(ruleset, steps, findings),
     }
 }
@@ -109,7 +112,8 @@ fn unreachable(
     } else if !later {
         (
             format!("connections to {port} begin, but their later packets (ack without syn) are dropped"),
-            "connections are not yet tracked: leave tcp_flags out of the rule that accepts them".to_owned(),
+            "only answers are accepted by themselves: leave tcp_flags and state out of the rule that accepts them"
+                .to_owned(),
         )
     } else {
         return None;
@@ -124,7 +128,11 @@ const ANSWERS: [(&str, PortProtocol, u16); 2] = [
 ];
 
 fn replies(ruleset: &Ruleset, missing: &[&str]) -> Option<Finding> {
-    if ruleset.policy.inbound == Verdict::Accept || !ruleset.failsafe.peers.is_empty() || missing.is_empty() {
+    if ruleset.policy.replies
+        || ruleset.policy.inbound == Verdict::Accept
+        || !ruleset.failsafe.peers.is_empty()
+        || missing.is_empty()
+    {
         return None;
     }
     Some(Finding {
@@ -132,18 +140,19 @@ fn replies(ruleset: &Ruleset, missing: &[&str]) -> Option<Finding> {
         kind: Kind::Replies,
         subject: Subject::Key("policy.in"),
         message: format!(
-            "this server gets no answers {}: connections are not yet tracked",
+            "this server gets no answers {}: policy.replies leaves them to the rules",
             missing.join(" and ")
         ),
-        help: "if it needs them, accept tcp_flags = { set = [\"ack\"] } and source_port = 53 (udp) on \
-               destination_port = \"32768-60999\""
-            .to_owned(),
+        help:
+            "write replies = \"accept\" under [policy], or a rule with state = [\"established\", \"related\"]"
+                .to_owned(),
     })
 }
 
-/// A packet to a port, with exactly these flags if it is one of TCP.
-fn to(port: ServicePort, flags: u8) -> Rule {
+/// A packet to a port in this state, with exactly these flags if it is one of TCP.
+fn to(port: ServicePort, flags: u8, state: State) -> Rule {
     let mut rule = to_port(port);
+    rule.state = Some([state].into());
     if port.protocol == PortProtocol::Tcp {
         rule.tcp_flags = Some(FlagCondition { set: flags, clear: !flags });
     }
@@ -153,6 +162,7 @@ fn to(port: ServicePort, flags: u8) -> Rule {
 /// What the service at a port sends first.
 fn back(port: ServicePort) -> Rule {
     let mut rule = from_port(port);
+    rule.state = Some([State::Established].into());
     if port.protocol == PortProtocol::Tcp {
         rule.tcp_flags = Some(FlagCondition { set: SYN_ACK, clear: !SYN_ACK });
     }
@@ -165,6 +175,7 @@ fn answer(protocol: PortProtocol, port: u16) -> Rule {
     rule.protocol = Some(BTreeSet::from([protocol.number()]));
     rule.source_port = Some(vec![port..=port]);
     rule.destination_port = Some(vec![EPHEMERAL]);
+    rule.state = Some([State::Established].into());
     if protocol == PortProtocol::Tcp {
         rule.tcp_flags = Some(FlagCondition { set: SYN_ACK, clear: !SYN_ACK });
     }

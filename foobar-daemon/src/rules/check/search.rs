@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use super::{
-    boxes::{Boxes, Meeting, Point, SideBits},
+    boxes::{ALL_SIDES, Boxes, Meeting, Point, SideBits},
     classes::Members,
     sides::SIDES,
     work::{TooMuch, Work},
@@ -33,7 +33,7 @@ pub(super) fn find(
 ) -> Result<Option<Point>, TooMuch> {
     let point = std::array::from_fn(|side| boxes.side(number, side).hull().0);
     let mut search = Search { boxes, number, point, work };
-    let is_found = search.look(candidates, SideBits::MAX, otherwise)?;
+    let is_found = search.look(candidates, ALL_SIDES, otherwise)?;
     Ok(is_found.then_some(search.point))
 }
 

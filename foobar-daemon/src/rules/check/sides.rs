@@ -9,7 +9,10 @@ use std::{
     sync::LazyLock,
 };
 
-use foobar_common::flow::{UNTAGGED, protocol};
+use foobar_common::{
+    flow::{UNTAGGED, protocol},
+    tracking::State,
+};
 
 use super::{classes::Classes, ranges::Ranges};
 use crate::rules::model::{Rule, Ruleset};
@@ -32,9 +35,10 @@ impl Space {
 }
 
 /// How many sides a box has.
-pub(super) const SIDES: usize = 8;
+pub(super) const SIDES: usize = 9;
 
-/// The sides of a box: source, destination, transport, source port, destination port, VLAN, length, interface.
+/// The sides of a box: source, destination, transport, source port, destination port, VLAN, length, interface,
+/// state.
 pub(super) type Sides = [Ranges; SIDES];
 
 /// Turns the names and addresses of a ruleset into numbers.
@@ -76,6 +80,7 @@ impl<'r> Numbers<'r> {
             ),
             rule.length.as_ref().map_or_else(all_of_16_bits, |range| Ranges::of([wide(range)])),
             self.interfaces(rule.interface.as_ref()),
+            states(rule),
         ];
         sides.iter().all(|side| !side.is_empty()).then_some(sides)
     }
@@ -87,6 +92,13 @@ impl<'r> Numbers<'r> {
         Ranges::of(
             names.iter().filter_map(|name| self.interfaces.get(name.as_str())).map(|rank| (*rank, *rank)),
         )
+    }
+}
+
+fn states(rule: &Rule) -> Ranges {
+    match &rule.state {
+        None => Ranges::of([(0, State::COUNT - 1)]),
+        Some(states) => Ranges::of(states.iter().map(|state| (state.number(), state.number()))),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
 use foobar_common::{
     address::Address,
     flow::{Direction, Family, Flow, Fragment, UNTAGGED, protocol},
+    tracking::State,
     verdict::{Reason, Verdict},
 };
 
@@ -15,7 +16,7 @@ use ipnet::IpNet;
 
 use super::{Finding, Kind, Severity, Subject};
 use crate::rules::{
-    evaluate::{self, Evaluation},
+    evaluate::{self, Evaluation, Known},
     model::{AddressSet, Rule, Ruleset},
 };
 
@@ -73,10 +74,16 @@ const ACK: u8 = 0x10;
 pub(super) fn lock_out(ruleset: &Ruleset, session: &SshSession) -> Option<Finding> {
     let SshSession { client, server_port, .. } = session;
     let small = without_other_addresses(ruleset, session);
-    let ways =
-        [(Direction::In, SYN), (Direction::In, ACK), (Direction::Out, SYN | ACK), (Direction::Out, ACK)];
-    let packets = ways.map(|(direction, flags)| {
-        (direction, judge(ruleset, &small, direction, &packet(session, direction, flags)))
+    let goes_on = Known { state: State::Established, is_answer: false };
+    let comes_back = Known { state: State::Established, is_answer: true };
+    let ways = [
+        (Direction::In, SYN, Known::NEW),
+        (Direction::In, ACK, goes_on),
+        (Direction::Out, SYN | ACK, comes_back),
+        (Direction::Out, ACK, comes_back),
+    ];
+    let packets = ways.map(|(direction, flags, known)| {
+        (direction, judge(ruleset, &small, direction, &packet(session, direction, flags), known))
     });
     // The session may come in through any interface, also through one that no rule names.
     let named = ruleset.rules.iter().filter_map(|rule| rule.interface.as_ref()).flatten().map(String::as_str);
@@ -146,14 +153,16 @@ fn judge<'r>(
     small: &Ruleset,
     direction: Direction,
     packet: &Flow,
+    known: Known,
 ) -> BTreeMap<&'r str, Evaluation<'r>> {
-    let Evaluation { verdict, reason, rule: _ } = evaluate::evaluate(small, &Ok(*packet), direction, "");
+    let Evaluation { verdict, reason, rule: _ } =
+        evaluate::evaluate(small, &Ok(*packet), direction, "", known);
     let mut judged = BTreeMap::new();
     let mut otherwise = Evaluation { verdict, reason, rule: None };
     if reason == Reason::Policy {
         for rule in &ruleset.rules {
             let some_interface = rule.interface.iter().flatten().next().map_or("", String::as_str);
-            if evaluate::unmet(small, rule, packet, direction, some_interface).is_some() {
+            if evaluate::unmet(small, rule, packet, direction, some_interface, known).is_some() {
                 continue;
             }
             let by = decided_by(rule);

@@ -12,7 +12,7 @@ mod limits;
 mod sets;
 mod vectors;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use foobar_common::{
@@ -25,6 +25,7 @@ use foobar_common::{
     flow::Direction,
     limit::Limit,
     rule::{FRAGMENTS_BY_RULES, RULES_MAX, RankedRule, Settings, uses},
+    tracking::State,
 };
 
 use ipnet::IpNet;
@@ -66,7 +67,7 @@ pub struct CompiledRuleset {
     pub first_rules: Box<FirstRules>,
     /// The rule of each clause.
     pub word_rules: Vec<WordRules>,
-    /// The classes of each interface that some rule names, one for each [`Direction`].
+    /// The classes of each interface that some rule names, the first one for each [`Direction`].
     pub interface_classes: BTreeMap<String, [u32; 2]>,
     /// The sets that rules name.
     pub sets: Sets,
@@ -76,6 +77,8 @@ pub struct CompiledRuleset {
     pub decrypted: Vec<DecryptedService>,
     /// The limits, each with the counter slot of its rule.
     pub limits: Vec<(u32, Limit)>,
+    /// How long old TCP connections are learnt; `None` if flows are not tracked.
+    pub adopt: Option<Duration>,
     /// Whose the counters are.
     pub slots: Assigned,
 }
@@ -182,6 +185,7 @@ pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Res
         spoken: ruleset.spoken(),
         decrypted: decrypted(ruleset, slots)?,
         limits: limits::compile(rules, slots)?,
+        adopt: ruleset.tracks().then_some(policy.adopt),
         slots: slots.clone(),
     })
 }
@@ -223,17 +227,27 @@ impl Tables {
         };
 
         let without_ports = accepting(&|rule| rule.source_port.is_none() && rule.destination_port.is_none());
-        let [class_in, class_out] = OTHER_INTERFACE_CLASSES;
-        let on_any_interface =
-            |direction| accepting(&|rule| rule.direction == direction && rule.interface.is_none());
-        for (number, bits) in [
-            (NO_PORTS_CLASS, without_ports),
-            (class_in, on_any_interface(Direction::In)),
-            (class_out, on_any_interface(Direction::Out)),
-        ] {
-            let given = classes.push(Class::of(blocks.vector(bits)));
-            ensure!(given == number, "class {number} is {given}");
-        }
+        let given = classes.push(Class::of(blocks.vector(without_ports)));
+        ensure!(given == NO_PORTS_CLASS, "class {NO_PORTS_CLASS} is {given}");
+        // The interface, the direction and the state are one field, so that most packets have nothing more to look at.
+        let of_interface = |name: Option<&String>, classes: &mut Classes, blocks: &mut Blocks| {
+            Direction::ALL.map(|direction| {
+                let numbers = State::ALL.iter().map(|state| {
+                    let bits = accepting(&|rule| {
+                        rule.direction == direction
+                            && rule
+                                .interface
+                                .as_ref()
+                                .is_none_or(|names| name.is_some_and(|name| names.contains(name)))
+                            && rule.state.as_ref().is_none_or(|states| states.contains(state))
+                    });
+                    classes.push(Class::of(blocks.vector(bits)))
+                });
+                numbers.min().unwrap_or_default()
+            })
+        };
+        let given = of_interface(None, &mut classes, &mut blocks);
+        ensure!(given == OTHER_INTERFACE_CLASSES, "classes {OTHER_INTERFACE_CLASSES:?} are {given:?}");
 
         let spoken = ruleset.spoken();
         let facts = PortFacts { failsafe: &ruleset.failsafe.ports, slots, spoken: &spoken };
@@ -249,14 +263,8 @@ impl Tables {
         let named: std::collections::BTreeSet<&String> = named.collect();
         let mut interfaces = BTreeMap::new();
         for name in named {
-            let of_interface = Direction::ALL.map(|direction| {
-                let bits = accepting(&|rule| {
-                    rule.direction == direction
-                        && rule.interface.as_ref().is_none_or(|names| names.contains(name))
-                });
-                classes.push(Class::of(blocks.vector(bits)))
-            });
-            interfaces.insert(name.clone(), of_interface);
+            let first = of_interface(Some(name), &mut classes, &mut blocks);
+            interfaces.insert(name.clone(), first);
         }
 
         let mut addresses = AddressTables::new();
@@ -308,7 +316,7 @@ fn settings(
     tables: &Tables,
     ranked: &[RankedRule],
 ) -> Settings {
-    let Policy { inbound, outbound, malformed, fragments, infrastructure } = *policy;
+    let Policy { inbound, outbound, malformed, fragments, infrastructure, replies, adopt: _ } = *policy;
     let used = |bit, used: bool| if used { bit } else { 0 };
     let by_some = |bit, asks: fn(&clauses::Clause<'_>) -> bool| used(bit, clauses.list.iter().any(asks));
     let asks_prefix = |condition: Option<&super::model::AddressCondition>| {
@@ -349,9 +357,12 @@ fn settings(
                     || rule.fragment.is_some()
             })
             | by_some(uses::VLAN, |clause| clause.rule.vlan.is_some())
+            | used(uses::TRACKING, ruleset.tracks())
+            | used(uses::REPLIES, replies && ruleset.tracks())
             | by_some(uses::LENGTH, |clause| clause.rule.length.is_some())
             | by_some(uses::INTERFACE, |clause| {
-                clause.rule.interface.is_some() || clause.rule.direction == Direction::Out
+                let rule = clause.rule;
+                rule.interface.is_some() || rule.state.is_some() || rule.direction == Direction::Out
             }),
         tier: clauses.tier as u32,
         units: u32::try_from(clauses.list.len().div_ceil(clauses.tier.unit())).unwrap_or(u32::MAX),
@@ -359,6 +370,7 @@ fn settings(
         first_source_set: tables.first_source_set,
         first_destination_set: tables.first_destination_set,
         more_rule_slots: u32::from(ranked.iter().any(|rule| rule.slot() >= RULE_SLOTS)),
+        learns_until: 0,
         trace: 0,
     }
 }

@@ -3,6 +3,7 @@
 //! Slow and obvious on purpose. The tables that the kernel matches with are compiled by other code, and what
 //! both say of the same packet must be the same.
 
+mod known;
 mod words;
 
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use foobar_common::{
 
 use ipnet::IpNet;
 
+pub use self::known::Known;
 use super::model::{
     AddressCondition, AddressMatch, Failsafe, FragmentPolicy, PortProtocol, Rule, Ruleset, ServicePort,
 };
@@ -39,14 +41,16 @@ pub struct PlainBan {
 }
 
 /// Judges a packet that comes in or goes out through the interface of this name, while nothing is banned and within the
-/// limit of the rule that it meets. `packet` is what [`foobar_common::parse::parse`] says of its frame.
+/// limit of the rule that it meets. `packet` is what [`foobar_common::parse::parse`] says of its frame, `known` what is known
+/// of its flow.
 pub fn evaluate<'r>(
     ruleset: &'r Ruleset,
     packet: &Result<Flow, Reason>,
     direction: Direction,
     interface: &str,
+    known: Known,
 ) -> Evaluation<'r> {
-    evaluate_with_bans(ruleset, (&[], 0), packet, direction, interface)
+    evaluate_with_bans(ruleset, (&[], 0), packet, direction, interface, known)
 }
 
 /// Judges a packet that comes in or goes out at a time, while there are these bans.
@@ -56,6 +60,7 @@ pub fn evaluate_with_bans<'r>(
     packet: &Result<Flow, Reason>,
     direction: Direction,
     interface: &str,
+    known: Known,
 ) -> Evaluation<'r> {
     let policy = &ruleset.policy;
     let otherwise = policy.of(direction);
@@ -79,8 +84,11 @@ pub fn evaluate_with_bans<'r>(
     if let (FragmentPolicy::Always(verdict), Fragment::Later) = (policy.fragments, flow.fragment) {
         return decided(verdict, Reason::Fragments);
     }
+    if policy.replies && known.is_answer {
+        return decided(Verdict::Accept, Reason::Replies);
+    }
     for rule in &ruleset.rules {
-        if unmet(ruleset, rule, flow, direction, interface).is_none() {
+        if unmet(ruleset, rule, flow, direction, interface, known).is_none() {
             return Evaluation { verdict: rule.action, reason: Reason::Rule, rule: Some(&rule.id) };
         }
     }
@@ -114,6 +122,8 @@ pub enum Condition {
     Icmp,
     /// `length`
     Length,
+    /// `state`
+    State,
 }
 
 /// The first condition of the rule that the packet does not meet; `None` if it meets the rule.
@@ -123,6 +133,7 @@ pub fn unmet(
     flow: &Flow,
     direction: Direction,
     interface: &str,
+    known: Known,
 ) -> Option<Condition> {
     if rule.direction != direction {
         return Some(Condition::Direction);
@@ -175,6 +186,9 @@ pub fn unmet(
     }
     if rule.length.as_ref().is_some_and(|range| !range.contains(&flow.length)) {
         return Some(Condition::Length);
+    }
+    if rule.state.as_ref().is_some_and(|states| !states.contains(&known.state)) {
+        return Some(Condition::State);
     }
     None
 }

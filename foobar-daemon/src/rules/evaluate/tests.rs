@@ -67,20 +67,21 @@ fn conditions() {
         let ruleset = with_rule(conditions);
         let key = conditions.split(' ').next().unwrap();
         for text in *matching {
-            let found = evaluate(&ruleset, &packet::parse(text).unwrap(), Direction::In, "eth0");
+            let found = evaluate(&ruleset, &packet::parse(text).unwrap(), Direction::In, "eth0", Known::NEW);
             let expected = Evaluation { verdict: Verdict::Accept, reason: Reason::Rule, rule: Some("r") };
             assert_eq!(found, expected, "{conditions}: {text}");
         }
         for text in *failing {
             let read = packet::parse(text).unwrap();
-            let found = evaluate(&ruleset, &read, Direction::In, "eth0");
+            let found = evaluate(&ruleset, &read, Direction::In, "eth0", Known::NEW);
             let expected = Evaluation { verdict: Verdict::Drop, reason: Reason::Policy, rule: None };
             assert_eq!(found, expected, "{conditions}: {text}");
             let flow = read.unwrap();
-            let condition = unmet(&ruleset, &ruleset.rules[0], &flow, Direction::In, "eth0").unwrap();
+            let condition =
+                unmet(&ruleset, &ruleset.rules[0], &flow, Direction::In, "eth0", Known::NEW).unwrap();
             let either = condition.key() == key || conditions.contains(&format!("\n{} ", condition.key()));
             assert!(either, "{conditions}: {text}: {}", condition.key());
-            assert!(!condition.explain(&ruleset.rules[0], &flow, "eth0").is_empty());
+            assert!(!condition.explain(&ruleset.rules[0], &flow, "eth0", Known::NEW).is_empty());
         }
     }
 }
@@ -97,7 +98,11 @@ fn the_first_rule_that_matches_decides() {
         ("udp 1.2.3.4:5 > 1.2.3.4:2", Some("b")),
         ("tcp 1.2.3.4:5 > 1.2.3.4:2", None),
     ] {
-        assert_eq!(evaluate(&ruleset, &packet::parse(text).unwrap(), Direction::In, "").rule, rule, "{text}");
+        assert_eq!(
+            evaluate(&ruleset, &packet::parse(text).unwrap(), Direction::In, "", Known::NEW).rule,
+            rule,
+            "{text}"
+        );
     }
 }
 
@@ -149,7 +154,7 @@ fn what_is_judged_before_the_rules() {
     ] {
         let packet = packet::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
         for (name, ruleset, (verdict, reason)) in [("strict", &strict, in_strict), ("open", &open, in_open)] {
-            let found = evaluate(ruleset, &packet, Direction::In, "eth0");
+            let found = evaluate(ruleset, &packet, Direction::In, "eth0", Known::NEW);
             let id = (reason == Reason::Rule).then_some("all");
             assert_eq!(found, Evaluation { verdict, reason, rule: id }, "{name}: {text}");
         }
@@ -179,7 +184,7 @@ fn what_goes_out_is_judged_from_the_other_side() {
         ("tcp 10.0.0.1:5 > 10.0.0.2:80", drop, Reason::Policy, None),
     ] {
         let packet = packet::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        let found = evaluate(&ruleset, &packet, Direction::Out, "eth0");
+        let found = evaluate(&ruleset, &packet, Direction::Out, "eth0", Known::NEW);
         assert_eq!(found, Evaluation { verdict, reason, rule }, "{text}");
     }
 }

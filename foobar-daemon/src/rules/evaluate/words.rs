@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use foobar_common::flow::{Direction, Flow, Fragment, UNTAGGED};
 
-use super::{Condition, destination_of, ports_of, source_of, tcp_flags_of};
+use super::{Condition, Known, destination_of, ports_of, source_of, tcp_flags_of};
 use crate::rules::{
     model::{AddressCondition, AddressMatch, Rule},
     names,
@@ -29,11 +29,12 @@ impl Condition {
             Self::TcpFlags => "tcp_flags",
             Self::Icmp => "icmp",
             Self::Length => "length",
+            Self::State => "state",
         }
     }
 
     /// Why the packet does not meet this condition of the rule: what the packet has, and what the rule wants.
-    pub fn explain(self, rule: &Rule, flow: &Flow, interface: &str) -> String {
+    pub fn explain(self, rule: &Rule, flow: &Flow, interface: &str, known: Known) -> String {
         match self {
             Self::Direction => match rule.direction {
                 Direction::In => "the packet goes out, the rule is for packets that come in".to_owned(),
@@ -80,6 +81,10 @@ impl Condition {
             Self::Length => {
                 let wanted = rule.length.iter().map(range_words);
                 format!("length {} is not {}", flow.length, either(wanted))
+            }
+            Self::State => {
+                let wanted = rule.state.iter().flatten().map(|state| state.label());
+                format!("the packet is {}, not {}", known.state.label(), either(wanted))
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use foobar_common::flow::protocol as number;
+use foobar_common::{flow::protocol as number, tracking::State};
 
 use super::{
     error::Errors,
@@ -186,6 +186,12 @@ fn named_icmp(
         errors.add(&value.place, format!("there is no ICMP message {name:?}"), help);
     }
     None
+}
+
+/// `state`.
+pub(super) fn state(value: &Value<'_>, errors: &mut Errors<'_>) -> Option<BTreeSet<State>> {
+    let words: Vec<_> = State::ALL.iter().map(|state| (state.label(), *state)).collect();
+    collect(value, "state", errors, |element, errors| element.word("state", &words, errors))
 }
 
 /// `interface`.

@@ -1,5 +1,7 @@
 //! `[policy]` and `[failsafe]`.
 
+use std::time::Duration;
+
 use foobar_common::verdict::Verdict;
 use ipnet::IpNet;
 
@@ -85,22 +87,32 @@ fn policy(section: &Section<'_>, errors: &mut Errors<'_>) -> Policy {
         policy.infrastructure = infrastructure;
     }
     if let Some(value) = section.get("replies")
-        && let Some("accept") = word(&value, "policy.replies", &["accept", "rules"], errors)
+        && let Some(replies) = value.word("policy.replies", &[("accept", true), ("rules", false)], errors)
     {
-        errors.add(
-            &value.place,
-            "policy.replies = \"accept\" is not yet enforced: connections are not tracked",
-            "write replies = \"rules\", and rules that accept the replies this server waits for",
-        );
+        policy.replies = replies;
     }
-    section.refuse("adopt", "leave it out: connections are not tracked, so there are none to learn", errors);
+    if let Some(value) = section.get("adopt")
+        && let Some(adopt) = adopt(&value, errors)
+    {
+        policy.adopt = adopt;
+    }
     policy
 }
 
-/// One of these words.
-fn word<'w>(value: &Value<'_>, what: &str, words: &[&'w str], errors: &mut Errors<'_>) -> Option<&'w str> {
-    let words: Vec<(&str, &'w str)> = words.iter().map(|word| (*word, *word)).collect();
-    value.word(what, &words, errors)
+/// The longest time that old connections are learnt.
+const ADOPT_MAX: Duration = Duration::from_hours(1);
+
+fn adopt(value: &Value<'_>, errors: &mut Errors<'_>) -> Option<Duration> {
+    let text = value.string("policy.adopt", errors)?;
+    let adopt = humantime::parse_duration(text).ok().filter(|adopt| *adopt <= ADOPT_MAX);
+    if adopt.is_none() {
+        errors.add(
+            &value.place,
+            format!("policy.adopt cannot be {text:?}"),
+            "write a time from \"0s\" to \"1h\", as \"30s\", or leave it out",
+        );
+    }
+    adopt
 }
 
 /// `accept` or `drop`; `reject` is refused.

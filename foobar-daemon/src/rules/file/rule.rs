@@ -79,6 +79,7 @@ fn rule(section: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -
         rule.icmp = value.and_then(|value| condition::icmp(&value, rule.protocol.as_ref(), errors));
     }
     rule.fragment = section.get("fragment").and_then(|value| value.boolean("fragment", errors));
+    rule.state = section.get("state").and_then(|value| condition::state(&value, errors));
     rule.interface = section.get("interface").and_then(|value| condition::interface(&value, errors));
     rule.vlan = section.get("vlan").and_then(|value| condition::vlan(&value, errors));
     rule.length = section.get("length").and_then(|value| port::range(&value, "length", errors));
@@ -115,7 +116,6 @@ fn direction(section: &Section<'_>, errors: &mut Errors<'_>) -> Option<Direction
 
 /// Keys of the language that nothing acts on.
 fn refuse_unenforced(section: &Section<'_>, errors: &mut Errors<'_>) {
-    section.refuse("state", "leave it out; for replies over TCP: tcp_flags = { set = [\"ack\"] }", errors);
     section.refuse("log", "leave it out; every rule is counted", errors);
     section.refuse_true("shadow", "leave the rule out, or put it in force", errors);
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use foobar_common::flow::protocol;
+use foobar_common::{flow::protocol, tracking::State};
 
 use super::{
     conditions::{Addresses, Conditions, NotBoth},
@@ -75,6 +75,17 @@ pub(super) fn destination_ports(ranges: Ranges) -> Vec<Conditions> {
 /// The length is in any of the ranges.
 pub(super) fn lengths(ranges: Ranges) -> Vec<Conditions> {
     ranges.into_iter().map(|range| Conditions { length: Some(range), ..Conditions::default() }).collect()
+}
+
+/// The state is one of these; negated, none of them.
+pub(super) fn states(named: &BTreeSet<State>, negated: bool) -> Vec<Conditions> {
+    let states: BTreeSet<State> =
+        State::ALL.iter().copied().filter(|state| named.contains(state) != negated).collect();
+    match states.len() {
+        0 => Vec::new(),
+        all if all == State::ALL.len() => vec![Conditions::default()],
+        _ => vec![Conditions { states: Some(states), ..Conditions::default() }],
+    }
 }
 
 /// The protocol is one of these; negated, none of them.

@@ -5,7 +5,10 @@
 
 use std::{collections::BTreeSet, ops::RangeInclusive};
 
-use foobar_common::flow::{Direction, Family, protocol};
+use foobar_common::{
+    flow::{Direction, Family, protocol},
+    tracking::State,
+};
 use ipnet::IpNet;
 
 use super::values::{self, Ranges};
@@ -29,6 +32,7 @@ pub(super) struct Conditions {
     pub(super) out_interfaces: Option<BTreeSet<String>>,
     pub(super) vlans: Option<BTreeSet<u16>>,
     pub(super) length: Option<RangeInclusive<u16>>,
+    pub(super) states: Option<BTreeSet<State>>,
 }
 
 /// Which addresses are meant: the included ones without the excluded ones.
@@ -90,6 +94,7 @@ impl Conditions {
                 let range = *one.start().max(other.start())..=*one.end().min(other.end());
                 (!range.is_empty()).then_some(range)
             })?,
+            states: common_elements(self.states.as_ref(), other.states.as_ref())?,
         };
         both.check_possible()?;
         Ok(both)

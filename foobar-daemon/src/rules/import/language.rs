@@ -3,10 +3,6 @@
 //! When the language grows, the sentence goes and the place that uses it says the thing: this is the list of
 //! all such places.
 
-/// Rules on the state of a connection are refused.
-pub(super) const STATE: &str = "state is not enforced by this version yet; where this lets in the answers to what \
-    the server asks, write a rule like tcp-replies in rules/README.md";
-
 /// Rules up to or over a rate are refused: what is over the limit goes on to the next rule there, and ends at the rule here.
 pub(super) const LIMIT: &str = "what is over this limit goes on to the next rule, where here it ends; write the rule by hand, with limit and over";
 

@@ -1,6 +1,6 @@
 //! Names that others have for numbers on the wire, beside those of the rule language.
 
-use foobar_common::flow::protocol;
+use foobar_common::{flow::protocol, tracking::State};
 
 use crate::rules::names;
 
@@ -132,6 +132,16 @@ const ICMPV6: [(&str, u8, Option<u8>); 26] = [
     ("router-renumbering", 138, None),
     ("mld2-listener-report", 143, None),
 ];
+
+/// A state of a connection; `None` if no packet is ever in it.
+pub(super) fn state(name: &str) -> Result<Option<State>, String> {
+    // Nothing is left out of tracking.
+    if name == "untracked" {
+        return Ok(None);
+    }
+    let found = State::ALL.iter().find(|state| state.label() == name);
+    found.map(|state| Some(*state)).ok_or_else(|| format!("the state {name:?} is not in the rule language"))
+}
 
 /// The number of a protocol.
 pub(super) fn protocol(name: &str) -> Result<u8, String> {

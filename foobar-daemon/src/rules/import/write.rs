@@ -29,6 +29,12 @@ pub(super) fn rule_file(format: Format, list: &List, sets: &BTreeMap<String, Vec
     if outbound != Verdict::Accept {
         file.extend(["out = \"", outbound.label(), "\"\n"]);
     }
+    let drops =
+        list.policies.contains(&Verdict::Drop) || list.rules.iter().any(|rule| rule.action == Verdict::Drop);
+    if drops {
+        // Nothing is accepted that the rules do not accept.
+        file.push_str("replies = \"rules\"\n");
+    }
     for (name, entries) in sets {
         // A dot in a bare key would be a table in a table.
         let entries = key("entries", entries.iter().map(|entry| text(&shown(entry))));
@@ -77,6 +83,9 @@ fn one_rule(rule: &Rule) -> String {
     }
     if let Some(fragment) = conditions.fragment {
         add(format!("fragment = {fragment}\n"));
+    }
+    if let Some(states) = &conditions.states {
+        add(key("state", states.iter().map(|state| text(state.label()))));
     }
     if let Some(interfaces) = interfaces {
         add(key("interface", interfaces.iter().map(|name| text(name))));

@@ -16,6 +16,7 @@ use foobar_common::{
 
 pub use self::describe::describe;
 use self::words::Words;
+use super::evaluate::Known;
 use super::names::{self, PROTOCOLS, TCP_FLAGS, closest};
 
 /// What is wrong with a packet in words, and how to write it.
@@ -45,12 +46,20 @@ impl std::error::Error for PacketError {}
 ///
 /// `PROTOCOL SOURCE > DESTINATION`, then any of these: TCP flags (`syn,ack`, or `none`; without any: `syn`), an
 /// ICMP message (`echo-request`, `3/4`), `fragment` (a later one), `first-fragment`, `vlan N`, `length N`,
-/// `hop-limit N`. Ports stand behind the address: `192.0.2.1:443`, `[2001:db8::1]:443`. A frame without a flow
+/// `hop-limit N`, `state S`. Ports stand behind the address: `192.0.2.1:443`, `[2001:db8::1]:443`. A frame without a flow
 /// is the reason why: `arp`, `not_ip`, `llc`, `ip_length` and so on.
 ///
 /// # Errors
 /// What is wrong, and how to write it.
 pub fn parse(text: &str) -> Result<Result<Flow, Reason>, PacketError> {
+    parse_with_state(text).map(|(packet, _)| packet)
+}
+
+/// The same, and what is known of its flow, if the text says so: `state` and one of [`Known::WORDS`].
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with_state(text: &str) -> Result<(Result<Flow, Reason>, Option<Known>), PacketError> {
     let mut words = Words::of(text);
     let Some(first) = words.next() else {
         return Err(PacketError::new("the packet is empty", EXAMPLE));
@@ -58,7 +67,7 @@ pub fn parse(text: &str) -> Result<Result<Flow, Reason>, PacketError> {
     let flowless = Reason::ALL.iter().filter(|reason| is_flowless(**reason));
     if let Some(reason) = flowless.into_iter().find(|reason| reason.label() == first) {
         return match words.next() {
-            None => Ok(Err(*reason)),
+            None => Ok((Err(*reason), None)),
             Some(more) => Err(PacketError::new(
                 format!("{first} says all of a frame, so {more:?} cannot follow"),
                 format!("write {first:?} alone"),
@@ -76,7 +85,7 @@ pub fn parse(text: &str) -> Result<Result<Flow, Reason>, PacketError> {
     }
     let destination = endpoint(words.next(), "destination", protocol)?;
     let rest = Rest::read(words, protocol)?;
-    flow(protocol, source, destination, &rest).map(Ok)
+    flow(protocol, source, destination, &rest).map(|flow| (Ok(flow), rest.known))
 }
 
 /// How a packet is written.
@@ -139,6 +148,7 @@ struct Rest {
     vlan: u16,
     length: Option<u16>,
     hop_limit: Option<u8>,
+    known: Option<Known>,
 }
 
 impl Rest {
@@ -150,6 +160,7 @@ impl Rest {
             vlan: UNTAGGED,
             length: None,
             hop_limit: None,
+            known: None,
         };
         while let Some(word) = words.next() {
             match word {
@@ -158,6 +169,7 @@ impl Rest {
                 "vlan" => rest.vlan = words.number("vlan", 4095)?,
                 "length" => rest.length = Some(words.number("length", u16::MAX)?),
                 "hop-limit" | "ttl" => rest.hop_limit = Some(words.number("hop-limit", u8::MAX)?),
+                "state" => rest.known = Some(known(words.next())?),
                 _ => rest.transport(word, protocol)?,
             }
         }
@@ -165,7 +177,7 @@ impl Rest {
     }
 
     fn transport(&mut self, word: &str, protocol: u8) -> Result<(), PacketError> {
-        let general = "fragment, first-fragment, vlan N, length N, hop-limit N";
+        let general = "fragment, first-fragment, vlan N, length N, hop-limit N, state S";
         match protocol {
             protocol::TCP => {
                 let Some(flags) = flags(word) else {
@@ -201,6 +213,20 @@ impl Rest {
         }
         Ok(())
     }
+}
+
+fn known(word: Option<&str>) -> Result<Known, PacketError> {
+    let found = Known::WORDS.iter().find(|(name, _)| Some(*name) == word);
+    found.map(|(_, known)| *known).ok_or_else(|| {
+        let names = Known::WORDS.map(|(name, _)| name);
+        PacketError::new(
+            format!(
+                "behind state there is {}",
+                word.map_or("nothing".to_owned(), |word| format!("{word:?}"))
+            ),
+            format!("write one of {}", names.join(", ")),
+        )
+    })
 }
 
 fn flags(word: &str) -> Option<u8> {

@@ -10,6 +10,14 @@ mod received;
 #[path = "../../../../foobar-ebpf/src/scratch.rs"]
 mod scratch;
 
+/// The parser alone is measured here: no flow is noted.
+mod track {
+    use foobar_common::{flow::Direction, frame::Frame, parse::Headers};
+
+    #[inline(always)]
+    pub(crate) fn note(_frame: &Frame<'_>, _headers: Option<&Headers>, _direction: Direction) {}
+}
+
 use aya_ebpf::{
     bindings::xdp_action::{XDP_ABORTED, XDP_DROP, XDP_TX},
     btf_maps::{Array, ProgramArray},

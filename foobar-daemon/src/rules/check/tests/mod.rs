@@ -6,7 +6,11 @@ use foobar_common::flow::Flow;
 use proptest::prelude::*;
 
 use super::*;
-use crate::rules::{bundle::Bundle, evaluate::evaluate, packet};
+use crate::rules::{
+    bundle::Bundle,
+    evaluate::{Known, evaluate},
+    packet,
+};
 
 fn ruleset(text: &str) -> Ruleset {
     Bundle::of_text("rules.toml", &format!("schema = 1\n{text}"))
@@ -209,7 +213,8 @@ fn what_is_said_names_the_rules() {
 
 #[test]
 fn policies_and_services() {
-    let (drop, out) = ("[policy]\nin = \"drop\"\n", "[policy]\nout = \"drop\"\n");
+    let drop = "[policy]\nin = \"drop\"\nreplies = \"rules\"\n";
+    let out = "[policy]\nout = \"drop\"\nreplies = \"rules\"\n";
     let replies = "[[rule]]\nid = \"tcp\"\naction = \"accept\"\ntcp_flags = { set = [\"ack\"] }\n\
                    [[rule]]\nid = \"dns\"\naction = \"accept\"\nprotocol = \"udp\"\nsource_port = 53\n";
     let www = "[[service]]\nname = \"www\"\nport = \"tcp/80\"\n";
@@ -217,6 +222,9 @@ fn policies_and_services() {
     for (text, expected) in [
         (String::new(), vec![]),
         (drop.to_owned(), vec!["replies policy.in"]),
+        (drop.replace("rules", "accept"), vec![]),
+        (format!("{drop}{}", rule("state = [\"established\"]")), vec![]),
+        (format!("{drop}{}", rule("state = [\"new\"]")), vec!["replies policy.in"]),
         (format!("{drop}{replies}"), vec![]),
         (format!("{drop}infrastructure = false\n{replies}"), vec!["infrastructure policy.infrastructure"]),
         ("[policy]\ninfrastructure = false\n".to_owned(), vec![]),
@@ -225,6 +233,15 @@ fn policies_and_services() {
         ("[failsafe]\npeers = [\"0.0.0.0/0\"]\n".to_owned(), vec!["open failsafe.peers"]),
         (www.to_owned(), vec![]),
         (format!("{out}{www}"), vec!["unreachable www"]),
+        (format!("{}{www}", out.replace("rules", "accept")), vec![]),
+        (
+            format!(
+                "{}{www}{}",
+                drop.replace("rules", "accept"),
+                rule("state = [\"new\"]\ndestination_port = 80")
+            ),
+            vec!["unreachable www"],
+        ),
         (format!("{out}{www}{}", rule("direction = \"out\"\nsource_port = 80")), vec![]),
         (format!("{out}infrastructure = false\n"), vec!["infrastructure policy.infrastructure"]),
         (format!("{drop}{www}{replies}"), vec!["unreachable www"]),
@@ -273,7 +290,8 @@ fn the_own_ssh_session_is_noticed() {
         assert_eq!(variables("SSH_CLIENT", broken), None, "{broken}");
     }
 
-    let (drop, out) = ("[policy]\nin = \"drop\"\n", "[policy]\nout = \"drop\"\n");
+    let drop = "[policy]\nin = \"drop\"\nreplies = \"rules\"\n";
+    let out = "[policy]\nout = \"drop\"\nreplies = \"rules\"\n";
     let back = "[[rule]]\nid = \"back\"\naction = \"accept\"\ndirection = \"out\"\nsource_port = 22\n";
     let udp = "[[rule]]\nid = \"udp\"\naction = \"accept\"\nprotocol = \"udp\"\n";
     let ssh = |conditions: &str| {
@@ -284,6 +302,8 @@ fn the_own_ssh_session_is_noticed() {
         (drop.to_owned(), true, "203.0.113.7 to port 22 is dropped (policy)"),
         (format!("{drop}[failsafe]\nports = [\"tcp/22\"]\n"), false, ""),
         (out.to_owned(), true, "what goes back to 203.0.113.7 from port 22 is dropped (policy)"),
+        (out.replace("rules", "accept"), false, ""),
+        (format!("{}{}", drop.replace("rules", "accept"), ssh("state = [\"new\"]")), true, "to port 22"),
         (format!("{out}[failsafe]\nports = [\"tcp/22\"]\n"), false, ""),
         (format!("{out}{}", ssh("direction = \"out\"")), true, "goes back"),
         (format!("{out}{back}"), false, ""),
@@ -408,13 +428,13 @@ proptest! {
             let mut without = ruleset.clone();
             without.rules.retain(|rule| rule.id != *id);
             for (flow, interface) in &flows {
-                let found = evaluate(&ruleset, &Ok(*flow), Direction::In, interface);
+                let found = evaluate(&ruleset, &Ok(*flow), Direction::In, interface, Known::NEW);
                 match finding.kind {
                     Kind::Empty | Kind::Shadowed | Kind::Contradiction => {
                         prop_assert_ne!(found.rule, Some(id.as_str()), "{:?} {:?}", finding, flow);
                     }
                     Kind::Redundant => {
-                        let other = evaluate(&without, &Ok(*flow), Direction::In, interface);
+                        let other = evaluate(&without, &Ok(*flow), Direction::In, interface, Known::NEW);
                         prop_assert_eq!(found.verdict, other.verdict, "{:?} {:?}", finding, flow);
                     }
                     Kind::Overlap

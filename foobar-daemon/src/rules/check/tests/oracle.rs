@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use foobar_common::{
     address::Address,
     flow::{Direction, Family, Flow, Fragment, UNTAGGED, protocol},
+    tracking::State,
     verdict::{Reason, Verdict},
 };
 use ipnet::IpNet;
@@ -14,7 +15,7 @@ use ipnet::IpNet;
 use super::shapes::{Random, addresses};
 use crate::rules::{
     check::{Kind, Subject, check},
-    evaluate::{evaluate, unmet},
+    evaluate::{Known, evaluate, unmet},
     model::{
         AddressMatch, AddressSet, FlagCondition, FragmentPolicy, IcmpCondition, PortProtocol, Rule, Ruleset,
         ServicePort,
@@ -41,10 +42,13 @@ fn findings_are_those_of_going_through_every_packet() {
     assert!(n_found > 200, "{n_found}");
 }
 
+/// A packet, its interface, and what is known of its flow.
+type Packet = (Flow, &'static str, Known);
+
 /// What there is to be said of each rule.
-fn expected(ruleset: &Ruleset, packets: &[(Flow, &str)]) -> BTreeSet<String> {
-    let decide = |ruleset: &Ruleset, (flow, interface): &(Flow, &str)| {
-        let found = evaluate(ruleset, &Ok(*flow), Direction::In, interface);
+fn expected(ruleset: &Ruleset, packets: &[Packet]) -> BTreeSet<String> {
+    let decide = |ruleset: &Ruleset, (flow, interface, known): &Packet| {
+        let found = evaluate(ruleset, &Ok(*flow), Direction::In, interface, *known);
         (found.verdict, found.reason, found.rule.map(str::to_owned))
     };
     let decided: Vec<_> = packets.iter().map(|packet| decide(ruleset, packet)).collect();
@@ -65,10 +69,9 @@ fn expected(ruleset: &Ruleset, packets: &[(Flow, &str)]) -> BTreeSet<String> {
             });
             return (!changes).then_some(Kind::Redundant);
         }
-        let met = packets
-            .iter()
-            .zip(&decided)
-            .filter(|((flow, interface), _)| unmet(ruleset, rule, flow, Direction::In, interface).is_none());
+        let met = packets.iter().zip(&decided).filter(|((flow, interface, known), _)| {
+            unmet(ruleset, rule, flow, Direction::In, interface, *known).is_none()
+        });
         let verdicts: BTreeSet<Verdict> = met.map(|(_, (verdict, ..))| *verdict).collect();
         Some(if verdicts.is_empty() {
             Kind::Empty
@@ -100,6 +103,7 @@ fn ruleset(random: &mut Random) -> Ruleset {
     let mut ruleset = Ruleset::default();
     ruleset.policy.infrastructure = false;
     ruleset.policy.inbound = verdict(random);
+    ruleset.policy.replies = random.percent(50);
     if random.percent(15) {
         ruleset.policy.fragments = FragmentPolicy::Always(verdict(random));
     }
@@ -113,8 +117,8 @@ fn ruleset(random: &mut Random) -> Ruleset {
     ruleset.sets.insert("some".to_owned(), AddressSet { entries, ..AddressSet::default() });
     // The fewer conditions there are, the more rules cover each other.
     let often = 10 + random.below(40);
-    // One field out of three is looked at in each ruleset, so that there are not too many packets.
-    let field = random.below(3);
+    // One field out of four is looked at in each ruleset, so that there are not too many packets.
+    let field = random.below(4);
     ruleset.rules = (0..2 + random.below(6)).map(|number| rule(random, number, often, field)).collect();
     ruleset
 }
@@ -162,6 +166,7 @@ fn rule(random: &mut Random, number: u32, often: u32, field: u32) -> Rule {
         _ if !random.percent(often) => {}
         0 => rule.interface = Some([random.one_of(&["a", "b"]).to_owned()].into()),
         1 => rule.vlan = Some([random.one_of(&[10, 11])].into()),
+        2 => rule.state = Some((0..=random.below(2)).map(|_| random.one_of(State::ALL)).collect()),
         _ => rule.length = Some(random.one_of(&[0..=100, 0..=u16::MAX, 101..=u16::MAX])),
     }
     rule
@@ -176,7 +181,7 @@ fn prefix(random: &mut Random) -> IpNet {
 }
 
 /// A packet of each kind that the conditions above can tell apart.
-fn packets(ruleset: &Ruleset) -> Vec<(Flow, &'static str)> {
+fn packets(ruleset: &Ruleset) -> Vec<Packet> {
     let mut packets = Vec::new();
     let v4 = |last| Address::from(IpAddr::from([10, 0, 0, last]));
     let v6 = |last| Address::from(IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, last]));
@@ -200,22 +205,31 @@ fn packets(ruleset: &Ruleset) -> Vec<(Flow, &'static str)> {
                     vlan: UNTAGGED,
                     length: 100,
                 };
-                packets
-                    .extend(with_ports(ends).into_iter().chain(without_ports(ends)).map(|flow| (flow, "")));
+                packets.extend(
+                    with_ports(ends)
+                        .into_iter()
+                        .chain(without_ports(ends))
+                        .map(|flow| (flow, "", Known::NEW)),
+                );
             }
         }
     }
     let ask = |asks: fn(&Rule) -> bool| ruleset.rules.iter().any(asks);
     let mut others = Vec::new();
-    for (flow, _) in &packets {
+    for (flow, _, new) in &packets {
         if ask(|rule| rule.interface.is_some()) {
-            others.extend(["a", "b"].map(|name| (*flow, name)));
+            others.extend(["a", "b"].map(|name| (*flow, name, *new)));
         }
         if ask(|rule| rule.vlan.is_some()) {
-            others.extend([10, 11].map(|vlan| (Flow { vlan, ..*flow }, "")));
+            others.extend([10, 11].map(|vlan| (Flow { vlan, ..*flow }, "", *new)));
         }
         if ask(|rule| rule.length.is_some()) {
-            others.push((Flow { length: 101, ..*flow }, ""));
+            others.push((Flow { length: 101, ..*flow }, "", *new));
+        }
+        if ask(|rule| rule.state.is_some()) {
+            // What is an answer is no question of rules.
+            let known = State::ALL.iter().map(|state| Known { state: *state, is_answer: false });
+            others.extend(known.map(|known| (*flow, "", known)));
         }
     }
     packets.extend(others);

@@ -1,6 +1,6 @@
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use foobar_common::{flow::Direction, service::Protocol, tls::TlsVersion, verdict::Verdict};
+use foobar_common::{flow::Direction, service::Protocol, tls::TlsVersion, tracking::State, verdict::Verdict};
 
 use super::*;
 use crate::rules::model::{
@@ -21,6 +21,7 @@ malformed = "accept"
 fragments = "drop"
 infrastructure = false
 replies = "rules"
+adopt = "1m"
 [failsafe]
 ports = ["tcp/22", "udp/51820"]
 peers = ["198.51.100.10", "2001:db8::/48"]
@@ -50,6 +51,7 @@ source_port = "1024-65535"
 destination_port = [80, "443", "8000-8099"]
 tcp_flags = { set = ["syn"], clear = ["ack", "rst"] }
 fragment = false
+state = ["new", "related"]
 interface = ["eth0", "bond0.10"]
 vlan = [10, 4095]
 length = "0-128"
@@ -92,6 +94,8 @@ fn the_whole_language_is_read() {
             malformed: Verdict::Accept,
             fragments: FragmentPolicy::Always(Verdict::Drop),
             infrastructure: false,
+            replies: false,
+            adopt: Duration::from_mins(1),
         }
     );
     let tcp = |port| ServicePort { protocol: PortProtocol::Tcp, port };
@@ -136,6 +140,7 @@ fn the_whole_language_is_read() {
     web.destination_port = Some(vec![80..=80, 443..=443, 8000..=8099]);
     web.tcp_flags = Some(FlagCondition { set: 0x02, clear: 0x14 });
     web.fragment = Some(false);
+    web.state = Some(BTreeSet::from([State::New, State::Related]));
     web.interface = Some(BTreeSet::from(["eth0".to_owned(), "bond0.10".to_owned()]));
     web.vlan = Some(BTreeSet::from([10, 4095]));
     web.length = Some(0..=128);
@@ -160,9 +165,9 @@ fn the_whole_language_is_read() {
 fn positions_are_those_of_ids_and_names() {
     let (_, positions) = whole_bundle().parse_with_positions().unwrap();
     let at = |line, column| Position { file: "rules.toml".to_owned(), line, column };
-    assert_eq!(positions.rules["web"], at(28, 6));
-    assert_eq!(positions.services["vpn"], at(25, 8));
-    assert_eq!(positions.sets["offices"], at(13, 7));
+    assert_eq!(positions.rules["web"], at(29, 6));
+    assert_eq!(positions.services["vpn"], at(26, 8));
+    assert_eq!(positions.sets["offices"], at(14, 7));
 }
 
 /// A rule with these lines, which begin at line 5 of the file.
@@ -344,15 +349,15 @@ fn what_is_wrong_elsewhere() {
 
 #[test]
 fn what_is_not_enforced_is_refused_by_name() {
-    for lines in [r#"state = ["new"]"#, r#"log = "1/1000""#, "shadow = true"] {
+    for lines in [r#"log = "1/1000""#, "shadow = true"] {
         let key = lines.split(' ').next().unwrap();
         let column = if key == "shadow" { key.len() + 4 } else { 1 };
         check_errors(&rule(lines), &[(5, column, &["not yet", key])]);
     }
     check_errors(&rule("").replace("drop", "reject"), &[(4, 10, &["not yet", "reject"])]);
-    for lines in [r#"in = "reject""#, r#"out = "reject""#, r#"replies = "accept""#, r#"adopt = "30s""#] {
+    for lines in [r#"in = "reject""#, r#"out = "reject""#] {
         let key = lines.split(' ').next().unwrap();
-        let column = if key == "adopt" { 1 } else { key.len() + 4 };
+        let column = key.len() + 4;
         check_errors(&format!("schema = 1\n[policy]\n{lines}\n"), &[(3, column, &["not yet", key])]);
     }
     let cookies = "schema = 1\n[[service]]\nname = \"a\"\nport = \"tcp/1\"\nsyn_cookies = \"auto\"\n";
@@ -533,7 +538,7 @@ fn errors_of_set_files_name_the_set_file() {
     assert!(text.contains("sets/drop.txt:3:1: \"foo\" is no address"), "{text}");
     bundle.attachments.clear();
     assert!(
-        bundle.parse().unwrap_err().to_string().contains("rules.toml:16:8: the set file"),
+        bundle.parse().unwrap_err().to_string().contains("rules.toml:17:8: the set file"),
         "no attachment"
     );
 }

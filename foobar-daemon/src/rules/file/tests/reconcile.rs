@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 use crate::rules::model::{CountingServer, Reconcile, StatusPage};
 

@@ -11,7 +11,7 @@ use super::{
     super::{
         alternatives::{
             Parts, all, destination, destination_ports, flags, lengths, messages, protocols, source,
-            source_ports,
+            source_ports, states,
         },
         conditions::{Addresses, Conditions},
         language, names,
@@ -23,7 +23,7 @@ use super::{
 use crate::rules::names::{self as words, TCP_FLAGS};
 
 /// Match modules whose options are known.
-const MODULES: [&str; 12] = [
+const MODULES: [&str; 14] = [
     "tcp",
     "udp",
     "sctp",
@@ -36,6 +36,8 @@ const MODULES: [&str; 12] = [
     "set",
     "length",
     "iprange",
+    "state",
+    "conntrack",
 ];
 
 /// What a rule says of packets.
@@ -91,6 +93,14 @@ impl<'s> Matches<'s> {
                 vec![Conditions { out_interfaces: Some(out_interfaces), ..Conditions::default() }]
             }
             "-f" | "--fragment" => vec![Conditions { fragment: Some(!negated), ..Conditions::default() }],
+            "--state" | "--ctstate" => {
+                let listed: Result<Vec<_>, String> = options
+                    .value()?
+                    .split(',')
+                    .map(|name| names::state(&name.to_ascii_lowercase()))
+                    .collect();
+                states(&listed?.into_iter().flatten().collect(), negated)
+            }
             "--length" => length(options.value()?, negated)?,
             "--match-set" => self.set(options.value()?, options.value()?, negated)?,
             _ => return Err(format!("{option} is not in the rule language")),
@@ -130,7 +140,6 @@ impl<'s> Matches<'s> {
 
 fn module(name: &str) -> Result<(), String> {
     match name {
-        "state" | "conntrack" => Err(language::STATE.to_owned()),
         "limit" => Err(language::LIMIT.to_owned()),
         "hl" => Err(language::HOP_LIMIT.to_owned()),
         _ if MODULES.contains(&name) => Ok(()),

@@ -38,6 +38,7 @@ pub(super) enum Field {
     Interface(Direction),
     Vlan,
     Length(Option<Family>),
+    State,
 }
 
 /// Which end of the way.
@@ -89,7 +90,7 @@ impl Field {
             ("meta", "length") => Self::Length(None),
             ("vlan", "id") => Self::Vlan,
             ("ip6", "hoplimit") => return Err(language::HOP_LIMIT.to_owned()),
-            ("ct", "state") => return Err(language::STATE.to_owned()),
+            ("ct", "state") => Self::State,
             _ => return Err(format!("{first} {second} is not in the rule language")),
         };
         Ok(Some(field))
@@ -154,6 +155,10 @@ impl Field {
                 let vlans = (0..=4095).filter(|id| wanted.contains(id) != negated).collect();
                 Ok(vec![Conditions { vlans: Some(vlans), ..Conditions::default() }])
             }
+            Self::State => Ok(alternatives::states(
+                &each(values, names::state)?.into_iter().flatten().collect(),
+                negated,
+            )),
             Self::Length(family) => {
                 let ranges = numbers(values, |text| values::ports(text, '-'), negated)?;
                 Ok(of_family(family, lengths(ranges)))

@@ -178,6 +178,14 @@ impl Rule<'_, '_> {
         }
         let values = match cursor.braces() {
             Some(inside) => values_of(&elements::elements(inside))?,
+            // A list without braces, as of bits.
+            None if field == Field::State => {
+                let mut listed = vec![elements::value(cursor)?];
+                while cursor.skip(",") || cursor.skip("|") {
+                    listed.push(elements::value(cursor)?);
+                }
+                listed
+            }
             None => vec![elements::value(cursor)?],
         };
         if cursor.skip(".") {

@@ -57,6 +57,19 @@ fn matches() {
         ("-p icmp --icmp-type any", &[r#"source = ["0.0.0.0/0"]; protocol = "icmp""#]),
         ("-m length --length :128 -s 10.0.0.0/8", &[r#"source = ["10.0.0.0/8"]; length = "0-128""#]),
         ("-p udp ! --dport 0:65535", &[]),
+        (
+            "-m conntrack --ctstate RELATED,ESTABLISHED",
+            &[r#"source = ["0.0.0.0/0"]; state = ["established", "related"]"#],
+        ),
+        (
+            "-m state --state NEW -p tcp --dport 80",
+            &[r#"source = ["0.0.0.0/0"]; protocol = "tcp"; destination_port = [80]; state = ["new"]"#],
+        ),
+        (
+            "-s 10.0.0.0/8 -m conntrack ! --ctstate INVALID,UNTRACKED",
+            &[r#"source = ["10.0.0.0/8"]; state = ["new", "established", "related"]"#],
+        ),
+        ("-m conntrack --ctstate UNTRACKED", &[]),
     ];
     for (words, expected) in rows {
         let text = filter(&[":INPUT ACCEPT [0:0]", &format!("-A INPUT {words} -j DROP")]);
@@ -80,8 +93,8 @@ fn matches() {
 #[test]
 fn what_cannot_be_said_is_refused() {
     for (words, why) in [
-        ("-m state --state ESTABLISHED,RELATED -j ACCEPT", "state is not enforced"),
-        ("-m conntrack --ctstate NEW -p tcp --dport 80 -j ACCEPT", "state is not enforced"),
+        ("-m conntrack --ctstate DNAT -j ACCEPT", "the state \"dnat\""),
+        ("-m conntrack --ctorigdstport 80 -j ACCEPT", "--ctorigdstport is not"),
         ("-m limit --limit 5/s -j ACCEPT", "goes on to the next rule"),
         ("-j LOG --log-prefix \"in: \" --log-level 4", "log is not enforced"),
         ("-m recent --set --name DEFAULT --rsource -j DROP", "the match recent"),
@@ -158,7 +171,7 @@ fn a_return_that_cannot_be_said_takes_the_rest_of_its_chain_along() {
     let text = filter(&[
         ":INPUT ACCEPT [0:0]",
         "-A INPUT -j local",
-        "-A INPUT -m state --state NEW -j new",
+        "-A INPUT -m limit --limit 5/s -j new",
         "-A local -m addrtype --dst-type LOCAL -j RETURN",
         "-A local -j DROP",
         "-A new -p tcp --dport 80 -j ACCEPT",
@@ -170,7 +183,7 @@ fn a_return_that_cannot_be_said_takes_the_rest_of_its_chain_along() {
         rules: &[],
         changed: &[],
         refused: &[
-            (4, "state"),
+            (4, "limit"),
             (5, "addrtype"),
             (6, "in line 5"),
             (7, "only line 4 leads here"),

@@ -12,7 +12,7 @@ use foobar_common::{
 use proptest::{prelude::*, sample::select};
 
 use super::*;
-use crate::rules::evaluate::evaluate;
+use crate::rules::evaluate::{Known, evaluate};
 
 /// Chains that lead to each other only downwards.
 #[derive(Clone, Debug)]
@@ -412,7 +412,7 @@ fn check_meaning(
     };
     for (flow, source, destination, interface) in packets {
         let flow = with_addresses(*flow, chains.family, *source, *destination);
-        let of = |direction| evaluate(&ruleset, &Ok(flow), direction, interface).verdict;
+        let of = |direction| evaluate(&ruleset, &Ok(flow), direction, interface, Known::NEW).verdict;
         let verdict = of(direction);
         let other = Direction::ALL.into_iter().find(|one| *one != direction).map(of);
         prop_assert_eq!(other, Some(Verdict::Accept), "{:?}\n{}\n{}", flow, text, import.toml);

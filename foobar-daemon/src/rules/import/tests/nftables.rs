@@ -42,6 +42,12 @@ fn matches() {
         ("meta length 0-128", &[r#"length = "0-128""#]),
         ("meta length > 1000", &[r#"length = "1001-65535""#]),
         ("vlan id 10", &["vlan = [10]"]),
+        ("ct state established,related", &[r#"state = ["established", "related"]"#]),
+        (
+            "ct state { new, untracked } tcp dport 80",
+            &[r#"protocol = "tcp"; destination_port = [80]; state = ["new"]"#],
+        ),
+        ("ct state != invalid", &[r#"state = ["new", "established", "related"]"#]),
         (
             "tcp flags & (fin|syn|rst|ack) == syn",
             &[r#"protocol = "tcp"; tcp_flags = { set = ["syn"], clear = ["fin", "rst", "ack"] }"#],
@@ -86,8 +92,8 @@ fn matches() {
 #[test]
 fn what_cannot_be_said_is_refused() {
     for (words, why) in [
-        ("ct state established,related accept", "state is not enforced"),
-        ("ct state vmap { established : accept, invalid : drop }", "state is not enforced"),
+        ("ct state snat accept", "the state \"snat\""),
+        ("ct direction reply accept", "ct direction is not"),
         ("icmp type echo-request limit rate 5/second accept", "goes on to the next rule"),
         ("log prefix \"drop: \" flags all", "log is not enforced"),
         ("iifname != \"lo\" drop", "cannot exclude one"),
@@ -238,4 +244,24 @@ fn files_of_another_kind_are_errors() {
         let problem = import(Format::Nftables, text).unwrap_err();
         assert!(problem.line == line && problem.message.contains(words), "{text}: {problem}");
     }
+}
+
+#[test]
+fn the_usual_map_of_states_is_said() {
+    let text = input(
+        "drop",
+        &["ct state vmap { established : accept, related : accept, invalid : drop }", "tcp dport 80 accept"],
+    );
+    let import = import(Format::Nftables, &text).unwrap();
+    ruleset(&import);
+    assert_eq!(
+        rule_lines(&import.toml),
+        [
+            r#"input-4 accept; state = ["established"]"#,
+            r#"input-4-2 accept; state = ["related"]"#,
+            r#"input-4-3 drop; state = ["invalid"]"#,
+            r#"input-5 accept; protocol = "tcp"; destination_port = [80]"#,
+        ]
+    );
+    assert!(import.toml.contains("replies = \"rules\"\n"), "{}", import.toml);
 }

@@ -1,0 +1,142 @@
+//! Which packets belong together: flows, and what a packet is to them.
+//!
+//! A flow is what two ends say to each other: a TCP connection, a UDP conversation, a ping. It is made by the first packet
+//! that is accepted, and remembers which side began. [`Subject`] reads from a packet which flow it is about and what it
+//! does to it, [`TrackedFlow`] is what is kept of a flow and how it changes, and the [`Standing`] is what comes of both.
+//!
+//! Flows lie in two maps, so that whoever makes flows up pushes out nothing but what others have made up: those that
+//! nothing has proved yet, and those of which a packet has come by that no third party can invent
+//! ([`TrackedFlow::is_proved`]).
+
+mod key;
+mod record;
+mod subject;
+
+pub use self::{
+    key::FlowKey,
+    record::{Moment, TrackedFlow, seconds},
+    subject::{Act, Subject},
+};
+use crate::{flow::Direction, words::words};
+
+/// How many flows that nothing has proved are kept: those that were in use last.
+pub const UNPROVED_FLOWS_MAX: u32 = 65_536;
+/// How many flows are kept of which there is proof, unless the settings say otherwise: those that were in use last.
+pub const FLOWS_MAX: u32 = 131_072;
+
+/// What happened to flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowCounters {
+    /// Flows that began.
+    pub begun: u64,
+    /// Flows of which there was proof.
+    pub proved: u64,
+    /// Flows that found no room in the map.
+    pub failed: u64,
+}
+
+words! {
+    /// What a packet is to the flows that are known; `state` of rules.
+    State {
+        New = 0, "new", "begins a flow, or goes on with one that nobody has answered";
+        Established = 1, "established", "belongs to a flow that both sides have taken part in, or is the first answer";
+        Related = 2, "related", "an ICMP error about a packet of a known flow";
+        Invalid = 3, "invalid", "belongs to no known flow and cannot begin one";
+    }
+}
+
+/// What a packet is to the flows that are known, as one word: a function of its own can return nothing wider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Standing(u32);
+
+impl Standing {
+    const STATE: u32 = 3;
+    const ANSWER: u32 = 1 << 2;
+    const FOLLOWED: u32 = 1 << 3;
+
+    /// Of a packet while nothing is tracked.
+    pub const NONE: Self = Self(State::New as u32);
+
+    /// From what [`Standing::word`] gave.
+    #[inline(always)]
+    pub const fn from_word(word: u32) -> Self {
+        Self(word)
+    }
+
+    /// As a number.
+    #[inline(always)]
+    pub const fn word(self) -> u32 {
+        self.0
+    }
+
+    /// The number of its [`State`].
+    #[inline(always)]
+    pub const fn state(self) -> u32 {
+        self.0 & Self::STATE
+    }
+
+    /// Whether it answers a known flow: it goes towards the side that began, or is an ICMP error about one.
+    #[inline(always)]
+    pub const fn is_answer(self) -> bool {
+        self.0 & Self::ANSWER != 0
+    }
+
+    /// Whether a flow is made or changed by it, once it is accepted.
+    #[inline(always)]
+    pub const fn is_followed(self) -> bool {
+        self.0 & Self::FOLLOWED != 0
+    }
+
+    #[inline(always)]
+    const fn of(state: State) -> Self {
+        Self(state as u32)
+    }
+
+    #[inline(always)]
+    const fn answer(self, is_answer: bool) -> Self {
+        Self(self.0 | if is_answer { Self::ANSWER } else { 0 })
+    }
+
+    #[inline(always)]
+    const fn followed(self, is_followed: bool) -> Self {
+        Self(self.0 | if is_followed { Self::FOLLOWED } else { 0 })
+    }
+}
+
+/// What a packet that goes this way is, if `found` is the flow that it is about. While this server `learns`, what it sends
+/// itself in a connection that nobody knows is taken for proof that there is one.
+#[inline(always)]
+pub fn standing(
+    subject: &Subject,
+    found: Option<TrackedFlow>,
+    direction: Direction,
+    now: Moment,
+    learns: bool,
+) -> Standing {
+    let Some(act) = subject.act() else { return Standing::of(State::Invalid) };
+    match (act, found) {
+        (Act::Aside, _) => Standing::of(State::New),
+        (Act::Error, Some(_)) => Standing::of(State::Related).answer(true),
+        (Act::Speaks | Act::Syn, None) => Standing::of(State::New).followed(true),
+        // Whoever opens a connection asks for it, whatever was between the two before.
+        (Act::Syn, Some(flow)) => {
+            Standing::of(State::New).followed(flow.after(subject, direction, now) != flow)
+        }
+        (Act::Ack, None) if learns && matches!(direction, Direction::Out) => {
+            Standing::of(State::Established).followed(true)
+        }
+        (Act::Impossible, _) | (_, None) => Standing::of(State::Invalid),
+        (act, Some(flow)) => {
+            let is_back = flow.began() as u8 != direction as u8;
+            let is_answer = is_back && flow.can_be_answered_by(act);
+            if is_back && !is_answer {
+                return Standing::of(State::Invalid);
+            }
+            let state = if is_answer || flow.is_answered() { State::Established } else { State::New };
+            let is_followed = flow.after(subject, direction, now) != flow;
+            Standing::of(state).answer(is_answer).followed(is_followed)
+        }
+    }
+}

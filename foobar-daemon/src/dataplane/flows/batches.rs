@@ -1,0 +1,64 @@
+//! Reading a map of flows many entries at a time (`BPF_MAP_LOOKUP_BATCH`, Linux 5.6), which aya has no call for.
+
+use std::os::fd::{AsFd as _, AsRawFd as _};
+
+use anyhow::{Context as _, Result};
+use aya::maps::Map;
+use foobar_common::tracking::{FlowKey, Moment, TrackedFlow};
+use nix::{errno::Errno, libc};
+
+use crate::dataplane::features;
+
+/// Of `include/uapi/linux/bpf.h`.
+const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
+/// Entries at a time: more than any bucket of such a map has.
+const BATCH: usize = 4_096;
+
+/// How many flows of a map are known at this moment. Others may still have their place.
+pub(super) fn count_known(map: &Map, now: Moment) -> Result<u32> {
+    let map = features::map_data(map)?;
+    let mut keys = vec![FlowKey::NONE; BATCH];
+    let mut flows = vec![TrackedFlow::FORGOTTEN; BATCH];
+    let (mut from, mut next) = (0_u32, 0_u32);
+    let mut is_first = true;
+    let mut known = 0;
+    loop {
+        let mut batch = Batch {
+            from: if is_first { 0 } else { (&raw mut from) as u64 },
+            next: (&raw mut next) as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: flows.as_mut_ptr() as u64,
+            count: u32::try_from(BATCH)?,
+            map: map.fd().as_fd().as_raw_fd().cast_unsigned(),
+            flags: [0; 2],
+        };
+        // SAFETY: bpf(2) writes as many keys and values as it says there is room for, and the place to go on from.
+        let result =
+            unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut batch, size_of::<Batch>()) };
+        let result = Errno::result(result);
+        if !matches!(result, Ok(_) | Err(Errno::ENOENT)) {
+            return result.map(|_| known).context("look through a map of flows");
+        }
+        let found = flows.iter().take(batch.count as usize).filter(|flow| flow.is_known(now)).count();
+        known += u32::try_from(found)?;
+        // There are no more.
+        if result.is_err() {
+            return Ok(known);
+        }
+        (from, is_first) = (next, false);
+    }
+}
+
+/// `union bpf_attr`, as far as reading batches asks.
+#[repr(C)]
+struct Batch {
+    /// `in_batch` and `out_batch`.
+    from: u64,
+    next: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map: u32,
+    /// `elem_flags` and `flags`.
+    flags: [u64; 2],
+}

@@ -1,0 +1,193 @@
+//! Flows: what a packet is to those that are known, and what it makes of them once it is accepted.
+//!
+//! Both are global functions, which the verifier walks once and for all. A packet that changes nothing costs one look-up;
+//! one that does is looked up again after the decision, since a pointer that is kept meanwhile would have the verifier walk
+//! all rules once for each map that it may come from.
+
+#![expect(clippy::needless_borrows_for_generic_args, reason = "a key that is moved is copied to the stack")]
+
+use aya_ebpf::{
+    bindings::BPF_ANY,
+    btf_maps::{LruHashMap, PerCpuArray},
+    helpers::generated::bpf_ktime_get_coarse_ns,
+    macros::btf_map,
+};
+use foobar_common::{
+    flow::Direction,
+    frame::Frame,
+    parse::Headers,
+    tracking::{
+        Act, FLOWS_MAX, FlowCounters, FlowKey, Moment, Standing, Subject, TrackedFlow, UNPROVED_FLOWS_MAX,
+        standing,
+    },
+    verdict::Verdict,
+};
+
+use crate::{decide::Decision, settings};
+
+#[btf_map]
+static FLOWS: LruHashMap<FlowKey, TrackedFlow, { FLOWS_MAX as usize }> = LruHashMap::new();
+#[btf_map]
+static UNPROVED_FLOWS: LruHashMap<FlowKey, TrackedFlow, { UNPROVED_FLOWS_MAX as usize }> = LruHashMap::new();
+#[btf_map]
+static FLOW_COUNTERS: PerCpuArray<FlowCounters, 1> = PerCpuArray::new();
+/// What the present packet of each direction is about.
+#[btf_map]
+static SUBJECTS: PerCpuArray<Subject, 2> = PerCpuArray::new();
+
+/// Notes which flow a packet is about, while its bytes are at hand.
+#[inline(always)]
+pub(crate) fn note(frame: &Frame<'_>, headers: Option<&Headers>, direction: Direction) {
+    if !settings::tracks() {
+        return;
+    }
+    if let (Some(subject), Some(headers)) = (subject(direction), headers) {
+        subject.read(frame, headers, direction);
+    }
+}
+
+/// What the present packet is to the flows that are known.
+#[inline(always)]
+pub(crate) fn stand(direction: Direction) -> Standing {
+    if !settings::tracks() {
+        return Standing::NONE;
+    }
+    Standing::from_word(match direction {
+        Direction::In => flow_standing(0),
+        Direction::Out => flow_standing(1),
+    })
+}
+
+/// Makes or changes the flow of the present packet, if it is accepted.
+#[inline(always)]
+pub(crate) fn follow(standing: Standing, decision: &Decision, direction: Direction) {
+    if settings::tracks() && standing.is_followed() && matches!(decision.verdict, Verdict::Accept) {
+        match direction {
+            Direction::In => flow_change(0),
+            Direction::Out => flow_change(1),
+        };
+    }
+}
+
+/// [`Standing`] of the present packet of a direction, by its number.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn flow_standing(direction: u32) -> u32 {
+    let direction = way(direction);
+    let Some(subject) = subject(direction) else { return Standing::NONE.word() };
+    let now = now();
+    let mut flow = read(FLOWS.get_ptr_mut(&subject.key));
+    if !flow.is_known(now) {
+        flow = read(UNPROVED_FLOWS.get_ptr_mut(&subject.key));
+    }
+    let found = if flow.is_known(now) { Some(flow) } else { None };
+    standing(subject, found, direction, now, settings::learns(now)).word()
+}
+
+/// Makes or changes the flow of the present packet of a direction, by its number.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn flow_change(direction: u32) -> u32 {
+    let direction = way(direction);
+    let Some(subject) = subject(direction) else { return 0 };
+    let now = now();
+    let found = FLOWS.get_ptr_mut(&subject.key);
+    let flow = read(found);
+    if let Some(place) = found
+        && flow.is_known(now)
+    {
+        // SAFETY: the map gave the pointer. A flow that is forgotten meanwhile has its place in another one's hands for
+        // at most one packet, which is the kernel's way with such maps.
+        unsafe { place.write(flow.after(subject, direction, now)) };
+        return 0;
+    }
+    let found = UNPROVED_FLOWS.get_ptr_mut(&subject.key);
+    let flow = read(found);
+    let Some(place) = found else {
+        begin(subject, direction, now);
+        return 0;
+    };
+    if !flow.is_known(now) {
+        begin(subject, direction, now);
+        return 0;
+    }
+    let next = flow.after(subject, direction, now);
+    if next.is_proved(&subject.key) {
+        keep_proved(subject, next);
+    } else {
+        // SAFETY: as above.
+        unsafe { place.write(next) };
+    }
+    0
+}
+
+#[inline(always)]
+fn begin(subject: &Subject, direction: Direction, now: Moment) {
+    let flow = TrackedFlow::begun(subject, direction, now);
+    if let Some(counters) = counters() {
+        counters.begun = counters.begun.wrapping_add(1);
+    }
+    if matches!(subject.act(), Some(Act::Ack)) {
+        keep_proved(subject, flow);
+    } else if UNPROVED_FLOWS.insert(&subject.key, flow, u64::from(BPF_ANY)).is_err() {
+        count_failure();
+    }
+}
+
+#[inline(always)]
+fn keep_proved(subject: &Subject, flow: TrackedFlow) {
+    if FLOWS.insert(&subject.key, flow, u64::from(BPF_ANY)).is_err() {
+        count_failure();
+        return;
+    }
+    if let Some(counters) = counters() {
+        counters.proved = counters.proved.wrapping_add(1);
+    }
+    let _was_there: Result<(), i32> = UNPROVED_FLOWS.remove(&subject.key);
+}
+
+/// A flow that was found; without one, a flow whose time is over. No `Option` of it: what is in none is not initialized, and
+/// the compiler lets the programs move it about, which the verifier refuses ("R1 `!read_ok`").
+#[inline(always)]
+fn read(found: Option<*mut TrackedFlow>) -> TrackedFlow {
+    match found {
+        // SAFETY: the map gave the pointer.
+        Some(place) => unsafe { place.read() },
+        None => TrackedFlow::FORGOTTEN,
+    }
+}
+
+#[inline(always)]
+fn count_failure() {
+    if let Some(counters) = counters() {
+        counters.failed = counters.failed.wrapping_add(1);
+    }
+}
+
+#[inline(always)]
+fn counters() -> Option<&'static mut FlowCounters> {
+    let place = FLOW_COUNTERS.get_ptr_mut(0)?;
+    // SAFETY: the map gave the pointer, and an entry of a per-CPU array is this processor's alone, but for a program of the
+    // other direction that interrupts this one.
+    Some(unsafe { &mut *place })
+}
+
+#[inline(always)]
+fn subject(direction: Direction) -> Option<&'static mut Subject> {
+    let place = SUBJECTS.get_ptr_mut(direction as u32)?;
+    // SAFETY: the map gave the pointer, any two references to it are used one after the other, and programs of one direction
+    // do not interrupt each other on a processor.
+    Some(unsafe { &mut *place })
+}
+
+#[inline(always)]
+fn way(direction: u32) -> Direction {
+    if direction == 0 { Direction::In } else { Direction::Out }
+}
+
+/// Exact to a tick of the kernel, some milliseconds (Linux 5.11).
+#[inline(always)]
+fn now() -> Moment {
+    // SAFETY: reads a clock.
+    Moment::from_nanoseconds(unsafe { bpf_ktime_get_coarse_ns() })
+}
