@@ -8,6 +8,7 @@ mod bans;
 mod cost;
 mod driver;
 mod figures;
+mod flows;
 mod object;
 mod plan;
 mod report;
@@ -48,6 +49,8 @@ enum Part {
     Sets,
     /// Cost of bans, and time until they are in force
     Bans,
+    /// Cost of packets of known connections
+    Flows,
     /// Cost of requests
     Services,
     /// What is left of a web server's throughput
@@ -78,6 +81,9 @@ fn main() -> Result<()> {
     }
     if chosen(Part::Bans) {
         bans::run(&mut driver, &mut report, plan)?;
+    }
+    if chosen(Part::Flows) {
+        flows::run(&mut driver, &mut report, plan)?;
     }
     if chosen(Part::Services) {
         services::run(&mut driver, &mut report, plan)?;
