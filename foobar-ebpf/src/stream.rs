@@ -31,7 +31,7 @@ pub(crate) trait Source {
 pub(crate) trait Ahead {
     /// Copies what begins with the byte of the sequence number `next` to `place`, which has room for [`PORTION`] bytes. How
     /// many bytes that are; zero if there are none.
-    fn take(&self, next: u32, place: *mut u8) -> u32;
+    fn take(&mut self, next: u32, place: *mut u8) -> u32;
 }
 
 /// Nothing comes too early.
@@ -39,7 +39,7 @@ pub(crate) struct InOrder;
 
 impl Ahead for InOrder {
     #[inline(always)]
-    fn take(&self, _next: u32, _place: *mut u8) -> u32 {
+    fn take(&mut self, _next: u32, _place: *mut u8) -> u32 {
         0
     }
 }
@@ -192,7 +192,7 @@ impl Reading {
     /// Puts bytes into the portion that came before what has just been read; false if there are none.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a number of 32 bits")]
-    fn take_ahead<A: Ahead>(&mut self, ahead: &A) -> bool {
+    fn take_ahead<A: Ahead>(&mut self, ahead: &mut A) -> bool {
         let length = ahead.take(self.next as u32, self.bytes.as_mut_ptr());
         self.next = u64::from((self.next as u32).wrapping_add(length));
         self.position = 0;

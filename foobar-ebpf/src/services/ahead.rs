@@ -36,10 +36,16 @@ pub(super) struct Ahead<'a> {
     /// Sequence number of its client's first byte.
     pub(super) first: u32,
     /// The [`Window`] of what is kept.
-    pub(super) window: &'a Cell<u32>,
+    pub(super) window: &'static Cell<u32>,
 }
 
-/// Bytes of a segment while they are put into blocks.
+/// The same while bytes of the connection are read. Its key takes more of the stack than is left for that.
+pub(super) struct Kept {
+    change: &'static mut Change,
+    window: &'static Cell<u32>,
+}
+
+/// Bytes of a segment while they are put into blocks, and the key of those that are looked up.
 #[repr(C)]
 struct Change {
     key: BlockKey,
@@ -67,7 +73,7 @@ impl Ahead<'_> {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
     pub(super) fn keep<P: Packet>(self, segment: &Segment, next: u32, context: *mut c_void) -> Option<()> {
-        let change = self.change()?;
+        let change = change()?;
         let (sequence, whole) = (segment.sequence(), segment.length as u32);
         let window = match self.window.get() {
             0 => Window { begin: number(next), length: 0 },
@@ -78,6 +84,7 @@ impl Ahead<'_> {
         if wanted == 0 {
             return None;
         }
+        change.key = self.key();
         change.offset = segment.offset;
         change.sequence = sequence;
         change.left = wanted;
@@ -90,14 +97,53 @@ impl Ahead<'_> {
         (turn.change.left == 0 && wanted == whole).then_some(())
     }
 
+    /// What is kept, to be taken while bytes are read.
+    #[inline(always)]
+    pub(super) fn kept(self) -> Option<Kept> {
+        let change = change()?;
+        if self.window.get() != 0 {
+            change.key = self.key();
+        }
+        Some(Kept { change, window: self.window })
+    }
+
+    /// Forgets what is of no more use, since the byte that is to be read next is the one with this sequence number.
+    #[inline(always)]
+    pub(super) fn forget_before(self, next: u32) {
+        let word = self.window.get();
+        if word == 0 {
+            return;
+        }
+        let window = Window::from_word(word);
+        let passed = window.passed(next);
+        let blocks = if passed < FORGOTTEN { passed } else { FORGOTTEN };
+        let Some(change) = change() else { return };
+        change.key = self.key();
+        change.sequence = window.begin.wrapping_mul(Block::LENGTH);
+        let mut turn = Turn { change, context: core::ptr::null_mut() };
+        let callback: unsafe extern "C" fn(u32, *mut Turn) -> i64 = forget_one;
+        // SAFETY: as in `keep`.
+        unsafe { bpf_loop(blocks, callback as *mut c_void, (&raw mut turn).cast(), 0) };
+        self.window.set(window.behind(blocks).word());
+    }
+
+    /// The key of its blocks, but for their number.
+    #[inline(always)]
+    fn key(self) -> BlockKey {
+        BlockKey { connection: *self.connection, first: self.first, number: 0 }
+    }
+}
+
+impl Kept {
     /// Copies what was kept from the byte with the sequence number `next` on to `block`, which has room for
     /// [`Block::LENGTH`] bytes. How many bytes that are; zero if nobody has it.
     #[inline(always)]
-    pub(super) fn take(self, next: u32, block: *mut u8) -> u32 {
+    pub(super) fn take(&mut self, next: u32, block: *mut u8) -> u32 {
         if self.window.get() == 0 {
             return 0;
         }
-        let key = &self.key(number(next));
+        self.change.key.number = number(next);
+        let key = &self.change.key;
         let Some(found) = SEGMENTS_AHEAD.get_ptr(key) else { return 0 };
         // SAFETY: the map gave the pointer. Whatever happens to the entry, it has bytes.
         let kept = unsafe { &*found };
@@ -112,40 +158,15 @@ impl Ahead<'_> {
         let is_read = unsafe { bpf_probe_read_kernel(block.cast(), length, from.cast()) } == 0;
         if is_read && is_there(key, found) { length } else { 0 }
     }
+}
 
-    /// Forgets what is of no more use, since the byte that is to be read next is the one with this sequence number.
-    #[inline(always)]
-    pub(super) fn forget_before(self, next: u32) {
-        let word = self.window.get();
-        if word == 0 {
-            return;
-        }
-        let window = Window::from_word(word);
-        let passed = window.passed(next);
-        let blocks = if passed < FORGOTTEN { passed } else { FORGOTTEN };
-        let Some(change) = self.change() else { return };
-        change.sequence = window.begin.wrapping_mul(Block::LENGTH);
-        let mut turn = Turn { change, context: core::ptr::null_mut() };
-        let callback: unsafe extern "C" fn(u32, *mut Turn) -> i64 = forget_one;
-        // SAFETY: as in `keep`.
-        unsafe { bpf_loop(blocks, callback as *mut c_void, (&raw mut turn).cast(), 0) };
-        self.window.set(window.behind(blocks).word());
-    }
-
-    #[inline(always)]
-    fn key(self, number: u32) -> BlockKey {
-        BlockKey { connection: *self.connection, first: self.first, number }
-    }
-
-    /// A change of its blocks.
-    #[inline(always)]
-    fn change(self) -> Option<&'static mut Change> {
-        let change = BLOCK_CHANGES.get_ptr_mut(0)?;
-        // SAFETY: the map gave the pointer, and programs of one direction do not interrupt each other on a processor.
-        let change = unsafe { &mut *change };
-        change.key = self.key(0);
-        Some(change)
-    }
+/// Where blocks are changed.
+#[inline(always)]
+fn change() -> Option<&'static mut Change> {
+    let change = BLOCK_CHANGES.get_ptr_mut(0)?;
+    // SAFETY: the map gave the pointer, programs of one direction do not interrupt each other on a processor, and each
+    // reference is out of use when the next one is made.
+    Some(unsafe { &mut *change })
 }
 
 /// Whether an entry is still the one with this key.

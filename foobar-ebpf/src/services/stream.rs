@@ -1,17 +1,14 @@
 //! What a segment has that was not read before, for protocols that are read word by word.
 
-use core::cell::Cell;
-
 use aya_ebpf::{btf_maps::PerCpuArray, macros::btf_map};
 use foobar_common::{
-    connection::ConnectionKey,
     flow::Direction,
     service::Loss,
     stream::{Followed, Reader},
 };
 
 use super::{
-    ahead,
+    ahead::{self, Kept},
     passage::Passage,
     segment::{Packet, Place, Segment, WINDOW_MAX},
 };
@@ -20,38 +17,26 @@ use crate::stream::{Ahead, Bytes, Reading, read};
 #[btf_map]
 static STREAM_READINGS: PerCpuArray<Reading, 2> = PerCpuArray::new();
 
-/// What is kept of a connection.
-struct Kept {
-    /// As [`ahead::Ahead`] has it; none of what goes out is kept.
-    window: Option<&'static Cell<u32>>,
-    /// As a word of 64 bits: see [`Segment`].
-    first: u64,
-    connection: ConnectionKey,
-}
-
-impl Kept {
+impl Ahead for Option<Kept> {
     #[inline(always)]
-    fn of<R: Reader>(segment: &Segment, first: u32, followed: &'static Followed) -> Self {
-        // The kernel sends in order.
-        let window = matches!(R::DIRECTION, Direction::In).then_some(&followed.ahead);
-        Self { window, first: u64::from(first), connection: segment.key }
-    }
-
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "a number of 32 bits")]
-    fn ahead(&self) -> Option<ahead::Ahead<'_>> {
-        let Self { window: Some(window), first, connection } = self else { return None };
-        Some(ahead::Ahead { connection, first: *first as u32, window })
-    }
-}
-
-impl Ahead for Kept {
-    #[inline(always)]
-    fn take(&self, next: u32, place: *mut u8) -> u32 {
-        match self.ahead() {
-            Some(ahead) => ahead.take(next, place),
+    fn take(&mut self, next: u32, place: *mut u8) -> u32 {
+        match self {
+            Some(kept) => kept.take(next, place),
             None => 0,
         }
+    }
+}
+
+/// What is kept of the connection of a segment; none of what goes out, since the kernel sends in order.
+#[inline(always)]
+fn ahead_of<'a, R: Reader>(
+    segment: &'a Segment,
+    first: u32,
+    followed: &'static Followed,
+) -> Option<ahead::Ahead<'a>> {
+    match R::DIRECTION {
+        Direction::In => Some(ahead::Ahead { connection: &segment.key, first, window: &followed.ahead }),
+        Direction::Out => None,
     }
 }
 
@@ -83,7 +68,7 @@ pub(super) fn follow<P: Packet, R: Reader>(
             (0, segment.next())
         }
         Place::Ahead(_) => {
-            if let Some(ahead) = Kept::of::<R>(segment, first, followed).ahead() {
+            if let Some(ahead) = ahead_of::<R>(segment, first, followed) {
                 // Without room for it, it is as if it had not come by: what the server then says that it has accepted
                 // tells whether anything was missed.
                 let _kept: Option<()> = ahead.keep::<P>(segment, next, packet.context());
@@ -101,11 +86,17 @@ pub(super) fn follow<P: Packet, R: Reader>(
         length: segment.length.wrapping_sub(before),
         next: behind,
     };
-    let kept = Kept::of::<R>(segment, first, followed);
+    let kept = match ahead_of::<R>(segment, first, followed) {
+        Some(ahead) => match ahead.kept() {
+            Some(kept) => Some(kept),
+            None => return,
+        },
+        None => None,
+    };
     // SAFETY: the context is the packet's.
-    let outcome = unsafe { read::<P, R, Kept>(reading, bytes, reader, kept, packet.context()) };
+    let outcome = unsafe { read::<P, R, Option<Kept>>(reading, bytes, reader, kept, packet.context()) };
     followed.next.set(outcome.next);
-    if let Some(ahead) = Kept::of::<R>(segment, first, followed).ahead() {
+    if let Some(ahead) = ahead_of::<R>(segment, first, followed) {
         ahead.forget_before(outcome.next);
     }
     Passage::lose(R::DIRECTION, outcome.unread);

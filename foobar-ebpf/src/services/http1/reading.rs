@@ -16,7 +16,7 @@ use foobar_common::{
 
 use super::way::{Moment, Way};
 use crate::services::{
-    ahead::Ahead,
+    ahead::{Ahead, Kept},
     passage::Passage,
     segment::{Packet, Place, Segment, WINDOW_MAX},
 };
@@ -54,7 +54,7 @@ struct Turn {
     connection: &'static Connection,
     counters: &'static mut HttpCounters,
     context: *mut c_void,
-    key: ConnectionKey,
+    kept: Option<Kept>,
     may_be_http2: bool,
 }
 
@@ -75,7 +75,11 @@ pub(super) fn read<W: Way>(
     // SAFETY: a helper that only reads a clock (Linux 4.1).
     reading.now = Ticks::from_nanoseconds(unsafe { bpf_ktime_get_ns() });
     reading.stream.take_up(cursor);
-    let mut turn = Turn { reading, connection, counters, context, key: segment.key, may_be_http2 };
+    let kept = match ahead::<W>(connection, &segment.key) {
+        Some(ahead) => Some(ahead.kept()?),
+        None => None,
+    };
+    let mut turn = Turn { reading, connection, counters, context, kept, may_be_http2 };
     let next = cursor.next.get();
     let read_before = match segment.place(next) {
         Place::Next(read) => read,
@@ -124,7 +128,7 @@ pub(super) fn read<W: Way>(
 
 /// What is kept of the connection's bytes that came before others, where any can.
 #[inline(always)]
-fn ahead<'a, W: Way>(connection: &'a Connection, key: &'a ConnectionKey) -> Option<Ahead<'a>> {
+fn ahead<'k, W: Way>(connection: &'static Connection, key: &'k ConnectionKey) -> Option<Ahead<'k>> {
     let window = W::ahead(connection)?;
     Some(Ahead { connection: key, first: connection.first.get(), window })
 }
@@ -139,7 +143,7 @@ impl Turn {
     /// Reads on; true at the end.
     #[inline(always)]
     fn run<W: Way>(&mut self) -> bool {
-        let Self { reading, connection, counters, context, key, may_be_http2 } = self;
+        let Self { reading, connection, counters, context, kept, may_be_http2 } = self;
         if reading.stream.is_http2() {
             return true;
         }
@@ -147,7 +151,7 @@ impl Turn {
         let mut side = W::side(connection, counters, moment);
         if reading.stream.is_used_up() {
             if reading.left == 0 {
-                return !reading.take_ahead(ahead::<W>(connection, key));
+                return !reading.take_ahead(kept);
             }
             reading.refill::<W::Packet, _>(*context, &mut side);
         }
@@ -192,9 +196,9 @@ impl Reading {
 
     /// Puts bytes into the block that came before what has just been read; false if there are none.
     #[inline(always)]
-    fn take_ahead(&mut self, ahead: Option<Ahead<'_>>) -> bool {
-        let Some(ahead) = ahead else { return false };
-        let length = ahead.take(self.next, self.stream.block().as_mut_ptr());
+    fn take_ahead(&mut self, kept: &mut Option<Kept>) -> bool {
+        let Some(kept) = kept else { return false };
+        let length = kept.take(self.next, self.stream.block().as_mut_ptr());
         self.next = self.next.wrapping_add(length);
         self.stream.filled(u64::from(length));
         length > 0
