@@ -22,7 +22,9 @@ static BUCKETS: LruHashMap<BucketKey, u64, { BUCKETS_MAX as usize }> = LruHashMa
 const TRIES: usize = 8;
 
 /// Charges a packet to a bucket of the rule with this counter slot. The limit, if the packet is over it.
-#[inline(always)]
+///
+/// A function of its own, whose part of the stack others use before and after.
+#[inline(never)]
 pub(crate) fn exceeded(flow: &Flow, rule: u32) -> Option<&'static Limit> {
     let limit = LIMITS.get_ptr(&rule)?;
     // SAFETY: the map gave the pointer, and nobody writes a limit of a ruleset that is in force.
