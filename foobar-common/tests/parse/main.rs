@@ -119,6 +119,9 @@ fn the_table_has_a_frame_for_every_reason_of_the_parser() {
         Reason::NotTls,
         Reason::OldTls,
         Reason::TlsOrder,
+        Reason::Ban,
+        Reason::Limit,
+        Reason::Replies,
     ];
     let missing: Vec<&Reason> =
         Reason::ALL.iter().filter(|reason| !found.contains(reason) && !elsewhere.contains(reason)).collect();

@@ -135,7 +135,7 @@ mod tests {
         assert!(out.contains("[policy]\nin = \"drop\"\n") && out.contains("id = \"input-3\""), "{out}");
         let lines: Vec<&str> = err.lines().collect();
         assert!(
-            lines.iter().any(|line| line.starts_with("rules.v4:4: refused: limit is not enforced")),
+            lines.iter().any(|line| line.starts_with("rules.v4:4: refused: what is over this limit")),
             "{err}"
         );
         assert!(lines.contains(&" 4 | -A INPUT -m limit --limit 5/s -j ACCEPT"), "{err}");

@@ -286,10 +286,10 @@ mod tests {
         let ruleset = in_force.bundle.parse().unwrap();
         let with = serde_json::to_value(shown(&in_force, &ruleset, true)).unwrap();
         assert_eq!(with["rules"][0]["packets"], 3);
-        assert_eq!(with["steps"][6]["counters"][0]["reason"], "policy");
+        assert_eq!(with["steps"][7]["counters"][0]["reason"], "policy");
         assert_eq!(with["services"]["www"], "tcp/443 tls decrypt_by uprobe");
         let without = serde_json::to_value(shown(&in_force, &ruleset, false)).unwrap();
         assert_eq!(without["rules"][0].get("packets"), None);
-        assert_eq!(without["steps"][6].get("counters"), None);
+        assert_eq!(without["steps"][7].get("counters"), None);
     }
 }

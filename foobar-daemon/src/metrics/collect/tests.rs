@@ -60,6 +60,7 @@ impl Source for Fixed {
         let mut counters = Counters::default();
         counters.rules.insert("web".to_owned(), counter);
         counters.rules.insert("never".to_owned(), Counter::default());
+        counters.over.insert("web".to_owned(), Counter { packets: 2, bytes: 120 });
         counters.verdicts.insert(("eth0".to_owned(), Direction::In, Verdict::Accept, Reason::Rule), counter);
         counters
             .verdicts
@@ -252,6 +253,7 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_firewall_packets_total{iface="eth0",direction="in",action="drop",reason="tiny_fragment"} 0"#,
         r#"foobar_firewall_rule_hits_total{rule="web"} 3"#,
         r#"foobar_firewall_rule_hits_total{rule="never"} 0"#,
+        r#"foobar_firewall_rule_over_limit_total{rule="web"} 2"#,
         r#"foobar_http_requests_total{port="443",proto="http1",method="GET"} 5"#,
         r#"foobar_http_requests_total{port="443",proto="http1",method="PUT"} 0"#,
         r#"foobar_http_requests_total{port="443",proto="http1",method="_OTHER"} 1"#,
