@@ -25,8 +25,9 @@ fn find() -> Result<PathBuf> {
         return Path::new(&path).canonicalize().with_context(|| format!("FOOBAR_BIN={}", path.display()));
     }
     let test = env::current_exe()?;
-    // target/PROFILE/deps/TEST
-    let folder = test.parent().and_then(Path::parent).context("a test outside of a target folder")?;
+    // target/PROFILE/deps/TEST, or target/PROFILE/bench
+    let folder = test.parent().context("a test outside of a target folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     let mut build = Command::new(env!("CARGO"));
     build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--package", "foobar-daemon"]);
     if folder.ends_with("release") {
