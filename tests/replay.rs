@@ -24,6 +24,7 @@ const RULES: &str = r#"
 schema = 1
 [policy]
 in = "drop"
+replies = "rules"
 [[service]]
 name = "www"
 port = ["tcp/80", "tcp/443"]
@@ -138,6 +139,13 @@ fn every_frame_has_a_line_and_the_summary_adds_up() {
             },
         })
     );
+}
+
+#[test]
+fn answers_in_known_flows_are_told() {
+    let rules = RULES.replace("replies = \"rules\"\n", "");
+    let run = replay(&ethernet_capture(&[syn(), syn_ack()]), &rules, &["--json"]);
+    assert_eq!(run.frames(), ["in accept rule web", "out accept replies -"]);
 }
 
 #[test]
