@@ -288,6 +288,10 @@ fn read<S: Side>(stream: &mut Stream, mut bytes: &[u8], side: &mut S) {
             stream.filled(filled as u64);
             bytes = &bytes[filled..];
             while !stream.is_used_up() {
+                if stream.is_http2() {
+                    // What is made here has no frames, so it is nothing of HTTP.
+                    stream.lose(Loss::NotHttp, side);
+                }
                 stream.step(side);
             }
         }
