@@ -36,7 +36,7 @@ pub struct Record {
 pub enum What {
     /// The journal begins.
     Begin {
-        /// [`VERSION`].
+        /// Of this form: `VERSION`.
         version: u32,
         /// Which start of the machine its times are counted from.
         boot: String,

@@ -181,13 +181,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
     write_services(out, services)?;
     write_decryption(out, decryption)?;
     write_reconcile(out, reconcile, now)?;
-    if let Some(FlowFacts { known, unproved, begun, proved, failed }) = flows {
-        writeln!(
-            out,
-            "\nflows    {known} with proof (room for {FLOWS_MAX}), {unproved} without ({UNPROVED_FLOWS_MAX})"
-        )?;
-        writeln!(out, "         {begun} began, {proved} were proved, {failed} found no room")?;
-    }
+    write_flows(out, flows.as_ref())?;
     writeln!(out, "\nmaps")?;
     for MapFill { map, entries, max_entries, bytes } in maps {
         writeln!(out, "  {map:<18} {entries:>8} of {max_entries:>8}  {:>8} KiB", bytes / 1024)?;
@@ -205,6 +199,18 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
 fn time(unix_ms: u64) -> String {
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_millis(unix_ms)).to_string()
 }
+
+/// How many flows are known, where they are tracked.
+fn write_flows(out: &mut dyn Write, flows: Option<&FlowFacts>) -> Result<()> {
+    let Some(FlowFacts { known, unproved, begun, proved, failed }) = flows else { return Ok(()) };
+    writeln!(
+        out,
+        "\nflows    {known} with proof (room for {FLOWS_MAX}), {unproved} without ({UNPROVED_FLOWS_MAX})"
+    )?;
+    writeln!(out, "         {begun} began, {proved} were proved, {failed} found no room")?;
+    Ok(())
+}
+
 /// How many bans there are, once there has been one.
 fn write_bans(out: &mut dyn Write, bans: &BanCounts) -> Result<()> {
     let BanCounts { addresses, prefixes, room, made, expired, lifted, refused } = bans;

@@ -253,7 +253,6 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_firewall_packets_total{iface="eth0",direction="in",action="drop",reason="tiny_fragment"} 0"#,
         r#"foobar_firewall_rule_hits_total{rule="web"} 3"#,
         r#"foobar_firewall_rule_hits_total{rule="never"} 0"#,
-        r#"foobar_firewall_rule_over_limit_total{rule="web"} 2"#,
         r#"foobar_http_requests_total{port="443",proto="http1",method="GET"} 5"#,
         r#"foobar_http_requests_total{port="443",proto="http1",method="PUT"} 0"#,
         r#"foobar_http_requests_total{port="443",proto="http1",method="_OTHER"} 1"#,
@@ -342,6 +341,12 @@ fn a_scrape_tells_what_the_source_gave() {
     }
     // Of what is not read, nothing can be lost.
     assert!(!text.contains(r#"proto="raw""#), "{text}");
+}
+
+#[test]
+fn a_scrape_tells_what_was_over_limits() {
+    let text = exposition(Fixed { fail: false });
+    assert!(text.contains("\nfoobar_firewall_rule_over_limit_total{rule=\"web\"} 2\n"), "{text}");
 }
 
 #[test]

@@ -397,6 +397,9 @@ fn what_a_service_asks_of_its_clients_fits_what_is_spoken_there() {
     check_errors(&sctp, &[(4, 8, &["sctp/1 cannot speak dns", "UDP and TCP", "udp/1"])]);
 }
 
+/// Line, column and parts of what is said.
+type Error<'a> = (usize, usize, &'a [&'a str]);
+
 #[test]
 fn limits_are_rates_with_a_burst() {
     let rule = |lines: &str| format!("schema = 1\n[[rule]]\nid = \"a\"\naction = \"accept\"\n{lines}\n");
@@ -418,7 +421,7 @@ fn limits_are_rates_with_a_burst() {
         .replace("action = \"accept\"", "action = \"drop\"");
     let inverse = Bundle::of_text("rules.toml", &inverse).parse().unwrap().rules[0].limit.unwrap();
     assert_eq!(inverse.to_string(), "2/d burst 2 per rule, over accept");
-    let wrong: [(&str, (usize, usize, &[&str])); 14] = [
+    let wrong: [(&str, Error<'_>); 14] = [
         ("limit = \"100/s\"", (5, 9, &["not a table", "rate = \"100/s\""])),
         ("limit = {}", (5, 9, &["rate"])),
         ("limit = { rate = 100 }", (5, 18, &["a whole number", "in quotes"])),
