@@ -36,7 +36,7 @@ pub struct Record {
 pub enum What {
     /// The journal begins.
     Begin {
-        /// Of this form: `VERSION`.
+        /// The version of the form in which the rest is written.
         version: u32,
         /// Which start of the machine its times are counted from.
         boot: String,
