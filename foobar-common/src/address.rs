@@ -36,6 +36,12 @@ impl Address {
         Self { words }
     }
 
+    /// As words of memory.
+    #[inline(always)]
+    pub const fn words(&self) -> [u64; 2] {
+        self.words
+    }
+
     /// Without the bits that a mask does not have.
     #[inline(always)]
     #[must_use]

@@ -12,6 +12,7 @@
 pub mod address;
 pub mod ahead;
 pub mod bans;
+pub mod checksum;
 pub mod classes;
 pub mod connection;
 pub mod counters;
