@@ -28,6 +28,7 @@ use foobar_daemon::{
     slots::Slots,
 };
 use foobar_tests::{
+    datagram_model::DatagramModel,
     flow_model::FlowModel,
     generate,
     rulesets::{self, INTERFACE},
@@ -152,6 +153,7 @@ fn without_flows(mut ruleset: Ruleset) -> Ruleset {
 fn agree(ruleset: &Ruleset, frames: &[Vec<u8>]) -> Result<(), TestCaseError> {
     let mut runs = load(ruleset);
     let mut flows = FlowModel::default();
+    let mut datagrams = DatagramModel::default();
     let mut expected = Counters {
         rules: ruleset.rules.iter().map(|rule| (rule.id.clone(), Counter::default())).collect(),
         ..Counters::default()
@@ -162,12 +164,20 @@ fn agree(ruleset: &Ruleset, frames: &[Vec<u8>]) -> Result<(), TestCaseError> {
         let packet = packet(frame, &kernel)?;
         let known = flows.known(frame, direction, 0);
         let known = if ruleset.tracks() { known } else { Known::NEW };
-        let reading = reading(evaluate(ruleset, &packet, direction, INTERFACE, known));
+        let mut reading = reading(evaluate(ruleset, &packet, direction, INTERFACE, known));
+        let mut port = port(ruleset, &packet, direction);
+        if ruleset.tracks()
+            && reading.reason != Reason::Failsafe
+            && let Some(first) = datagrams.first(frame)
+        {
+            (reading, port) = first;
+        }
         prop_assert_eq!(&kernel, &reading, "{:?}: {:02x?}\n{:?}", direction, frame, packet);
         if kernel.verdict == Verdict::Accept {
             flows.accepted(frame, direction, 0);
+            datagrams.accepted(frame, (reading, port));
         }
-        count(&mut expected, ruleset, &packet, (direction, &kernel), frame.len());
+        count(&mut expected, port, (direction, &kernel), frame.len());
     }
     // Which connections there are is nothing that is evaluated.
     let found = Counters { services: expected.services.clone(), ..runs.counters().unwrap() };
@@ -188,15 +198,9 @@ fn packet(frame: &[u8], kernel: &Judgement) -> Result<Result<Flow, Reason>, Test
     Ok(parse(&Frame::from_slice(frame)))
 }
 
-/// Moves the counters that the frame must move, and no other.
-fn count(
-    expected: &mut Counters,
-    ruleset: &Ruleset,
-    packet: &Result<Flow, Reason>,
-    (direction, judgement): (Direction, &Judgement),
-    length: usize,
-) {
-    let port = packet.as_ref().map_or(Port::Other(Transport::Other), |flow| {
+/// Where the frame is counted.
+fn port(ruleset: &Ruleset, packet: &Result<Flow, Reason>, direction: Direction) -> Port {
+    packet.as_ref().map_or(Port::Other(Transport::Other), |flow| {
         let local_service = match direction {
             Direction::In => destination_service,
             Direction::Out => source_service,
@@ -204,7 +208,16 @@ fn count(
         let service = local_service(flow)
             .filter(|port| ruleset.services.iter().any(|service| service.ports.contains(port)));
         service.map_or(Port::Other(Transport::of(flow)), Port::Service)
-    });
+    })
+}
+
+/// Moves the counters that the frame must move, and no other.
+fn count(
+    expected: &mut Counters,
+    port: Port,
+    (direction, judgement): (Direction, &Judgement),
+    length: usize,
+) {
     if let Some(rule) = &judgement.rule {
         add(expected.rules.entry(rule.clone()).or_default(), length);
     }

@@ -38,7 +38,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 29] = [
+const PER_CPU: [&str; 30] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -47,6 +47,7 @@ const PER_CPU: [&str; 29] = [
     maps::SERVICE_BYTES,
     "HEADERS",
     "SUBJECTS",
+    "FIRST_FRAGMENTS",
     maps::FLOW_COUNTERS,
     "PASSAGES",
     "HTTP1_READINGS",

@@ -108,10 +108,12 @@ pub const PEER_CONNECTIONS: &str = "PEER_CONNECTIONS";
 pub const FLOWS: &str = "FLOWS";
 /// The others.
 pub const UNPROVED_FLOWS: &str = "UNPROVED_FLOWS";
+/// The [`crate::tracking::Datagram`]s by [`crate::tracking::DatagramKey`]; there only since a ruleset needed them.
+pub const DATAGRAMS: &str = "DATAGRAMS";
 /// Per-CPU [`crate::tracking::FlowCounters`]; there only since a ruleset needed them.
 pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 29] = [
+pub const SURVIVING: [&str; 30] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -140,6 +142,7 @@ pub const SURVIVING: [&str; 29] = [
     PEER_CONNECTIONS,
     FLOWS,
     UNPROVED_FLOWS,
+    DATAGRAMS,
     FLOW_COUNTERS,
 ];
 

@@ -83,13 +83,13 @@ pub struct Headers {
     pub left: u32,
     /// Where in the frame begins what the last header that was read has in it.
     pub payload: u32,
-    /// Always zero.
-    pub padding: u32,
+    /// The identification of the datagram that this is a fragment of, as memory has it; has no meaning of a whole one.
+    pub identification: u32,
 }
 
 impl Headers {
     /// Nothing yet.
-    pub const NONE: Self = Self { flow: Flow::EMPTY, transport: 0, left: 0, payload: 0, padding: 0 };
+    pub const NONE: Self = Self { flow: Flow::EMPTY, transport: 0, left: 0, payload: 0, identification: 0 };
 
     /// Bytes of the IP packet behind the last header that was read.
     #[inline(always)]
@@ -152,7 +152,7 @@ fn ipv4(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Rea
     let words: [u32; IPV4_HEADER / 4] = frame.read(link.network, Reason::TruncatedNetwork)?;
     let [first, second, third, source, destination] = words;
     let [version_length, _, t0, t1] = first.to_ne_bytes();
-    let [_, _, f0, f1] = second.to_ne_bytes();
+    let [i0, i1, f0, f1] = second.to_ne_bytes();
     let [hop_limit, protocol, _, _] = third.to_ne_bytes();
     if version_length >> 4 != 4 {
         return Err(Reason::IpVersion);
@@ -193,6 +193,7 @@ fn ipv4(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Rea
     headers.transport = offset_u32(link.network).wrapping_add(header_length);
     headers.left = payload;
     headers.payload = headers.transport;
+    headers.identification = u32::from_ne_bytes([i0, i1, 0, 0]);
     Ok(())
 }
 
@@ -228,7 +229,8 @@ fn ipv6(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Rea
         if left < EXTENSION_HEADER_MIN {
             return Err(short(fragment, Reason::TruncatedNetwork));
         }
-        let [next, units, o0, o1] = frame.read(at, Reason::TruncatedNetwork)?;
+        let [first, second]: [u32; 2] = frame.read(at, Reason::TruncatedNetwork)?;
+        let [next, units, o0, o1] = first.to_ne_bytes();
         let length = match protocol {
             extension::FRAGMENT => {
                 let field = u16::from_be_bytes([o0, o1]);
@@ -240,6 +242,7 @@ fn ipv6(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Rea
                 if overwrites_header(next, offset) {
                     return Err(Reason::TinyFragment);
                 }
+                headers.identification = second;
                 // A fragment of a fragment stays one, however the inner header describes itself.
                 fragment = match (fragment, self::fragment(offset, field & 1 != 0)) {
                     (Fragment::First, Fragment::Whole) => Fragment::First,
@@ -284,7 +287,7 @@ fn ipv6(frame: &Frame<'_>, link: &Link, headers: &mut Headers) -> Result<(), Rea
 /// As [`network`].
 #[inline(always)]
 pub fn transport(frame: &Frame<'_>, headers: &mut Headers) -> Result<(), Reason> {
-    let Headers { flow, transport, left, payload, padding: _ } = headers;
+    let Headers { flow, transport, left, payload, identification: _ } = headers;
     let (at, left) = (header_offset(*transport as usize), *left);
     if matches!(flow.fragment, Fragment::Later) {
         return Ok(());

@@ -12,7 +12,7 @@ use foobar_common::{
 use crate::{
     bans,
     classify::{self, Peer, Ports, Service},
-    infrastructure,
+    fragments, infrastructure,
     interface::Interface,
     limit, settings, track,
 };
@@ -46,6 +46,7 @@ impl Decision {
         let standing = track::stand(direction);
         let decision = Self::by_steps(flow, interface, direction, &ports, standing, (port, protocol));
         track::follow(standing, &decision, direction);
+        fragments::keep(standing, &decision, direction);
         decision
     }
 
@@ -74,6 +75,9 @@ impl Decision {
         }
         if matches!(direction, Direction::In) && bans::reach(flow, &peer) {
             return decided(Verdict::Drop, Reason::Ban);
+        }
+        if let Some(decision) = fragments::followed(standing, direction) {
+            return decision;
         }
         if matches!(flow.fragment, Fragment::Later)
             && let Some(verdict) = settings::fragments()

@@ -11,6 +11,7 @@ mod classify;
 mod clauses;
 mod count;
 mod decide;
+mod fragments;
 mod headers;
 mod infrastructure;
 mod interface;

@@ -23,7 +23,7 @@ use foobar_common::{
     verdict::Verdict,
 };
 
-use crate::{decide::Decision, settings};
+use crate::{decide::Decision, fragments, settings};
 
 #[btf_map]
 static FLOWS: LruHashMap<FlowKey, TrackedFlow, { FLOWS_MAX as usize }> = LruHashMap::new();
@@ -81,7 +81,7 @@ extern "C" fn flow_standing(direction: u32) -> u32 {
         flow = read(UNPROVED_FLOWS.get_ptr_mut(&subject.key));
     }
     let found = if flow.is_known(now) { Some(flow) } else { None };
-    standing(subject, found, direction, now, settings::learns(now)).word()
+    fragments::noted(standing(subject, found, direction, now, settings::learns(now)), direction).word()
 }
 
 /// Makes or changes the flow of the present packet of a direction, by its number.
@@ -187,7 +187,7 @@ fn way(direction: u32) -> Direction {
 
 /// Exact to a tick of the kernel, some milliseconds (Linux 5.11).
 #[inline(always)]
-fn now() -> Moment {
+pub(crate) fn now() -> Moment {
     // SAFETY: reads a clock.
     Moment::from_nanoseconds(unsafe { bpf_ktime_get_coarse_ns() })
 }

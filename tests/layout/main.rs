@@ -33,12 +33,15 @@ use foobar_common::{
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
-    tracking::{FLOWS_MAX, FlowCounters, FlowKey, Subject, TrackedFlow, UNPROVED_FLOWS_MAX},
+    tracking::{
+        DATAGRAMS_MAX, Datagram, DatagramKey, FLOWS_MAX, FlowCounters, FlowKey, Subject, TrackedFlow,
+        UNPROVED_FLOWS_MAX,
+    },
     verdict::{Reason, Verdict},
 };
 
-/// Everything that outlives a ruleset, as version 5 has it.
-const VERSION_5: &str = "\
+/// Everything that outlives a ruleset, as version 6 has it.
+const VERSION_6: &str = "\
 map RULE_COUNTERS
 map MORE_RULE_COUNTERS
 map VERDICT_COUNTERS
@@ -67,6 +70,7 @@ map BUCKETS
 map PEER_CONNECTIONS
 map FLOWS
 map UNPROVED_FLOWS
+map DATAGRAMS
 map FLOW_COUNTERS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports, 16 groups of peers (16 is former ones)
@@ -233,6 +237,7 @@ connections of a group 72 bytes: first bytes at 0, sessions at 32, opened at 64
 131072 flows and 65536 without proof, of 12 bytes: until at 0, said at 4, number at 8, in units of 2^30 ns
 flow key 40 bytes: local at 0, remote at 16, ports at 32 and 34, kind at 36
 flow counters 24 bytes: begun at 0, proved at 8, failed at 16
+16384 datagrams in fragments of 24 bytes, by 40: identification at 32, kind at 36; reason at 0, until at 4, rule at 8, port at 12, protocol at 16, group at 20
 interface 2, out, drop, malformed ip_length: entry 311
 interface 2, out, port 5: entry 355
 group 2, service 5: entry 133
@@ -241,9 +246,9 @@ group 2, service 5: entry 133
 #[test]
 fn what_outlives_a_ruleset_changes_only_with_the_layout_version() {
     let found = surviving();
-    assert_eq!(LAYOUT_VERSION, 5, "write down what version {LAYOUT_VERSION} has:\n{found}");
+    assert_eq!(LAYOUT_VERSION, 6, "write down what version {LAYOUT_VERSION} has:\n{found}");
     assert_eq!(
-        found, VERSION_5,
+        found, VERSION_6,
         "daemons of either layout would read the other's counters wrongly: raise LAYOUT_VERSION and write the new \
          layout down here"
     );
@@ -320,6 +325,20 @@ fn surviving() -> String {
         offset_of!(FlowCounters, begun),
         offset_of!(FlowCounters, proved),
         offset_of!(FlowCounters, failed)
+    ));
+    line(format!(
+        "{DATAGRAMS_MAX} datagrams in fragments of {} bytes, by {}: identification at {}, kind at {}; reason at {}, until at {}, \
+         rule at {}, port at {}, protocol at {}, group at {}",
+        size_of::<Datagram>(),
+        size_of::<DatagramKey>(),
+        offset_of!(DatagramKey, identification),
+        offset_of!(DatagramKey, kind),
+        offset_of!(Datagram, reason),
+        offset_of!(Datagram, until),
+        offset_of!(Datagram, rule),
+        offset_of!(Datagram, port),
+        offset_of!(Datagram, protocol),
+        offset_of!(Datagram, group)
     ));
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
     line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));

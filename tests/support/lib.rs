@@ -9,6 +9,7 @@ pub mod classbench;
 pub mod command;
 pub mod daemon;
 pub mod database;
+pub mod datagram_model;
 pub mod edges;
 pub mod figures;
 pub mod flow_model;

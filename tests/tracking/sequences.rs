@@ -14,7 +14,7 @@ use foobar_daemon::{
     },
     slots::Slots,
 };
-use foobar_tests::{flow_model::FlowModel, random::Random};
+use foobar_tests::{datagram_model::DatagramModel, flow_model::FlowModel, random::Random};
 
 use super::talk;
 
@@ -70,7 +70,7 @@ fn kernel_and_plain_reading_agree_on_hostile_sequences() {
     ]) {
         let ruleset = ruleset(&text);
         let (mut runs, mut flows) = (load(&ruleset), FlowModel::default());
-        let mut random = Random::new(seed);
+        let (mut random, mut datagrams) = (Random::new(seed), DatagramModel::default());
         let mut n_answers = 0;
         for number in 0..PACKETS {
             let (frame, direction) = talk::packet(&mut random);
@@ -85,6 +85,7 @@ fn kernel_and_plain_reading_agree_on_hostile_sequences() {
                 reason: expected.reason,
                 rule: expected.rule.map(str::to_owned),
             };
+            let expected = if ruleset.tracks() { datagrams.first(&frame) } else { None }.unwrap_or(expected);
             let found = runs.judge(&frame, direction).unwrap();
             assert_eq!(
                 found, expected,
@@ -92,6 +93,7 @@ fn kernel_and_plain_reading_agree_on_hostile_sequences() {
             );
             if found.verdict == Verdict::Accept {
                 flows.accepted(&frame, direction, 0);
+                datagrams.accepted(&frame, found);
             }
             n_answers += u32::from(known.is_answer);
         }

@@ -134,6 +134,35 @@ fn a_server_that_says_nothing_by_itself_answers() {
 }
 
 #[test]
+fn later_fragments_go_the_way_of_their_first() {
+    let rules = "schema = 1\n[policy]\nin = \"drop\"\nfragments = \"drop\"\n\
+        [[rule]]\nid = \"names\"\naction = \"accept\"\nprotocol = \"udp\"\ndestination_port = 53\n";
+    let part = |from: &str, to: &str, offset: u16, more: bool| {
+        let packet = udp((from, 40_000), (to, 53), 64);
+        if from.contains(':') { packet.fragment_header(offset, more) } else { packet.fragment(offset, more) }
+    };
+    for (server, client, other) in ENDS {
+        let closed = udp((client, 40_000), (server, 54), 64);
+        let closed =
+            if client.contains(':') { closed.fragment_header(0, true) } else { closed.fragment(0, true) };
+        check(
+            rules,
+            vec![
+                ("before the first", part(client, server, 64, true), In, "FRAGMENTS"),
+                ("of one that is refused", closed, In, "POLICY"),
+                ("the same", part(client, server, 64, true), In, "FRAGMENTS"),
+                ("the first", part(client, server, 0, true), In, "names"),
+                ("the second", part(client, server, 64, true), In, "names"),
+                ("the last, whatever is said to be between", part(client, server, 1_024, false), In, "names"),
+                ("of another", part(other, server, 64, true), In, "FRAGMENTS"),
+                ("to another", part(client, other, 64, true), In, "FRAGMENTS"),
+                ("the way back", part(server, client, 64, true), Out, "FRAGMENTS"),
+            ],
+        );
+    }
+}
+
+#[test]
 fn rules_may_ask_for_the_state() {
     let rules = "schema = 1\n[policy]\nin = \"drop\"\nreplies = \"rules\"\n\
         [[rule]]\nid = \"invalid\"\naction = \"drop\"\nstate = \"invalid\"\n\

@@ -35,8 +35,24 @@ pub(super) fn packet(random: &mut Random) -> (Vec<u8>, Direction) {
     let ends = random.pick(&ENDS);
     let packet =
         if random.percent(20) { error(ends, direction, random) } else { said(ends, direction, random) };
-    let frame = if random.percent(3) { packet.fragment(8, false) } else { packet }.frame();
+    let is_v6 = ends[0].contains(':');
+    let packet = match random.below(100) {
+        0..3 => part(packet, 0, is_v6),
+        3..6 => part(packet, 8 * random.pick(&[1, 2, 185]), is_v6),
+        _ => packet,
+    };
+    let mut frame = packet.frame();
+    if random.percent(20) {
+        // Another datagram, where this is its identification.
+        let at = if is_v6 { 61 } else { 19 };
+        frame[at] ^= 1;
+    }
     (frame, direction)
+}
+
+/// A fragment that begins there.
+fn part(packet: Packet, offset: u16, is_v6: bool) -> Packet {
+    if is_v6 { packet.fragment_header(offset, true) } else { packet.fragment(offset, true) }
 }
 
 fn addresses(ends: [&'static str; 3], direction: Direction, random: &mut Random) -> [&'static str; 2] {

@@ -8,11 +8,13 @@
 //! nothing has proved yet, and those of which a packet has come by that no third party can invent
 //! ([`TrackedFlow::is_proved`]).
 
+mod datagram;
 mod key;
 mod record;
 mod subject;
 
 pub use self::{
+    datagram::{DATAGRAMS_MAX, Datagram, DatagramKey},
     key::FlowKey,
     record::{Moment, TrackedFlow, seconds},
     subject::{Act, Subject},
@@ -55,6 +57,8 @@ impl Standing {
     const STATE: u32 = 3;
     const ANSWER: u32 = 1 << 2;
     const FOLLOWED: u32 = 1 << 3;
+    const FIRST_FRAGMENT: u32 = 1 << 4;
+    const FOLLOWS_FIRST: u32 = 1 << 5;
 
     /// Of a packet while nothing is tracked.
     pub const NONE: Self = Self(State::New as u32);
@@ -87,6 +91,32 @@ impl Standing {
     #[inline(always)]
     pub const fn is_followed(self) -> bool {
         self.0 & Self::FOLLOWED != 0
+    }
+
+    /// The same of the first fragment of a datagram.
+    #[inline(always)]
+    #[must_use]
+    pub const fn first_fragment(self) -> Self {
+        Self(self.0 | Self::FIRST_FRAGMENT)
+    }
+
+    /// Whether it is the first fragment of a datagram.
+    #[inline(always)]
+    pub const fn is_first_fragment(self) -> bool {
+        self.0 & Self::FIRST_FRAGMENT != 0
+    }
+
+    /// The same of a later fragment of a datagram whose first was accepted.
+    #[inline(always)]
+    #[must_use]
+    pub const fn follows_first(self) -> Self {
+        Self(self.0 | Self::FOLLOWS_FIRST)
+    }
+
+    /// Whether it is a later fragment of a datagram whose first was accepted.
+    #[inline(always)]
+    pub const fn is_following_first(self) -> bool {
+        self.0 & Self::FOLLOWS_FIRST != 0
     }
 
     #[inline(always)]

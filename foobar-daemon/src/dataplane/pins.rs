@@ -31,7 +31,10 @@ use foobar_common::{
     proxy::ProxyCounters,
     raw::{RawConnection, RawCounters},
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
-    tracking::{FLOWS_MAX, FlowCounters, FlowKey, TrackedFlow, UNPROVED_FLOWS_MAX},
+    tracking::{
+        DATAGRAMS_MAX, Datagram, DatagramKey, FLOWS_MAX, FlowCounters, FlowKey, TrackedFlow,
+        UNPROVED_FLOWS_MAX,
+    },
 };
 use nix::{
     mount::{MsFlags, mount},
@@ -274,6 +277,10 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         maps::FLOWS | maps::UNPROVED_FLOWS => {
             let entries = if name == maps::FLOWS { FLOWS_MAX } else { UNPROVED_FLOWS_MAX };
             (MapType::LruHash, size_of::<FlowKey>() as u32, size_of::<TrackedFlow>() as u32, entries)
+        }
+        maps::DATAGRAMS => {
+            let (key, value) = (size_of::<DatagramKey>() as u32, size_of::<Datagram>() as u32);
+            (MapType::LruHash, key, value, DATAGRAMS_MAX)
         }
         maps::FLOW_COUNTERS => (MapType::PerCpuArray, 4, size_of::<FlowCounters>() as u32, 1),
         _ => counters(0),

@@ -156,8 +156,8 @@ fn says(protocol: Protocol, flow: &Flow, payload: u32, direction: Direction) -> 
             matches!(flow.fragment, Fragment::Whole)
                 && (flow.tcp_flags & flags != 0 || (protocol.is_read() && payload > 0))
         }
-        // Each is a message, or none. Of one in fragments, only the first has ports, and so a service.
-        protocol::UDP => protocol.is_read(),
+        // Each is a message, or none. Of one in fragments, the first says it.
+        protocol::UDP => protocol.is_read() && !matches!(flow.fragment, Fragment::Later),
         _ => false,
     }
 }

@@ -9,7 +9,9 @@ use aya::maps::{HashMap, Map, PerCpuArray};
 use foobar_common::{
     flow::Direction,
     maps,
-    tracking::{FLOWS_MAX, FlowCounters, FlowKey, Moment, TrackedFlow, UNPROVED_FLOWS_MAX, seconds},
+    tracking::{
+        DATAGRAMS_MAX, FLOWS_MAX, FlowCounters, FlowKey, Moment, TrackedFlow, UNPROVED_FLOWS_MAX, seconds,
+    },
 };
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
@@ -55,11 +57,12 @@ pub(super) fn facts(loaded: &LoadedRuleset) -> Result<FlowFacts> {
 }
 
 /// The maps of flows: how many entries each has where it is used, and whether this ruleset uses it.
-pub(super) fn maps(compiled: &CompiledRuleset) -> [(&'static str, (u32, bool)); 3] {
+pub(super) fn maps(compiled: &CompiledRuleset) -> [(&'static str, (u32, bool)); 4] {
     let is_used = compiled.adopt.is_some();
     [
         (maps::FLOWS, (FLOWS_MAX, is_used)),
         (maps::UNPROVED_FLOWS, (UNPROVED_FLOWS_MAX, is_used)),
+        (maps::DATAGRAMS, (DATAGRAMS_MAX, is_used)),
         (maps::FLOW_COUNTERS, (1, is_used)),
     ]
 }
