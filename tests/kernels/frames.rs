@@ -53,6 +53,26 @@ pub(crate) fn by_name(name: &str) -> Option<Vec<u8>> {
         ),
         "arp" => with_type([0x08, 0x06], &ARP_REQUEST),
         "later fragment" => later_fragment()?,
+        "first fragment" => {
+            let mut frame = by_name("udp to 9999")?;
+            // More fragments (RFC 791, section 3.1).
+            frame.get_mut(20..22)?.copy_from_slice(&[0x20, 0]);
+            frame
+        }
+        "tcp ack to 443" => tcp(443, false)?,
+        "tcp syn-ack from 443" => {
+            let segment = ethernet().ipv4(SERVER.octets(), CLIENT.octets(), 64).tcp(443, 40_000, 1, 1024);
+            bytes!(segment.syn().ack(2), &[])
+        }
+        "udp from 9999" => udp(SERVER, CLIENT, 9999, 40_000, &[0; 64])?,
+        // Destination unreachable, with the packet that it is about: its IP header and 64 bits (RFC 792).
+        "error about udp from 53" => {
+            let quoted = udp(SERVER, CLIENT, 40_000, 53, &[])?;
+            bytes!(
+                ethernet().ipv4(CLIENT.octets(), SERVER.octets(), 64).icmpv4_raw(3, 3, [0; 4]),
+                quoted.get(14..14 + 28)?,
+            )
+        }
         "tcp of ipv6 from an office" => {
             bytes!(
                 ethernet().ipv6(OFFICE_V6.octets(), SERVER_V6.octets(), 64).tcp(40_000, 5432, 1, 1024),

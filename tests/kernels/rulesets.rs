@@ -28,7 +28,34 @@ pub(crate) struct Ruleset {
 }
 
 /// Every one.
-pub(crate) const ALL: &[&Ruleset] = &[&NOTHING, &POLICIES, &EVERYTHING, &HUNDREDS, &THOUSANDS, &LIMITS];
+pub(crate) const ALL: &[&Ruleset] =
+    &[&NOTHING, &POLICIES, &EVERYTHING, &HUNDREDS, &THOUSANDS, &LIMITS, &FLOWS];
+
+/// One packet after the other, each of which changes what the next one is.
+const FLOWS: Ruleset = Ruleset {
+    name: "flows",
+    text: "schema = 1\n[policy]\nin = \"drop\"\nout = \"drop\"\n\
+        [[rule]]\nid = \"strangers\"\naction = \"drop\"\nstate = \"invalid\"\n\
+        [[rule]]\nid = \"known\"\naction = \"accept\"\nstate = [\"established\", \"related\"]\n\
+        [[rule]]\nid = \"web\"\naction = \"accept\"\ndestination_port = 443\nstate = \"new\"\n\
+        [[rule]]\nid = \"datagrams\"\naction = \"accept\"\nprotocol = \"udp\"\ndestination_port = 9999\n",
+    many: 0,
+    judged: &[
+        ("tcp ack to 443", "drop strangers"),
+        ("tcp syn to 443", "accept web"),
+        ("tcp ack to 443", "accept web"),
+        ("later fragment", "drop strangers"),
+        ("first fragment", "accept datagrams"),
+        ("later fragment", "accept datagrams"),
+        ("error about udp from 53", "drop strangers"),
+        ("ping of ipv6", "drop policy"),
+    ],
+    judged_out: &[
+        ("tcp syn-ack from 443", "accept replies"),
+        ("udp to 9999", "drop policy"),
+        ("udp from 9999", "accept replies"),
+    ],
+};
 
 /// No rule, every policy as it is by itself: all that can be left out of the program is.
 pub(crate) const NOTHING: Ruleset = Ruleset {
