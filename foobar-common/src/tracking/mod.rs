@@ -146,6 +146,12 @@ pub fn standing(
     learns: bool,
 ) -> Standing {
     let Some(act) = subject.act() else { return Standing::of(State::Invalid) };
+    // Nearly all packets: first, so that they pay for no other.
+    if let (Act::Ack, Some(flow)) = (act, found)
+        && flow.is_settled(now)
+    {
+        return Standing::of(State::Established).answer(flow.began() as u8 != direction as u8);
+    }
     match (act, found) {
         (Act::Aside, _) => Standing::of(State::New),
         (Act::Error, Some(_)) => Standing::of(State::Related).answer(true),

@@ -91,6 +91,9 @@ mod patience {
     pub(super) const OTHER: [u32; 2] = [60, 600];
 }
 
+/// Units of [`Moment`] that a connection has left if it was in use within the last eight: as often it is noted that it is.
+const NOTED: u32 = seconds(patience::CONNECTED).wrapping_sub(8);
+
 impl TrackedFlow {
     /// None: its time is over before there was any.
     pub const FORGOTTEN: Self = Self { until: Moment(0), said: 0, number: 0 };
@@ -176,6 +179,13 @@ impl TrackedFlow {
     pub const fn is_proved(&self, key: &FlowKey) -> bool {
         let proof = if key.is_tcp() { CONFIRMED } else { BEGAN_HERE | ANSWERED };
         self.said & proof == proof
+    }
+
+    /// Whether it is a TCP connection that both sides have agreed to and neither has ended, and was in use so lately that
+    /// it need not be noted that it still is.
+    #[inline(always)]
+    pub(super) const fn is_settled(&self, now: Moment) -> bool {
+        self.said & !BEGAN_HERE == ANSWERED | CONFIRMED && self.until.is_after(now.after(NOTED))
     }
 
     /// Whether it still is known.
