@@ -7,7 +7,7 @@
 #![expect(clippy::needless_borrows_for_generic_args, reason = "a key that is moved is copied to the stack")]
 
 use aya_ebpf::{
-    bindings::BPF_ANY,
+    bindings::{BPF_ANY, BPF_NOEXIST},
     btf_maps::{LruHashMap, PerCpuArray},
     helpers::generated::bpf_ktime_get_coarse_ns,
     macros::btf_map,
@@ -17,8 +17,8 @@ use foobar_common::{
     frame::Frame,
     parse::Headers,
     tracking::{
-        Act, FLOWS_MAX, FlowCounters, FlowKey, Moment, Standing, Subject, TrackedFlow, UNPROVED_FLOWS_MAX,
-        standing,
+        Act, BY_PROGRAMS, FLOW_COUNTER_ENTRIES, FLOWS_MAX, FlowCounters, FlowKey, Moment, Standing, Subject,
+        TrackedFlow, UNPROVED_FLOWS_MAX, standing,
     },
     verdict::Verdict,
 };
@@ -30,7 +30,7 @@ static FLOWS: LruHashMap<FlowKey, TrackedFlow, { FLOWS_MAX as usize }> = LruHash
 #[btf_map]
 static UNPROVED_FLOWS: LruHashMap<FlowKey, TrackedFlow, { UNPROVED_FLOWS_MAX as usize }> = LruHashMap::new();
 #[btf_map]
-static FLOW_COUNTERS: PerCpuArray<FlowCounters, 1> = PerCpuArray::new();
+static FLOW_COUNTERS: PerCpuArray<FlowCounters, { FLOW_COUNTER_ENTRIES as usize }> = PerCpuArray::new();
 /// What the present packet of each direction is about.
 #[btf_map]
 static SUBJECTS: PerCpuArray<Subject, 2> = PerCpuArray::new();
@@ -129,21 +129,29 @@ fn begin(subject: &Subject, direction: Direction, now: Moment) {
     }
     if matches!(subject.act(), Some(Act::Ack)) {
         keep_proved(subject, flow);
-    } else if UNPROVED_FLOWS.insert(&subject.key, flow, u64::from(BPF_ANY)).is_err() {
+    } else if UNPROVED_FLOWS.insert(&subject.key, &flow, u64::from(BPF_NOEXIST)).is_ok() {
+        if let Some(counters) = counters() {
+            counters.entered_unproved = counters.entered_unproved.wrapping_add(1);
+        }
+    } else if UNPROVED_FLOWS.insert(&subject.key, &flow, u64::from(BPF_ANY)).is_err() {
+        // Another one may be in its place, whose time is over: else there is no room.
         count_failure();
     }
 }
 
 #[inline(always)]
 fn keep_proved(subject: &Subject, flow: TrackedFlow) {
-    if FLOWS.insert(&subject.key, flow, u64::from(BPF_ANY)).is_err() {
+    let is_new = FLOWS.insert(&subject.key, &flow, u64::from(BPF_NOEXIST)).is_ok();
+    if !is_new && FLOWS.insert(&subject.key, &flow, u64::from(BPF_ANY)).is_err() {
         count_failure();
         return;
     }
+    let is_taken = UNPROVED_FLOWS.remove(&subject.key).is_ok();
     if let Some(counters) = counters() {
         counters.proved = counters.proved.wrapping_add(1);
+        counters.entered_proved = counters.entered_proved.wrapping_add(u64::from(is_new));
+        counters.taken_unproved = counters.taken_unproved.wrapping_add(u64::from(is_taken));
     }
-    let _was_there: Result<(), i32> = UNPROVED_FLOWS.remove(&subject.key);
 }
 
 /// A flow that was found; without one, a flow whose time is over. No `Option` of it: what is in none is not initialized, and
@@ -166,7 +174,7 @@ fn count_failure() {
 
 #[inline(always)]
 fn counters() -> Option<&'static mut FlowCounters> {
-    let place = FLOW_COUNTERS.get_ptr_mut(0)?;
+    let place = FLOW_COUNTERS.get_ptr_mut(BY_PROGRAMS)?;
     // SAFETY: the map gave the pointer, and an entry of a per-CPU array is this processor's alone, but for a program of the
     // other direction that interrupts this one.
     Some(unsafe { &mut *place })

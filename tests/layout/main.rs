@@ -236,7 +236,7 @@ raw counters 32 bytes: opened at 0, resets at 8, refused at 24; a connection 16 
 connections of a group 72 bytes: first bytes at 0, sessions at 32, opened at 64
 131072 flows and 65536 without proof, of 12 bytes: until at 0, said at 4, number at 8, in units of 2^30 ns
 flow key 40 bytes: local at 0, remote at 16, ports at 32 and 34, kind at 36
-flow counters 24 bytes: begun at 0, proved at 8, failed at 16
+flow counters 48 bytes: begun at 0, proved at 8, failed at 16, entered at 24 and 32, taken at 40
 16384 datagrams in fragments of 24 bytes, by 40: identification at 32, kind at 36; reason at 0, until at 4, rule at 8, port at 12, protocol at 16, group at 20
 interface 2, out, drop, malformed ip_length: entry 311
 interface 2, out, port 5: entry 355
@@ -320,11 +320,14 @@ fn surviving() -> String {
         offset_of!(FlowKey, kind)
     ));
     line(format!(
-        "flow counters {} bytes: begun at {}, proved at {}, failed at {}",
+        "flow counters {} bytes: begun at {}, proved at {}, failed at {}, entered at {} and {}, taken at {}",
         size_of::<FlowCounters>(),
         offset_of!(FlowCounters, begun),
         offset_of!(FlowCounters, proved),
-        offset_of!(FlowCounters, failed)
+        offset_of!(FlowCounters, failed),
+        offset_of!(FlowCounters, entered_proved),
+        offset_of!(FlowCounters, entered_unproved),
+        offset_of!(FlowCounters, taken_unproved)
     ));
     line(format!(
         "{DATAGRAMS_MAX} datagrams in fragments of {} bytes, by {}: identification at {}, kind at {}; reason at {}, until at {}, \
@@ -416,7 +419,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Call>(), align_of::<Call>()), (4 * 8, 8));
     assert_eq!((size_of::<FlowKey>(), align_of::<FlowKey>()), (16 + 16 + 4 + 4, 8));
     assert_eq!((size_of::<TrackedFlow>(), align_of::<TrackedFlow>()), (3 * 4, 4));
-    assert_eq!((size_of::<FlowCounters>(), align_of::<FlowCounters>()), (3 * 8, 8));
+    assert_eq!((size_of::<FlowCounters>(), align_of::<FlowCounters>()), (6 * 8, 8));
     assert_eq!((size_of::<Subject>(), align_of::<Subject>()), (40 + 4 + 4, 8));
     assert_eq!((size_of::<DecisionRecord>(), align_of::<DecisionRecord>()), (4 * 4, 4));
 }

@@ -66,6 +66,10 @@ fn an_idle_connection_outlives_two_million_invented_ones() {
     assert_eq!(flows.begun, 2 + 2 * u64::from(FLOOD));
     assert!(flows.unproved > UNPROVED_FLOWS_MAX / 2, "{flows:?}");
     assert!(flows.unproved <= UNPROVED_FLOWS_MAX, "{flows:?}");
+    assert_eq!(flows.evicted, 0, "{flows:?}");
+    // What was not pushed out is there, whether or not its time is over.
+    let left = 2 * u64::from(FLOOD) - flows.evicted_unproved;
+    assert!((flows.unproved.into()..=UNPROVED_FLOWS_MAX.into()).contains(&left), "{flows:?}");
     const { assert!(FLOOD > 4 * FLOWS_MAX) };
     assert!(TestRuns::takes(syn_v4.len(), Direction::In));
 }

@@ -36,7 +36,33 @@ pub struct FlowCounters {
     pub proved: u64,
     /// Flows that found no room in the map.
     pub failed: u64,
+    /// Entries of the map of flows with proof, each once as long as it stays there.
+    pub entered_proved: u64,
+    /// The same of the map of those without.
+    pub entered_unproved: u64,
+    /// Entries of the latter that were taken out, as there was proof.
+    pub taken_unproved: u64,
 }
+
+impl FlowCounters {
+    /// Adds those of another processor.
+    pub const fn add(&mut self, other: &Self) {
+        let Self { begun, proved, failed, entered_proved, entered_unproved, taken_unproved } = other;
+        self.begun = self.begun.wrapping_add(*begun);
+        self.proved = self.proved.wrapping_add(*proved);
+        self.failed = self.failed.wrapping_add(*failed);
+        self.entered_proved = self.entered_proved.wrapping_add(*entered_proved);
+        self.entered_unproved = self.entered_unproved.wrapping_add(*entered_unproved);
+        self.taken_unproved = self.taken_unproved.wrapping_add(*taken_unproved);
+    }
+}
+
+/// Entries of the map of [`FlowCounters`]: those of the programs.
+pub const BY_PROGRAMS: u32 = 0;
+/// What the daemon entered.
+pub const BY_DAEMON: u32 = 1;
+/// How many entries it has.
+pub const FLOW_COUNTER_ENTRIES: u32 = 2;
 
 words! {
     /// What a packet is to the flows that are known; `state` of rules.

@@ -202,12 +202,18 @@ fn time(unix_ms: u64) -> String {
 
 /// How many flows are known, where they are tracked.
 fn write_flows(out: &mut dyn Write, flows: Option<&FlowFacts>) -> Result<()> {
-    let Some(FlowFacts { known, unproved, begun, proved, failed }) = flows else { return Ok(()) };
+    let Some(FlowFacts { known, unproved, begun, proved, failed, evicted, evicted_unproved }) = flows else {
+        return Ok(());
+    };
     writeln!(
         out,
         "\nflows    {known} with proof (room for {FLOWS_MAX}), {unproved} without ({UNPROVED_FLOWS_MAX})"
     )?;
-    writeln!(out, "         {begun} began, {proved} were proved, {failed} found no room")?;
+    writeln!(
+        out,
+        "         {begun} began, {proved} were proved, {failed} found no room; {evicted} with proof and {evicted_unproved} \
+         without were pushed out by others"
+    )?;
     Ok(())
 }
 

@@ -136,9 +136,10 @@ impl LoadedRuleset {
     }
 
     /// Makes the TCP connections known that are open now. Where the kernel does not tell, the log says so.
-    pub(super) fn learn_open_connections(&mut self) -> Result<()> {
-        let map = self.object.map_mut(maps::FLOWS).context("the object has no map of flows")?;
-        if let Err(error) = flows::learn_open_connections(map) {
+    pub(super) fn learn_open_connections(&self) -> Result<()> {
+        let [mut flows, mut counters] =
+            [self.second_handle(maps::FLOWS)?, self.second_handle(maps::FLOW_COUNTERS)?];
+        if let Err(error) = flows::learn_open_connections(&mut flows, &mut counters) {
             tracing::warn!("connections that were open before are not known: {error:#}");
         }
         Ok(())

@@ -32,8 +32,8 @@ use foobar_common::{
     raw::{RawConnection, RawCounters},
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
     tracking::{
-        DATAGRAMS_MAX, Datagram, DatagramKey, FLOWS_MAX, FlowCounters, FlowKey, TrackedFlow,
-        UNPROVED_FLOWS_MAX,
+        DATAGRAMS_MAX, Datagram, DatagramKey, FLOW_COUNTER_ENTRIES, FLOWS_MAX, FlowCounters, FlowKey,
+        TrackedFlow, UNPROVED_FLOWS_MAX,
     },
 };
 use nix::{
@@ -282,7 +282,9 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
             let (key, value) = (size_of::<DatagramKey>() as u32, size_of::<Datagram>() as u32);
             (MapType::LruHash, key, value, DATAGRAMS_MAX)
         }
-        maps::FLOW_COUNTERS => (MapType::PerCpuArray, 4, size_of::<FlowCounters>() as u32, 1),
+        maps::FLOW_COUNTERS => {
+            (MapType::PerCpuArray, 4, size_of::<FlowCounters>() as u32, FLOW_COUNTER_ENTRIES)
+        }
         _ => counters(0),
     }
 }

@@ -189,6 +189,8 @@ catalogue! {
         "Kernel memory of a BPF map, by the kernel's own account.";
     MAP_FAILURES = "foobar_map_update_failures_total", Counter, Number, ["map"],
         "How often an entry found no room in a BPF map that forgets old ones. Absent while flows are not tracked.";
+    MAP_EVICTIONS = "foobar_map_evictions_total", Counter, Number, ["map"],
+        "Entries that others pushed out of a BPF map which forgets those not in use for longest; among them such whose time was over. Absent while flows are not tracked.";
     FLOWS = "foobar_flows", Gauge, Number, ["kind"],
         "Flows that are known now, with proof (`proved`) and without (`unproved`). Absent while flows are not tracked.";
     FLOWS_SEEN = "foobar_flows_total", Counter, Number, ["kind"],

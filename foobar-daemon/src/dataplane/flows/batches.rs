@@ -14,14 +14,23 @@ const BPF_MAP_LOOKUP_BATCH: libc::c_long = 24;
 /// Entries at a time: more than any bucket of such a map has.
 const BATCH: usize = 4_096;
 
-/// How many flows of a map are known at this moment. Others may still have their place.
-pub(super) fn count_known(map: &Map, now: Moment) -> Result<u32> {
+/// How many flows a map has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Count {
+    /// All.
+    pub(super) all: u32,
+    /// Those whose time is not over.
+    pub(super) known: u32,
+}
+
+/// How many flows of a map there are at this moment.
+pub(super) fn count(map: &Map, now: Moment) -> Result<Count> {
     let map = features::map_data(map)?;
     let mut keys = vec![FlowKey::NONE; BATCH];
     let mut flows = vec![TrackedFlow::FORGOTTEN; BATCH];
     let (mut from, mut next) = (0_u32, 0_u32);
     let mut is_first = true;
-    let mut known = 0;
+    let mut count = Count::default();
     loop {
         let mut batch = Batch {
             from: if is_first { 0 } else { (&raw mut from) as u64 },
@@ -37,13 +46,14 @@ pub(super) fn count_known(map: &Map, now: Moment) -> Result<u32> {
             unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut batch, size_of::<Batch>()) };
         let result = Errno::result(result);
         if !matches!(result, Ok(_) | Err(Errno::ENOENT)) {
-            return result.map(|_| known).context("look through a map of flows");
+            return result.map(|_| count).context("look through a map of flows");
         }
-        let found = flows.iter().take(batch.count as usize).filter(|flow| flow.is_known(now)).count();
-        known += u32::try_from(found)?;
+        let known = flows.iter().take(batch.count as usize).filter(|flow| flow.is_known(now)).count();
+        count.all += batch.count;
+        count.known += u32::try_from(known)?;
         // There are no more.
         if result.is_err() {
-            return Ok(known);
+            return Ok(count);
         }
         (from, is_first) = (next, false);
     }

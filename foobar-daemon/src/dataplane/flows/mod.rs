@@ -5,23 +5,27 @@ mod batches;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, Map, PerCpuArray};
+use aya::maps::{HashMap, Map, PerCpuArray, PerCpuValues};
 use foobar_common::{
     flow::Direction,
     maps,
     tracking::{
-        DATAGRAMS_MAX, FLOWS_MAX, FlowCounters, FlowKey, Moment, TrackedFlow, UNPROVED_FLOWS_MAX, seconds,
+        BY_DAEMON, BY_PROGRAMS, DATAGRAMS_MAX, FLOW_COUNTER_ENTRIES, FLOWS_MAX, FlowCounters, FlowKey,
+        Moment, TrackedFlow, UNPROVED_FLOWS_MAX, seconds,
     },
 };
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
+use self::batches::Count;
 use super::load::LoadedRuleset;
 use crate::{
     open_connections::{self, OpenConnection},
     rules::compile::CompiledRuleset,
 };
 
+/// Of `include/uapi/linux/bpf.h`: enters nothing where something is.
+const BPF_NOEXIST: u64 = 1;
 /// How long the kernel may take to list the connections that are open.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -38,22 +42,36 @@ pub struct FlowFacts {
     pub proved: u64,
     /// Found no room.
     pub failed: u64,
+    /// Were pushed out by others, since the filter was first attached: of those with proof.
+    pub evicted: u64,
+    /// The same of those without.
+    pub evicted_unproved: u64,
 }
 
 /// Counts them.
+///
+/// The kernel does not tell what it pushes out of its maps: that is what entered, and neither was taken out nor is there. The
+/// counters are read first, so that it is never more than there was.
 pub(super) fn facts(loaded: &LoadedRuleset) -> Result<FlowFacts> {
     let counters: PerCpuArray<_, FlowCounters> = loaded.map(maps::FLOW_COUNTERS)?.try_into()?;
-    let mut facts = FlowFacts {
-        known: batches::count_known(loaded.map(maps::FLOWS)?, now())?,
-        unproved: batches::count_known(loaded.map(maps::UNPROVED_FLOWS)?, now())?,
-        ..FlowFacts::default()
-    };
-    for FlowCounters { begun, proved, failed } in counters.get(&0, 0)?.iter() {
-        facts.begun += begun;
-        facts.proved += proved;
-        facts.failed += failed;
+    let mut sum = FlowCounters::default();
+    for entry in [BY_PROGRAMS, BY_DAEMON] {
+        for counters in counters.get(&entry, 0)?.iter() {
+            sum.add(counters);
+        }
     }
-    Ok(facts)
+    let proved = batches::count(loaded.map(maps::FLOWS)?, now())?;
+    let unproved = batches::count(loaded.map(maps::UNPROVED_FLOWS)?, now())?;
+    let evicted = |entered: u64, there: Count| entered.saturating_sub(there.all.into());
+    Ok(FlowFacts {
+        known: proved.known,
+        unproved: unproved.known,
+        begun: sum.begun,
+        proved: sum.proved,
+        failed: sum.failed,
+        evicted: evicted(sum.entered_proved, proved),
+        evicted_unproved: evicted(sum.entered_unproved.saturating_sub(sum.taken_unproved), unproved),
+    })
 }
 
 /// The maps of flows: how many entries each has where it is used, and whether this ruleset uses it.
@@ -63,7 +81,7 @@ pub(super) fn maps(compiled: &CompiledRuleset) -> [(&'static str, (u32, bool)); 
         (maps::FLOWS, (FLOWS_MAX, is_used)),
         (maps::UNPROVED_FLOWS, (UNPROVED_FLOWS_MAX, is_used)),
         (maps::DATAGRAMS, (DATAGRAMS_MAX, is_used)),
-        (maps::FLOW_COUNTERS, (1, is_used)),
+        (maps::FLOW_COUNTERS, (FLOW_COUNTER_ENTRIES, is_used)),
     ]
 }
 
@@ -80,12 +98,12 @@ pub(super) fn learns_until(compiled: &CompiledRuleset) -> Option<Moment> {
 ///
 /// # Errors
 /// Says why the kernel does not tell; nobody is known then but who was before.
-pub(super) fn learn_open_connections(flows: &mut Map) -> Result<()> {
+pub(super) fn learn_open_connections(flows: &mut Map, counters: &mut Map) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     let listening = open_connections::listening(deadline)?;
     let connections = open_connections::all(deadline)?;
     let mut flows: HashMap<_, FlowKey, TrackedFlow> = flows.try_into()?;
-    let now = now();
+    let (now, mut entered) = (now(), 0);
     for OpenConnection { local, remote } in connections {
         if local.ip().is_loopback() {
             continue;
@@ -93,11 +111,24 @@ pub(super) fn learn_open_connections(flows: &mut Map) -> Result<()> {
         let key = FlowKey::of_connection(local, remote);
         let began = if listening.contains(&local.port()) { Direction::In } else { Direction::Out };
         // What the programs know of it is newer.
-        if !flows.get(&key, 0).is_ok_and(|flow| flow.is_known(now)) {
-            flows.insert(key, TrackedFlow::older(began, &key, now), 0).context("enter an open connection")?;
+        if flows.get(&key, 0).is_ok_and(|flow| flow.is_known(now)) {
+            continue;
+        }
+        let flow = TrackedFlow::older(began, &key, now);
+        if flows.insert(key, flow, BPF_NOEXIST).is_ok() {
+            entered += 1;
+        } else {
+            flows.insert(key, flow, 0).context("enter an open connection")?;
         }
     }
-    Ok(())
+    let mut counters: PerCpuArray<_, FlowCounters> = counters.try_into()?;
+    let before = counters.get(&BY_DAEMON, 0).context("read how many flows were entered")?;
+    let mut values = before.to_vec();
+    if let Some(first) = values.first_mut() {
+        first.entered_proved += entered;
+    }
+    let values = PerCpuValues::try_from(values).context("count the flows that are entered")?;
+    counters.set(BY_DAEMON, values, 0).context("count the flows that are entered")
 }
 
 /// The time by the clock that the programs read, which has no hour and no date.

@@ -282,16 +282,21 @@ fn port_labels(port: Port) -> (String, &'static str) {
 }
 
 fn flow_families(flows: Option<&FlowFacts>, families: &mut Vec<MetricFamily>) {
-    let Some(FlowFacts { known, unproved, begun, proved, failed }) = flows else { return };
+    let Some(FlowFacts { known, unproved, begun, proved, failed, evicted, evicted_unproved }) = flows else {
+        return;
+    };
     let mut failures = catalogue::MAP_FAILURES.family();
     failures.add_integer([maps::FLOWS], *failed);
+    let mut evictions = catalogue::MAP_EVICTIONS.family();
+    evictions.add_integer([maps::FLOWS], *evicted);
+    evictions.add_integer([maps::UNPROVED_FLOWS], *evicted_unproved);
     let mut now = catalogue::FLOWS.family();
     now.add_integer(["proved"], (*known).into());
     now.add_integer(["unproved"], (*unproved).into());
     let mut seen = catalogue::FLOWS_SEEN.family();
     seen.add_integer(["begun"], *begun);
     seen.add_integer(["proved"], *proved);
-    families.extend([failures.into_proto(), now.into_proto(), seen.into_proto()]);
+    families.extend([failures.into_proto(), evictions.into_proto(), now.into_proto(), seen.into_proto()]);
 }
 
 fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {

@@ -166,7 +166,15 @@ impl Source for Fixed {
             pending: Some(PendingFacts { previous: "abd".to_owned(), seconds_left: 3.0 }),
             last_reload: Reload { success: true, unix_ms: 0, what: "start".to_owned(), error: None },
             maps: vec![MapFill { map: "WORD_RULES".to_owned(), entries: 2, max_entries: 256, bytes: 4096 }],
-            flows: Some(FlowFacts { known: 3, unproved: 5, begun: 40, proved: 30, failed: 1 }),
+            flows: Some(FlowFacts {
+                known: 3,
+                unproved: 5,
+                begun: 40,
+                proved: 30,
+                failed: 1,
+                evicted: 2,
+                evicted_unproved: 4,
+            }),
             programs: vec![ProgramFacts {
                 program: "ingress".to_owned(),
                 id: 7,
@@ -314,9 +322,6 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_reconcile_failures_total{source="nginx",service="www,https",reason="timeout"} 4"#,
         r#"foobar_reconcile_failures_total{source="nginx",service="www,https",reason="login"} 0"#,
         r#"foobar_map_entries{map="WORD_RULES"} 2"#,
-        r#"foobar_map_update_failures_total{map="FLOWS"} 1"#,
-        r#"foobar_flows{kind="proved"} 3"#,
-        r#"foobar_flows_total{kind="begun"} 40"#,
         r#"foobar_map_max_entries{map="WORD_RULES"} 256"#,
         r#"foobar_map_memory_bytes{map="WORD_RULES"} 4096"#,
         r#"foobar_program_attached{program="ingress",iface="eth0"} 1"#,
@@ -341,6 +346,21 @@ fn a_scrape_tells_what_the_source_gave() {
     }
     // Of what is not read, nothing can be lost.
     assert!(!text.contains(r#"proto="raw""#), "{text}");
+}
+
+#[test]
+fn a_scrape_tells_of_flows() {
+    let text = exposition(Fixed { fail: false });
+    let lines = timeless(&text);
+    for line in [
+        r#"foobar_map_update_failures_total{map="FLOWS"} 1"#,
+        r#"foobar_map_evictions_total{map="FLOWS"} 2"#,
+        r#"foobar_map_evictions_total{map="UNPROVED_FLOWS"} 4"#,
+        r#"foobar_flows{kind="proved"} 3"#,
+        r#"foobar_flows_total{kind="begun"} 40"#,
+    ] {
+        assert!(lines.contains(&line), "{line} is missing in\n{text}");
+    }
 }
 
 #[test]
