@@ -21,13 +21,13 @@ pub(super) fn gather(writer: &Writer) -> Facts {
     let Writer { settings, state, filter, rules, deadline, last_reload, .. } = writer;
     let mut problems = Vec::new();
     let mut or_problem = |what: &str, error: anyhow::Error| problems.push(format!("{what}: {error:#}"));
-    let maps = filter.maps(writer.bans.in_kernel()).unwrap_or_else(|error| {
-        or_problem("ask how full the maps are", error);
-        Vec::new()
-    });
     let flows = filter.flows().unwrap_or_else(|error| {
         or_problem("count the flows", error);
         None
+    });
+    let maps = filter.maps(writer.bans.in_kernel(), flows.as_ref()).unwrap_or_else(|error| {
+        or_problem("ask how full the maps are", error);
+        Vec::new()
     });
     let mut programs = filter.programs().unwrap_or_else(|error| {
         or_problem("ask for the programs", error);

@@ -7,9 +7,11 @@ use foobar_common::{
     classes::Tier,
     counters::{MORE_RULE_SLOTS, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS, VERDICT_ENTRIES},
     maps,
+    tracking::{FLOWS_MAX, UNPROVED_FLOWS_MAX},
 };
 use serde::{Deserialize, Serialize};
 
+use super::flows::FlowFacts;
 use crate::rules::compile::CompiledRuleset;
 
 /// Entries of one map.
@@ -59,16 +61,27 @@ pub(super) fn of(compiled: &CompiledRuleset) -> Fills {
     ])
 }
 
-/// The same and so many bans, with the memory of each map in bytes.
-pub(super) fn with_memory(fills: &Fills, bans: usize, memory: &BTreeMap<String, u64>) -> Vec<MapFill> {
-    let bans = Fill { entries: bans, max_entries: BANS_MAX };
+/// The same and so many bans and flows, with the memory of each map in bytes.
+pub(super) fn with_memory(
+    fills: &Fills,
+    bans: usize,
+    flows: Option<&FlowFacts>,
+    memory: &BTreeMap<String, u64>,
+) -> Vec<MapFill> {
+    let bans = [(&maps::BANS, Fill { entries: bans, max_entries: BANS_MAX })];
+    let flows = flows.map(|&FlowFacts { known, unproved, .. }| {
+        let fill = |entries: u32, max_entries| Fill { entries: entries as usize, max_entries };
+        [(&maps::FLOWS, fill(known, FLOWS_MAX)), (&maps::UNPROVED_FLOWS, fill(unproved, UNPROVED_FLOWS_MAX))]
+    });
     fills
         .iter()
-        .chain([(&maps::BANS, &bans)])
+        .map(|(name, fill)| (name, *fill))
+        .chain(bans)
+        .chain(flows.into_iter().flatten())
         .map(|(name, Fill { entries, max_entries })| MapFill {
             map: (*name).to_owned(),
-            entries: u32::try_from(*entries).unwrap_or(u32::MAX),
-            max_entries: *max_entries,
+            entries: u32::try_from(entries).unwrap_or(u32::MAX),
+            max_entries,
             bytes: memory.get(*name).copied().unwrap_or(0),
         })
         .collect()

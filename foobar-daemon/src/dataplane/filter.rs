@@ -432,9 +432,9 @@ impl Filter {
         self.reader.clone()
     }
 
-    /// How full the maps are, one of which holds so many bans.
-    pub fn maps(&self, bans: usize) -> Result<Vec<MapFill>> {
-        Ok(fill::with_memory(&self.fill, bans, &self.loaded.map_memory()?))
+    /// How full the maps are, some of which hold so many bans and these flows.
+    pub fn maps(&self, bans: usize, flows: Option<&FlowFacts>) -> Result<Vec<MapFill>> {
+        Ok(fill::with_memory(&self.fill, bans, flows, &self.loaded.map_memory()?))
     }
 
     /// The flows that are known, and what became of them; `None` if none are tracked.
