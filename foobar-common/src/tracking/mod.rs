@@ -55,6 +55,7 @@ impl Standing {
     const STATE: u32 = 3;
     const ANSWER: u32 = 1 << 2;
     const FOLLOWED: u32 = 1 << 3;
+    const STRAY: u32 = 1 << 4;
 
     /// Of a packet while nothing is tracked.
     pub const NONE: Self = Self(State::New as u32);
@@ -88,6 +89,15 @@ impl Standing {
     pub const fn is_followed(self) -> bool {
         self.0 & Self::FOLLOWED != 0
     }
+
+    /// Whether it acknowledges something in a TCP connection that nobody knows, as what brings a SYN cookie back does.
+    #[inline(always)]
+    pub const fn is_stray(self) -> bool {
+        self.0 & Self::STRAY != 0
+    }
+
+    /// Of a packet that brings a SYN cookie back: a connection of which there is proof begins.
+    pub const PROVED: Self = Self(State::Established as u32 | Self::FOLLOWED);
 
     #[inline(always)]
     const fn of(state: State) -> Self {
@@ -126,6 +136,9 @@ pub fn standing(
         }
         (Act::Ack, None) if learns && matches!(direction, Direction::Out) => {
             Standing::of(State::Established).followed(true)
+        }
+        (Act::Ack, None) if matches!(direction, Direction::In) => {
+            Standing(Standing::of(State::Invalid).0 | Standing::STRAY)
         }
         (Act::Impossible, _) | (_, None) => Standing::of(State::Invalid),
         (act, Some(flow)) => {

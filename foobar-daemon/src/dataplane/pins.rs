@@ -31,6 +31,7 @@ use foobar_common::{
     proxy::ProxyCounters,
     raw::{RawConnection, RawCounters},
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
+    syn_cookies::{Pace, SynCounters},
     tracking::{FLOWS_MAX, FlowCounters, FlowKey, TrackedFlow, UNPROVED_FLOWS_MAX},
 };
 use nix::{
@@ -275,6 +276,8 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
             let entries = if name == maps::FLOWS { FLOWS_MAX } else { UNPROVED_FLOWS_MAX };
             (MapType::LruHash, size_of::<FlowKey>() as u32, size_of::<TrackedFlow>() as u32, entries)
         }
+        maps::SYN_COUNTERS => (MapType::PerCpuArray, 4, size_of::<SynCounters>() as u32, SERVICE_SLOTS),
+        maps::SYN_PACES => (MapType::Array, 4, size_of::<Pace>() as u32, SERVICE_SLOTS),
         maps::FLOW_COUNTERS => (MapType::PerCpuArray, 4, size_of::<FlowCounters>() as u32, 1),
         _ => counters(0),
     }
