@@ -24,7 +24,7 @@ use foobar_daemon::{
         limit::{Per, RateLimit, RateSpan},
         model::{
             AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy,
-            IcmpCondition, PortProtocol, Rule, Ruleset, Service, ServicePort,
+            IcmpCondition, PortProtocol, Rule, Ruleset, Service, ServicePort, SynCookies,
         },
     },
     slots::Slots,
@@ -38,7 +38,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 30] = [
+const PER_CPU: [&str; 33] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -50,6 +50,9 @@ const PER_CPU: [&str; 30] = [
     "FIRST_FRAGMENTS",
     maps::FLOW_COUNTERS,
     "PASSAGES",
+    maps::SYN_COUNTERS,
+    "SYN_READINGS",
+    "HTTP_NEW",
     "HTTP1_READINGS",
     maps::TLS_COUNTERS,
     "TLS_READINGS",
@@ -93,6 +96,7 @@ fn the_program_costs_what_is_recorded() {
         ("most-rules", cost(&most_rules())),
         ("services", cost(&services())),
         ("services-by-group", cost(&services_by_group())),
+        ("services-with-cookies", cost(&services_with_cookies())),
         // Every field, sets on both sides and both directions, in the tiers beyond.
         ("tier-of-words", cost(&mixed::ruleset(2_000, SEED))),
         ("tier-of-blocks", cost(&mixed::ruleset(17_000, SEED))),
@@ -183,6 +187,15 @@ fn services_by_group() -> Ruleset {
         ("monitoring".to_owned(), group("2001:db8:9::/48")),
     ]);
     Ruleset { peers, ..services() }
+}
+
+/// The same, whose SYNs may be answered with cookies.
+fn services_with_cookies() -> Ruleset {
+    let mut ruleset = services();
+    for service in &mut ruleset.services {
+        service.syn_cookies = SynCookies::auto(1_000, 500);
+    }
+    ruleset
 }
 
 /// Asks for every field, so that no part of the program is left out.

@@ -130,7 +130,7 @@ fn every_frame_has_a_line_and_the_summary_adds_up() {
         run.summary(),
         json!({
             "frames": 6,
-            "verdicts": {"accept": 4, "drop": 2},
+            "verdicts": {"accept": 4, "drop": 2, "answer": 0},
             "reasons": {"policy": 4, "rule": 1, "infrastructure": 1},
             "rules": {"web": {"packets": 1, "bytes": 54}, "unused": {"packets": 0, "bytes": 0}},
             "services": {
@@ -156,7 +156,7 @@ fn people_get_a_table() {
         "       1  in   accept   rule                  web",
         "       2  out  accept   policy                -",
         "",
-        "2 frames, accept 2, drop 0",
+        "2 frames, accept 2, drop 0, answer 0",
         "",
         "reason      frames",
         "policy           1",

@@ -42,6 +42,15 @@ impl Address {
         self.words
     }
 
+    /// As four smaller words of memory.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "each half is wanted")]
+    pub const fn quarters(self) -> [u32; 4] {
+        let [first, second] = self.words;
+        let (f0, f1, s0, s1) = (first as u32, (first >> 32) as u32, second as u32, (second >> 32) as u32);
+        if cfg!(target_endian = "big") { [f1, f0, s1, s0] } else { [f0, f1, s0, s1] }
+    }
+
     /// Without the bits that a mask does not have.
     #[inline(always)]
     #[must_use]

@@ -36,6 +36,7 @@ pub mod rule;
 pub mod service;
 pub mod sets;
 pub mod stream;
+pub mod syn_cookies;
 pub mod tls;
 pub mod tracking;
 pub mod verdict;

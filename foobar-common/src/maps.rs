@@ -28,8 +28,10 @@ pub const DECISION: &str = "DECISION";
 pub const SERVICE_SETTINGS: &str = "SERVICE_SETTINGS";
 /// The [`crate::limit::Limit`]s by counter slot of their rules.
 pub const LIMITS: &str = "LIMITS";
+/// The one [`crate::syn_cookies::SynOffer`].
+pub const SYN_OFFER: &str = "SYN_OFFER";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 14] = [
+pub const OF_RULESET: [&str; 15] = [
     ROOTS,
     STRIDES,
     TABLES,
@@ -44,6 +46,7 @@ pub const OF_RULESET: [&str; 14] = [
     DECISION,
     SERVICE_SETTINGS,
     LIMITS,
+    SYN_OFFER,
 ];
 
 /// Per-CPU [`crate::counters::Counter`]s by rule slot, the first [`crate::counters::RULE_SLOTS`] of them.
@@ -112,8 +115,12 @@ pub const UNPROVED_FLOWS: &str = "UNPROVED_FLOWS";
 pub const DATAGRAMS: &str = "DATAGRAMS";
 /// Per-CPU [`crate::tracking::FlowCounters`]; there only since a ruleset needed them.
 pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
+/// Per-CPU [`crate::syn_cookies::SynCounters`] by service slot; there only since a ruleset needed them.
+pub const SYN_COUNTERS: &str = "SYN_COUNTERS";
+/// The [`crate::syn_cookies::Pace`]s by service slot; there only since a ruleset needed them.
+pub const SYN_PACES: &str = "SYN_PACES";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 30] = [
+pub const SURVIVING: [&str; 32] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -144,6 +151,8 @@ pub const SURVIVING: [&str; 30] = [
     UNPROVED_FLOWS,
     DATAGRAMS,
     FLOW_COUNTERS,
+    SYN_COUNTERS,
+    SYN_PACES,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.
@@ -159,7 +168,8 @@ pub const TLS_HTTP2: &str = "TLS_HTTP2";
 /// Maps that belong to the probes and live as long as the daemon.
 pub const OF_PROBES: [&str; 5] = [PROCESSES, STRANGERS, TLS_CALLS, TLS_OBJECTS, TLS_HTTP2];
 
-/// The programs that read what comes in to services, by number of the [`crate::service::Protocol`].
+/// The programs that read what comes in to services, by number of the [`crate::service::Protocol`]; behind them the one that
+/// answers SYNs.
 pub const SERVICES_IN: &str = "SERVICES_IN";
 /// The same for what goes out.
 pub const SERVICES_OUT: &str = "SERVICES_OUT";
@@ -172,6 +182,8 @@ pub const EGRESS: &str = "egress";
 pub const RAW_INBOUND: &str = "raw_inbound";
 /// The program that sees such connections opened and reset by the server.
 pub const RAW_OUTBOUND: &str = "raw_outbound";
+/// The XDP program that answers SYNs with cookies.
+pub const SYN_ANSWERS: &str = "syn_answers";
 /// The XDP program that reads requests of HTTP/1.x.
 pub const HTTP1_REQUESTS: &str = "http1_requests";
 /// The XDP program that reads requests of HTTP/2.

@@ -16,6 +16,7 @@ use crate::{
     rule::{DecisionRecord, Interfaces, Settings},
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
+    syn_cookies::{SynCounters, SynOffer},
     tracking::{FlowCounters, FlowKey, TrackedFlow},
 };
 
@@ -61,6 +62,8 @@ pod!(
     ServiceSettings,
     Settings,
     Stride,
+    SynCounters,
+    SynOffer,
     Table,
     TlsCounters,
     TrackedFlow,

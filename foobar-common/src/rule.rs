@@ -167,6 +167,8 @@ pub mod uses {
     pub const TRACKING: u32 = 1 << 16;
     /// Answers to known flows are accepted before the rules.
     pub const REPLIES: u32 = 1 << 17;
+    /// SYNs to some service may be answered with cookies.
+    pub const SYN_COOKIES: u32 = 1 << 18;
 }
 
 /// The last decision of the program, for replay and tests.

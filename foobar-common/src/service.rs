@@ -294,8 +294,12 @@ pub struct ServiceSettings {
     pub oldest_tls: u32,
     /// 1 if proxies speak before clients do.
     pub proxy: u32,
-    /// Always zero.
-    pub padding: u32,
+    /// [`crate::syn_cookies::CookieMode`] as a number.
+    pub cookies: u32,
+    /// Above so many SYNs a second cookies are sent, if only then.
+    pub cookies_start: u32,
+    /// And as long as there are more than these.
+    pub cookies_stop: u32,
 }
 
 /// Places for what queries do: a power of two, as for versions of TLS.

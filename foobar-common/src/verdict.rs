@@ -7,6 +7,7 @@ words! {
     Verdict {
         Accept = 0, "accept", "goes its way";
         Drop = 1, "drop", "ends here, without an answer";
+        Answer = 2, "answer", "ends here, answered by foobar in the server's stead";
     }
 }
 
@@ -40,6 +41,7 @@ words! {
         Ban = 24, "ban", "from a banned address";
         Limit = 25, "limit", "over the limit of the rule that matched";
         Replies = 26, "replies", "an answer in a known flow, or an ICMP error about one (policy.replies)";
+        SynCookie = 27, "syn_cookie", "a SYN to a service with syn_cookies, answered with one";
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Source {
     pub ephemeral: Option<bool>,
     /// Whether bits behind a prefix are set to zero in set files.
     pub lenient: Option<bool>,
+    /// Whether the kernel's settings are changed that SYN cookies need.
+    pub set_sysctls: Option<bool>,
     /// What is logged, in the syntax of `RUST_LOG`.
     pub log: Option<String>,
 }
@@ -66,6 +68,7 @@ impl Source {
             pins: self.pins.or(other.pins),
             ephemeral: self.ephemeral.or(other.ephemeral),
             lenient: self.lenient.or(other.lenient),
+            set_sysctls: self.set_sysctls.or(other.set_sysctls),
             log: self.log.or(other.log),
         }
     }
@@ -120,6 +123,8 @@ pub struct Settings {
     pub ephemeral: bool,
     /// Whether bits behind a prefix are set to zero in set files, where they are errors otherwise.
     pub lenient: bool,
+    /// Whether the kernel's settings are changed that SYN cookies need.
+    pub set_sysctls: bool,
     /// What is logged, in the syntax of `RUST_LOG`.
     pub log: Option<String>,
 }
@@ -130,7 +135,19 @@ impl Settings {
     /// # Errors
     /// When no interface is named, or one whose name no interface can have.
     pub fn complete(source: Source) -> Result<Self, InvalidInput> {
-        let Source { interface, rules, mode, listen, control, state, pins, ephemeral, lenient, log } = source;
+        let Source {
+            interface,
+            rules,
+            mode,
+            listen,
+            control,
+            state,
+            pins,
+            ephemeral,
+            lenient,
+            set_sysctls,
+            log,
+        } = source;
         let mut interfaces: Vec<String> = Vec::new();
         for name in interface.unwrap_or_default() {
             // The kernel's IFNAMSIZ is 16 with the terminating zero (include/uapi/linux/if.h).
@@ -176,6 +193,7 @@ impl Settings {
             pins: pins.unwrap_or_else(pins::default_folder),
             ephemeral,
             lenient: lenient.unwrap_or_default(),
+            set_sysctls: set_sysctls.unwrap_or_default(),
             log,
         })
     }
@@ -216,6 +234,7 @@ mod tests {
                 pins: pins::default_folder(),
                 ephemeral: true,
                 lenient: false,
+                set_sysctls: false,
                 log: Some("debug".to_owned()),
             }
         );

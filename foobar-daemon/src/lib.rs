@@ -16,6 +16,7 @@ pub mod slots;
 
 pub mod open_connections;
 pub mod processes;
+pub mod sysctls;
 
 pub mod dataplane;
 

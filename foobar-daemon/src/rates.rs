@@ -34,7 +34,7 @@ impl Sample {
             sample.packets = sample.packets.wrapping_add(counter.packets);
             sample.bytes = sample.bytes.wrapping_add(counter.bytes);
             match verdict {
-                Verdict::Accept => {}
+                Verdict::Accept | Verdict::Answer => {}
                 Verdict::Drop => sample.dropped = sample.dropped.wrapping_add(counter.packets),
             }
         }
@@ -138,6 +138,7 @@ mod tests {
                     bytes: ServiceBytes::default(),
                     proxied: None,
                     peers: Peers::default(),
+                    syn_cookies: None,
                     of_protocol,
                 },
             )])

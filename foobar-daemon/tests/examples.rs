@@ -32,7 +32,7 @@ fn check_table(name: &str, rows: &[(&str, &str)]) {
         let found = evaluate(&ruleset, &read, Direction::In, "eth0", known);
         let by = found.rule.unwrap_or(found.reason.label());
         let shown = match found.verdict {
-            Verdict::Accept => by.to_owned(),
+            Verdict::Accept | Verdict::Answer => by.to_owned(),
             Verdict::Drop => by.to_uppercase(),
         };
         assert_eq!(shown, *expected, "{name}: {packet}");

@@ -1,5 +1,6 @@
 //! The order in which a packet is judged.
 
+use aya_ebpf::programs::XdpContext;
 use foobar_common::{
     classes::NO_GROUP,
     counters::Transport,
@@ -14,7 +15,7 @@ use crate::{
     classify::{self, Peer, Ports, Service},
     fragments, infrastructure,
     interface::Interface,
-    limit, settings, track,
+    limit, settings, syn_cookies, track,
 };
 
 /// What becomes of a packet, why, and where it is counted.
@@ -36,9 +37,28 @@ pub(crate) struct Decision {
 }
 
 impl Decision {
-    /// For a packet whose headers could be read.
+    /// For a packet that comes in, whose headers could be read.
     #[inline(always)]
-    pub(crate) fn of(flow: &Flow, interface: &Interface, direction: Direction) -> Self {
+    pub(crate) fn of_arrived(flow: &Flow, interface: &Interface, context: &XdpContext) -> Self {
+        let direction = Direction::In;
+        let Some(ports) = Ports::of(flow, direction) else {
+            return Self::without_flow(Reason::Internal, direction);
+        };
+        let Service { port, protocol } = ports.service(flow);
+        let standing = track::stand_arrived(flow, port, context);
+        let decision = Self::by_steps(flow, interface, direction, &ports, standing, (port, protocol));
+        // A SYN that is answered with a cookie makes no flow; the program that answers makes it of those that it does not.
+        if !(settings::uses(uses::SYN_COOKIES) && syn_cookies::may_answer(flow, port)) {
+            track::follow(standing, &decision, direction);
+        }
+        fragments::keep(standing, &decision, direction);
+        decision
+    }
+
+    /// For a packet that goes out, whose headers could be read.
+    #[inline(always)]
+    pub(crate) fn of_sent(flow: &Flow, interface: &Interface) -> Self {
+        let direction = Direction::Out;
         let Some(ports) = Ports::of(flow, direction) else {
             return Self::without_flow(Reason::Internal, direction);
         };

@@ -25,20 +25,21 @@ mod services;
 mod sets;
 mod settings;
 mod stream;
+mod syn_cookies;
 mod tables;
 mod track;
 
 use aya_ebpf::{
     bindings::{
         TC_ACT_SHOT, TC_ACT_UNSPEC,
-        xdp_action::{XDP_DROP, XDP_PASS},
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
     },
     macros::{classifier, raw_tracepoint, uprobe, uretprobe, xdp},
     programs::{ProbeContext, RawTracePointContext, RetProbeContext, TcContext, XdpContext},
 };
 use foobar_common::{flow::Direction, verdict::Verdict};
 
-use crate::{decide::Decision, headers::Headers, interface::Interface, services::Passage};
+use crate::{decide::Decision, services::Passage};
 
 /// Judges every packet that arrives on a network card, before the kernel spends anything on it.
 #[xdp(frags)]
@@ -47,7 +48,10 @@ use crate::{decide::Decision, headers::Headers, interface::Interface, services::
 fn ingress(context: XdpContext) -> u32 {
     let interface = interface::of(context.ingress_ifindex() as u32);
     let headers = received::headers(&context);
-    let decision = judge(&headers, &interface, Direction::In);
+    let decision = match headers.parsed {
+        Ok(parsed) => Decision::of_arrived(&parsed.flow, &interface, &context),
+        Err(reason) => Decision::without_flow(reason, Direction::In),
+    };
     let lost = services::enter_in(&context, &headers, &decision, &interface);
     xdp_action(count::decision(&decision, &interface, Direction::In, headers.size, lost))
 }
@@ -59,9 +63,20 @@ fn egress(context: TcContext) -> i32 {
     // SAFETY: the context is the one that the kernel gave.
     let interface = interface::of(unsafe { (*context.skb.skb).ifindex });
     let headers = sent::headers(&context);
-    let decision = judge(&headers, &interface, Direction::Out);
+    let decision = match headers.parsed {
+        Ok(parsed) => Decision::of_sent(&parsed.flow, &interface),
+        Err(reason) => Decision::without_flow(reason, Direction::Out),
+    };
     let lost = services::enter_out(&context, &headers, &decision, &interface);
     tc_action(count::decision(&decision, &interface, Direction::Out, headers.size, lost))
+}
+
+/// Goes on with a SYN that is accepted by `ingress`, to a service that may answer it with a cookie.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn syn_answers(context: XdpContext) -> u32 {
+    syn_cookies::answers(&context);
+    xdp_action(Passage::end(Direction::In))
 }
 
 /// Goes on with a packet that is accepted by `ingress` and may have requests of HTTP/1.x in it.
@@ -239,18 +254,11 @@ fn raw_outbound(context: TcContext) -> i32 {
 }
 
 #[inline(always)]
-fn judge(headers: &Headers, interface: &Interface, direction: Direction) -> Decision {
-    match headers.parsed {
-        Ok(parsed) => Decision::of(&parsed.flow, interface, direction),
-        Err(reason) => Decision::without_flow(reason, direction),
-    }
-}
-
-#[inline(always)]
 fn xdp_action(verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Accept => XDP_PASS,
         Verdict::Drop => XDP_DROP,
+        Verdict::Answer => XDP_TX,
     }
 }
 
@@ -259,7 +267,8 @@ fn tc_action(verdict: Verdict) -> i32 {
     match verdict {
         // Other programs and filters follow.
         Verdict::Accept => TC_ACT_UNSPEC,
-        Verdict::Drop => TC_ACT_SHOT,
+        // Nothing that goes out is answered.
+        Verdict::Drop | Verdict::Answer => TC_ACT_SHOT,
     }
 }
 

@@ -11,9 +11,10 @@ use aya_ebpf::{
     btf_maps::{LruHashMap, PerCpuArray},
     helpers::generated::bpf_ktime_get_coarse_ns,
     macros::btf_map,
+    programs::XdpContext,
 };
 use foobar_common::{
-    flow::Direction,
+    flow::{Direction, Flow},
     frame::Frame,
     parse::Headers,
     tracking::{
@@ -23,7 +24,7 @@ use foobar_common::{
     verdict::Verdict,
 };
 
-use crate::{decide::Decision, fragments, settings};
+use crate::{decide::Decision, fragments, settings, syn_cookies};
 
 #[btf_map]
 static FLOWS: LruHashMap<FlowKey, TrackedFlow, { FLOWS_MAX as usize }> = LruHashMap::new();
@@ -56,6 +57,50 @@ pub(crate) fn stand(direction: Direction) -> Standing {
         Direction::In => flow_standing(0),
         Direction::Out => flow_standing(1),
     })
+}
+
+/// What the present packet, which comes in and is counted at this port slot, is to the flows that are known. One that
+/// brings back a SYN cookie begins a flow: of its SYN nothing was kept.
+#[inline(always)]
+pub(crate) fn stand_arrived(flow: &Flow, port: u32, context: &XdpContext) -> Standing {
+    let standing = stand(Direction::In);
+    if standing.is_stray() && syn_cookies::may_bring_cookie(flow, port) && syn_cookies::brings_cookie(context)
+    {
+        return Standing::PROVED;
+    }
+    standing
+}
+
+/// Forgets the flow of a SYN that has been answered with a cookie: there is no connection of its ends any more.
+#[inline(always)]
+pub(crate) fn forget_former() {
+    if settings::tracks() {
+        flow_end(0);
+    }
+}
+
+/// Forgets the flow of the present packet of a direction, by its number.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn flow_end(direction: u32) -> u32 {
+    let Some(subject) = subject(way(direction)) else { return 0 };
+    // Mostly there is none, and a look costs less than a removal.
+    let is_taken = FLOWS.get_ptr_mut(&subject.key).is_some() && FLOWS.remove(&subject.key).is_ok();
+    let is_unproved_taken =
+        UNPROVED_FLOWS.get_ptr_mut(&subject.key).is_some() && UNPROVED_FLOWS.remove(&subject.key).is_ok();
+    if let Some(counters) = counters() {
+        counters.taken_proved = counters.taken_proved.wrapping_add(u64::from(is_taken));
+        counters.taken_unproved = counters.taken_unproved.wrapping_add(u64::from(is_unproved_taken));
+    }
+    0
+}
+
+/// Makes or changes the flow of a SYN that was to be answered with a cookie and is not.
+#[inline(always)]
+pub(crate) fn follow_held_back() {
+    if settings::tracks() {
+        flow_change(0);
+    }
 }
 
 /// Makes or changes the flow of the present packet, if it is accepted.

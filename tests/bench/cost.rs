@@ -107,6 +107,7 @@ fn check(
         let wanted = match evaluation.verdict {
             Verdict::Drop => 1,
             Verdict::Accept => 2,
+            Verdict::Answer => 3,
         };
         let action = driver.action(u32::try_from(number)?)?;
         ensure!(

@@ -9,7 +9,7 @@ use aya::{
     programs::{ProgramFd, Xdp, XdpMode},
 };
 use foobar_bench_programs::{Cursor, FRAME_WORDS, FRAMES_MAX, Frame, Stream, Target, maps, programs};
-use foobar_tests::{namespace::Namespace, network::SERVER};
+use foobar_tests::namespace::Namespace;
 use nix::{
     net::if_::if_nametoindex,
     sched::{CpuSet, sched_setaffinity},
@@ -146,12 +146,12 @@ impl Driver {
         Ok(nanoseconds(self.program(programs::BARE)?.test_run(options)?.duration))
     }
 
-    /// Puts the bare program on the server's interface, for as long as the driver lives.
-    pub(crate) fn attach_bare(&mut self, server: &Namespace) -> Result<()> {
+    /// Puts the bare program on an interface, for as long as the driver lives.
+    pub(crate) fn attach_bare(&mut self, namespace: &Namespace, interface: &str) -> Result<()> {
         let program: &mut Xdp =
             self.object.program_mut(programs::BARE).context("a program is missing")?.try_into()?;
-        server.enter(|| {
-            program.attach(SERVER, XdpMode::Driver).context("attach the bare program")?;
+        namespace.enter(|| {
+            program.attach(interface, XdpMode::Driver).context("attach the bare program")?;
             Ok(())
         })
     }

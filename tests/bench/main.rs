@@ -18,6 +18,7 @@ mod server;
 mod services;
 mod sets;
 mod swap;
+mod syn;
 
 use std::fs;
 
@@ -55,6 +56,8 @@ enum Part {
     Services,
     /// What is left of a web server's throughput
     Server,
+    /// SYNs answered in a second, beside the kernel's own cookies
+    Syn,
     /// Time until other rules are in force
     Swap,
     /// foobar, nftables and xdp-filter on a cable
@@ -90,6 +93,9 @@ fn main() -> Result<()> {
     }
     if chosen(Part::Server) {
         server::run(&mut report, plan)?;
+    }
+    if chosen(Part::Syn) {
+        syn::run(&mut driver, &mut report, &plan.rivals)?;
     }
     if chosen(Part::Swap) {
         swap::run(&mut report, plan);

@@ -12,6 +12,7 @@ mod many;
 mod report;
 mod rulesets;
 mod services;
+mod syn_cookies;
 mod test_runs;
 
 use anyhow::Result;
@@ -44,6 +45,7 @@ fn run(report: &mut Report) -> Result<()> {
     }
     bans::run(report);
     services::run(report);
+    syn_cookies::run(report);
     attached::run(report, "native", Mode::Native);
     attached::run(report, "generic", Mode::Generic);
     Ok(())

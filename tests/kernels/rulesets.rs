@@ -224,7 +224,11 @@ pub(crate) const SERVICES_BY_GROUP: Ruleset = Ruleset {
     judged_out: &[],
 };
 
-const EVERY_CONDITION: &str = r#"schema = 1
+/// Every condition there is, behind these lines.
+macro_rules! every_condition {
+    ($lines:literal) => {
+        concat!(
+            r#"schema = 1
 [policy]
 in = "drop"
 [failsafe]
@@ -290,7 +294,99 @@ action = "drop"
 direction = "out"
 protocol = "udp"
 destination_port = 9999
-"#;
+"#,
+            $lines
+        )
+    };
+}
+
+const EVERY_CONDITION: &str = every_condition!("");
+
+/// Services of each protocol that answer with SYN cookies, and flows.
+pub(crate) const SYN_COOKIES: Ruleset = Ruleset {
+    name: "syn cookies",
+    text: r#"schema = 1
+[policy]
+in = "drop"
+[[rule]]
+id = "services"
+action = "accept"
+destination_port = [25, 53, 80, 443, 3306, 8080, 8081, 8443]
+state = ["new", "established"]
+[[service]]
+name = "www"
+port = ["tcp/80"]
+protocol = "http1"
+syn_cookies = "always"
+[[service]]
+name = "busy"
+port = ["tcp/8080"]
+protocol = "http1"
+syn_cookies = { start = "20/s" }
+[[service]]
+name = "h2c"
+port = ["tcp/8081"]
+protocol = "h2c"
+syn_cookies = "always"
+[[service]]
+name = "tls"
+port = ["tcp/443"]
+protocol = "tls"
+require_tls = true
+syn_cookies = "always"
+[[service]]
+name = "db"
+port = ["tcp/3306"]
+protocol = "mysql"
+syn_cookies = "always"
+[[service]]
+name = "dns"
+port = ["udp/53", "tcp/53"]
+protocol = "dns"
+syn_cookies = "always"
+[[service]]
+name = "mail"
+port = ["tcp/25"]
+syn_cookies = "always"
+[[service]]
+name = "old"
+port = ["tcp/8443"]
+syn_cookies = "always"
+"#,
+    many: 0,
+    judged: &[],
+    judged_out: &[],
+};
+
+/// Every condition, a limit, and services with cookies: what takes most room on the stack.
+pub(crate) const EVERYTHING_WITH_SYN_COOKIES: Ruleset = Ruleset {
+    name: "every condition and syn cookies",
+    text: every_condition!(
+        r#"[[rule]]
+id = "services"
+action = "accept"
+destination_port = [25, 8080, 8443]
+state = ["new", "established"]
+limit = { rate = "100000/s", per = "source" }
+[[service]]
+name = "busy"
+port = ["tcp/8080"]
+protocol = "http1"
+syn_cookies = { start = "20/s" }
+[[service]]
+name = "mail"
+port = ["tcp/25"]
+syn_cookies = "always"
+[[service]]
+name = "old"
+port = ["tcp/8443"]
+syn_cookies = "always"
+"#
+    ),
+    many: 0,
+    judged: &[],
+    judged_out: &[],
+};
 
 const OF_EVERY_CONDITION: &[(&str, &str)] = &[
     ("tcp syn to 443", "accept web"),

@@ -33,6 +33,7 @@ use foobar_common::{
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
+    syn_cookies::{Pace, Passed, SynCounters, SynOffer},
     tracking::{
         DATAGRAMS_MAX, Datagram, DatagramKey, FLOWS_MAX, FlowCounters, FlowKey, Subject, TrackedFlow,
         UNPROVED_FLOWS_MAX,
@@ -72,11 +73,14 @@ map FLOWS
 map UNPROVED_FLOWS
 map DATAGRAMS
 map FLOW_COUNTERS
+map SYN_COUNTERS
+map SYN_PACES
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports, 16 groups of peers (16 is former ones)
-entries: 1836 verdicts, 2380 ports, 1088 services by group
+entries: 2856 verdicts, 2380 ports, 1088 services by group
 verdict 0 accept
 verdict 1 drop
+verdict 2 answer
 reason 0 policy
 reason 1 rule
 reason 2 infrastructure
@@ -104,6 +108,7 @@ reason 23 tls_order
 reason 24 ban
 reason 25 limit
 reason 26 replies
+reason 27 syn_cookie
 direction 0 in
 direction 1 out
 port 64 tcp
@@ -236,9 +241,17 @@ raw counters 32 bytes: opened at 0, resets at 8, refused at 24; a connection 16 
 connections of a group 72 bytes: first bytes at 0, sessions at 32, opened at 64
 131072 flows and 65536 without proof, of 12 bytes: until at 0, said at 4, number at 8, in units of 2^30 ns
 flow key 40 bytes: local at 0, remote at 16, ports at 32 and 34, kind at 36
-flow counters 48 bytes: begun at 0, proved at 8, failed at 16, entered at 24 and 32, taken at 40
+flow counters 56 bytes: begun at 0, proved at 8, failed at 16, entered at 24 and 32, taken at 40 and 48
 16384 datagrams in fragments of 24 bytes, by 40: identification at 32, kind at 36; reason at 0, until at 4, rule at 8, port at 12, protocol at 16, group at 20
-interface 2, out, drop, malformed ip_length: entry 311
+SYN counters 64 bytes: answered at 0, passed at 8; a pace 32 bytes: seen at 0, begun at 8, until at 16
+passed 0 inactive
+passed 1 no_listener
+passed 2 connection
+passed 3 refused
+passed 4 header
+passed 5 route
+passed 6 frame
+interface 2, out, drop, malformed ip_length: entry 462
 interface 2, out, port 5: entry 355
 group 2, service 5: entry 133
 ";
@@ -320,13 +333,14 @@ fn surviving() -> String {
         offset_of!(FlowKey, kind)
     ));
     line(format!(
-        "flow counters {} bytes: begun at {}, proved at {}, failed at {}, entered at {} and {}, taken at {}",
+        "flow counters {} bytes: begun at {}, proved at {}, failed at {}, entered at {} and {}, taken at {} and {}",
         size_of::<FlowCounters>(),
         offset_of!(FlowCounters, begun),
         offset_of!(FlowCounters, proved),
         offset_of!(FlowCounters, failed),
         offset_of!(FlowCounters, entered_proved),
         offset_of!(FlowCounters, entered_unproved),
+        offset_of!(FlowCounters, taken_proved),
         offset_of!(FlowCounters, taken_unproved)
     ));
     line(format!(
@@ -343,6 +357,19 @@ fn surviving() -> String {
         offset_of!(Datagram, protocol),
         offset_of!(Datagram, group)
     ));
+    line(format!(
+        "SYN counters {} bytes: answered at {}, passed at {}; a pace {} bytes: seen at {}, begun at {}, until at {}",
+        size_of::<SynCounters>(),
+        offset_of!(SynCounters, answered),
+        offset_of!(SynCounters, passed),
+        size_of::<Pace>(),
+        offset_of!(Pace, seen),
+        offset_of!(Pace, begun),
+        offset_of!(Pace, until)
+    ));
+    for cause in Passed::ALL {
+        line(format!("passed {} {}", cause.number(), cause.label()));
+    }
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
     line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
     line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
@@ -383,7 +410,10 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!(size_of::<Answered>(), 3 * 4 + 4);
     assert_eq!(size_of::<ReplicaKey>(), 40 + 8);
     assert_eq!(size_of::<StatementKey>(), 40 + 8);
-    assert_eq!((size_of::<ServiceSettings>(), align_of::<ServiceSettings>()), (4 * 4, 4));
+    assert_eq!((size_of::<ServiceSettings>(), align_of::<ServiceSettings>()), (6 * 4, 4));
+    assert_eq!((size_of::<SynCounters>(), align_of::<SynCounters>()), (8 * (1 + 7), 8));
+    assert_eq!((size_of::<SynOffer>(), align_of::<SynOffer>()), (5 * 4, 4));
+    assert_eq!((size_of::<Pace>(), align_of::<Pace>()), (4 * 8, 8));
     assert_eq!((size_of::<ProxyCounters>(), align_of::<ProxyCounters>()), (4 * 8, 8));
     assert_eq!((size_of::<NameKey>(), align_of::<NameKey>()), (64 + 8, 8));
     assert_eq!((size_of::<TlsSide>(), align_of::<TlsSide>()), (8 + 4 + 4 + 48, 8));
@@ -419,7 +449,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Call>(), align_of::<Call>()), (4 * 8, 8));
     assert_eq!((size_of::<FlowKey>(), align_of::<FlowKey>()), (16 + 16 + 4 + 4, 8));
     assert_eq!((size_of::<TrackedFlow>(), align_of::<TrackedFlow>()), (3 * 4, 4));
-    assert_eq!((size_of::<FlowCounters>(), align_of::<FlowCounters>()), (6 * 8, 8));
+    assert_eq!((size_of::<FlowCounters>(), align_of::<FlowCounters>()), (7 * 8, 8));
     assert_eq!((size_of::<Subject>(), align_of::<Subject>()), (40 + 4 + 4, 8));
     assert_eq!((size_of::<DecisionRecord>(), align_of::<DecisionRecord>()), (4 * 4, 4));
 }

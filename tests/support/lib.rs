@@ -34,6 +34,7 @@ pub mod sender;
 pub mod service;
 pub mod shapes;
 pub mod slow_ring;
+pub mod syns;
 pub mod tap;
 pub mod terminal;
 pub mod tls;

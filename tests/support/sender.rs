@@ -15,9 +15,10 @@ use nix::{
     errno::Errno,
     ifaddrs::getifaddrs,
     sys::socket::{
-        AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, send, setsockopt, socket,
-        sockopt,
+        AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, bind, recv, send, setsockopt,
+        socket, sockopt,
     },
+    sys::time::{TimeVal, TimeValLike as _},
 };
 
 use crate::namespace::Namespace;
@@ -68,6 +69,24 @@ impl PacketSocket {
     /// Sends a frame so many times.
     pub fn send_times(&self, frame: &[u8], times: u64) -> Result<()> {
         (0..times).try_for_each(|_| self.send(frame))
+    }
+
+    /// The next frame that arrives within so long. The kernel has taken the outermost VLAN tag off.
+    pub fn receive(&self, limit: Duration) -> Result<Option<Vec<u8>>> {
+        setsockopt(
+            &self.socket,
+            sockopt::ReceiveTimeout,
+            &TimeVal::microseconds(limit.as_micros().try_into()?),
+        )?;
+        let mut frame = vec![0; 1 << 16];
+        match recv(self.socket.as_raw_fd(), &mut frame, MsgFlags::empty()) {
+            Ok(length) => {
+                frame.truncate(length);
+                Ok(Some(frame))
+            }
+            Err(Errno::EAGAIN) => Ok(None),
+            Err(error) => Err(error).context("receive a frame"),
+        }
     }
 
     /// The socket itself.

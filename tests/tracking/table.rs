@@ -25,7 +25,7 @@ fn check(rules: &str, rows: Vec<Row>) {
         let judgement = runs.judge(&packet.frame(), direction).unwrap();
         let by = judgement.rule.as_deref().unwrap_or(judgement.reason.label());
         let found = match judgement.verdict {
-            Verdict::Accept => by.to_owned(),
+            Verdict::Accept | Verdict::Answer => by.to_owned(),
             Verdict::Drop => by.to_uppercase(),
         };
         assert_eq!(found, expected, "{about}");

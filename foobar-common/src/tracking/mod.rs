@@ -40,19 +40,23 @@ pub struct FlowCounters {
     pub entered_proved: u64,
     /// The same of the map of those without.
     pub entered_unproved: u64,
-    /// Entries of the latter that were taken out, as there was proof.
+    /// Entries of the former that were taken out, as the connection was over.
+    pub taken_proved: u64,
+    /// Entries of the latter that were taken out, for the same reason or as there was proof.
     pub taken_unproved: u64,
 }
 
 impl FlowCounters {
     /// Adds those of another processor.
     pub const fn add(&mut self, other: &Self) {
-        let Self { begun, proved, failed, entered_proved, entered_unproved, taken_unproved } = other;
+        let Self { begun, proved, failed, entered_proved, entered_unproved, taken_proved, taken_unproved } =
+            other;
         self.begun = self.begun.wrapping_add(*begun);
         self.proved = self.proved.wrapping_add(*proved);
         self.failed = self.failed.wrapping_add(*failed);
         self.entered_proved = self.entered_proved.wrapping_add(*entered_proved);
         self.entered_unproved = self.entered_unproved.wrapping_add(*entered_unproved);
+        self.taken_proved = self.taken_proved.wrapping_add(*taken_proved);
         self.taken_unproved = self.taken_unproved.wrapping_add(*taken_unproved);
     }
 }
@@ -85,6 +89,7 @@ impl Standing {
     const FOLLOWED: u32 = 1 << 3;
     const FIRST_FRAGMENT: u32 = 1 << 4;
     const FOLLOWS_FIRST: u32 = 1 << 5;
+    const STRAY: u32 = 1 << 6;
 
     /// Of a packet while nothing is tracked.
     pub const NONE: Self = Self(State::New as u32);
@@ -145,6 +150,15 @@ impl Standing {
         self.0 & Self::FOLLOWS_FIRST != 0
     }
 
+    /// Whether it acknowledges something in a TCP connection that nobody knows, as what brings a SYN cookie back does.
+    #[inline(always)]
+    pub const fn is_stray(self) -> bool {
+        self.0 & Self::STRAY != 0
+    }
+
+    /// Of a packet that brings a SYN cookie back: a connection of which there is proof begins.
+    pub const PROVED: Self = Self(State::Established as u32 | Self::FOLLOWED);
+
     #[inline(always)]
     const fn of(state: State) -> Self {
         Self(state as u32)
@@ -188,6 +202,9 @@ pub fn standing(
         }
         (Act::Ack, None) if learns && matches!(direction, Direction::Out) => {
             Standing::of(State::Established).followed(true)
+        }
+        (Act::Ack, None) if matches!(direction, Direction::In) => {
+            Standing(Standing::of(State::Invalid).0 | Standing::STRAY)
         }
         (Act::Impossible, _) | (_, None) => Standing::of(State::Invalid),
         (act, Some(flow)) => {

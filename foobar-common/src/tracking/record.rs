@@ -103,7 +103,9 @@ impl TrackedFlow {
     pub fn begun(subject: &Subject, direction: Direction, now: Moment) -> Self {
         let said = match (subject.act(), direction) {
             // What this server goes on with has been confirmed before anybody looked.
-            (Some(Act::Ack), _) => BEGAN_HERE | ANSWERED | CONFIRMED,
+            (Some(Act::Ack), Direction::Out) => BEGAN_HERE | ANSWERED | CONFIRMED,
+            // What comes in brings the cookie back that was sent: the client began, and has confirmed.
+            (Some(Act::Ack), Direction::In) => ANSWERED | CONFIRMED,
             (_, Direction::Out) => BEGAN_HERE,
             (_, Direction::In) => 0,
         };

@@ -122,6 +122,7 @@ fn the_table_has_a_frame_for_every_reason_of_the_parser() {
         Reason::Ban,
         Reason::Limit,
         Reason::Replies,
+        Reason::SynCookie,
     ];
     let missing: Vec<&Reason> =
         Reason::ALL.iter().filter(|reason| !found.contains(reason) && !elsewhere.contains(reason)).collect();

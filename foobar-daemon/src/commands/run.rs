@@ -68,6 +68,10 @@ pub struct Args {
     /// In set files, set bits behind a prefix to zero, where they are errors otherwise; the log says how many
     #[arg(long)]
     lenient: bool,
+    /// Set net.ipv4.tcp_syncookies and net.ipv4.tcp_timestamps to 2 when a service of the rules has syn_cookies, as those
+    /// need; the log says what was changed. Without it they are only looked at
+    #[arg(long)]
+    set_sysctls: bool,
     /// Show once a second what passes
     #[arg(long)]
     summary: bool,
@@ -88,6 +92,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         pins: args.pins.clone(),
         ephemeral: args.ephemeral.then_some(true),
         lenient: args.lenient.then_some(true),
+        set_sysctls: args.set_sysctls.then_some(true),
         log: args.log.clone(),
     };
     let settings = Settings::complete(flags.or(Source::read(args.config.as_deref())?))?;

@@ -15,7 +15,10 @@ use crate::{
     control::{
         bans::BanCounts,
         client::{NotRunning, Target},
-        protocol::{self, PendingFacts, Rates, Reload, Resets, RulesetFacts, ServiceFacts, Status},
+        protocol::{
+            self, PendingFacts, Rates, Reload, Resets, RulesetFacts, ServiceFacts, Status, SynCookieFacts,
+            SynFacts,
+        },
     },
     daemon::summary::bits,
     dataplane::{
@@ -116,6 +119,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         decryption,
         bans,
         reconcile,
+        syn_cookies,
         problems,
         listen,
         control,
@@ -179,6 +183,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
     }
     write_bans(out, bans)?;
     write_services(out, services)?;
+    write_syn_cookies(out, syn_cookies.as_ref())?;
     write_decryption(out, decryption)?;
     write_reconcile(out, reconcile, now)?;
     write_flows(out, flows.as_ref())?;
@@ -261,12 +266,35 @@ fn write_services(out: &mut dyn Write, services: &[ServiceFacts]) -> Result<()> 
         if !words.is_empty() {
             writeln!(out, "    {}", words.join("; "))?;
         }
+        if let Some(SynFacts { active, answered, passed }) = &facts.syn_cookies {
+            let now = if *active { "sends SYN cookies" } else { "sends no SYN cookies" };
+            let causes: Vec<String> = passed
+                .iter()
+                .filter(|(_, count)| **count > 0)
+                .map(|(cause, count)| format!("{cause} {count}"))
+                .collect();
+            let passed = if causes.is_empty() { "none".to_owned() } else { causes.join(", ") };
+            writeln!(out, "    {now}; {answered} SYNs answered, to the kernel: {passed}")?;
+        }
         let names: Vec<String> =
             facts.names.iter().take(NAMES_SHOWN).map(|(name, count)| format!("{name} {count}")).collect();
         if !names.is_empty() {
             let more = if facts.names.len() > NAMES_SHOWN { ", and others (--json)" } else { "" };
             writeln!(out, "    names: {}{more}", names.join(", "))?;
         }
+    }
+    Ok(())
+}
+
+/// Whether services can answer with SYN cookies.
+fn write_syn_cookies(out: &mut dyn Write, facts: Option<&SynCookieFacts>) -> Result<()> {
+    let Some(SynCookieFacts { problem, notes, sysctls }) = facts else { return Ok(()) };
+    writeln!(out, "\nSYN cookies  {sysctls}")?;
+    if let Some(problem) = problem {
+        writeln!(out, "  NO COOKIES: {problem}")?;
+    }
+    for note in notes {
+        writeln!(out, "  {note}")?;
     }
     Ok(())
 }

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use foobar_common::{counters::Counter, raw::RawCounters};
+use foobar_common::{
+    counters::Counter,
+    raw::RawCounters,
+    syn_cookies::{Passed, SynCounters},
+};
 use serde::{Deserialize, Serialize};
 
 use super::bans::BanCounts;
@@ -10,6 +14,7 @@ use crate::{
     bans::report::BanReport,
     dataplane::{
         attach::{Attachment, Mode},
+        counters::SynCookieCounters,
         fill::MapFill,
         flows::FlowFacts,
         probes::DecryptionFacts,
@@ -93,6 +98,9 @@ pub struct Status {
     /// What became of comparing our counts with those of servers.
     #[serde(default)]
     pub reconcile: Vec<ReconcileFacts>,
+    /// Whether services can answer with SYN cookies, if some are to.
+    #[serde(default)]
+    pub syn_cookies: Option<SynCookieFacts>,
     /// What of this could not be found out, and why.
     pub problems: Vec<String>,
     /// Address of the metrics.
@@ -186,6 +194,39 @@ pub struct ServiceFacts {
     /// How connections ended, where nothing is read.
     #[serde(default)]
     pub resets: Option<Resets>,
+    /// What became of SYNs, if they may be answered with cookies.
+    #[serde(default)]
+    pub syn_cookies: Option<SynFacts>,
+}
+
+/// Whether services can answer with SYN cookies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SynCookieFacts {
+    /// Why they cannot, if so, and what to do.
+    pub problem: Option<String>,
+    /// What connections that begin so lack.
+    pub notes: Vec<String>,
+    /// The kernel's settings that matter.
+    pub sysctls: String,
+}
+
+/// What became of SYNs to a service that may answer them with cookies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SynFacts {
+    /// Whether they are answered now.
+    pub active: bool,
+    /// Those that were.
+    pub answered: u64,
+    /// Those that went on to the kernel, by cause.
+    pub passed: BTreeMap<String, u64>,
+}
+
+impl From<SynCookieCounters> for SynFacts {
+    fn from(counted: SynCookieCounters) -> Self {
+        let SynCookieCounters { counters: SynCounters { answered, passed }, active } = counted;
+        let passed = Passed::ALL.iter().zip(passed).map(|(cause, count)| (cause.label().to_owned(), count));
+        Self { active, answered, passed: passed.collect() }
+    }
 }
 
 /// What a RST has ended, or not let begin.

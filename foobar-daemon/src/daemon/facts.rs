@@ -98,6 +98,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         decryption: filter.decryption(),
         bans: writer.bans.counts(),
         reconcile: writer.reconciler.facts(),
+        syn_cookies: writer.syn_cookie_facts(),
         problems,
         listen: settings.listen.to_string(),
         control: absolute(&settings.control),
@@ -148,6 +149,7 @@ pub(super) fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
                     | ProtocolCounters::Mysql(..)
                     | ProtocolCounters::Dns(_) => None,
                 },
+                syn_cookies: counted.syn_cookies.map(Into::into),
             });
             let Some(inside) = decrypted.get(port) else { continue };
             facts.push(ServiceFacts {
@@ -164,6 +166,7 @@ pub(super) fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
                 connections_active: None,
                 requests_in_flight: None,
                 resets: None,
+                syn_cookies: None,
             });
         }
     }

@@ -12,6 +12,7 @@ pub mod writer;
 
 mod facts;
 mod notify;
+mod syn_cookies;
 mod traffic;
 
 use std::{
@@ -273,7 +274,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
     let mut reconciler =
         Reconciler::new(runtime::Handle::current(), filter.counter_reader(), &settings.interfaces);
     reconciler.follow(&rules.ruleset);
-    Ok(Writer {
+    let mut writer = Writer {
         settings,
         store,
         state,
@@ -293,8 +294,11 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         decrypted_requests: RequestHistory::default(),
         tended: None,
         sampled: None,
+        sysctls: None,
         runs_before: BTreeMap::new(),
-    })
+    };
+    writer.begin_syn_cookies();
+    Ok(writer)
 }
 
 fn spawn_writer(writer: Writer, requests: Receiver<Request>) -> Result<oneshot::Receiver<Result<End>>> {

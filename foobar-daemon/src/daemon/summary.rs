@@ -230,6 +230,7 @@ mod tests {
                 bytes: ServiceBytes::default(),
                 proxied: None,
                 peers: Peers::default(),
+                syn_cookies: None,
                 of_protocol,
             },
         );

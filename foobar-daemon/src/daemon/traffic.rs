@@ -48,7 +48,7 @@ pub(super) fn with_counters(traffic: Traffic, counters: Counters) -> Traffic {
         let of_interface = (interface.clone(), direction.label().to_owned());
         add(interfaces.entry(of_interface).or_default(), *counter);
         match verdict {
-            Verdict::Accept => {}
+            Verdict::Accept | Verdict::Answer => {}
             Verdict::Drop => add(drops.entry((*direction, *reason)).or_default(), *counter),
         }
     }

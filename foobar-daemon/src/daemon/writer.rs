@@ -33,6 +33,7 @@ use crate::{
     },
     slots::Slots,
     state::{Conflict, Occasion, State, store::Store, unix_ms},
+    sysctls::Sysctls,
 };
 
 /// How often interfaces are looked after even if nobody says that they changed.
@@ -84,6 +85,8 @@ pub struct Writer {
     pub tended: Option<Instant>,
     /// When the last sample was taken.
     pub sampled: Option<Instant>,
+    /// The kernel's settings that SYN cookies depend on, as they were last told; `None` while no service sends any.
+    pub sysctls: Option<Sysctls>,
     /// Runs of programs that this daemon has replaced, by name.
     pub runs_before: BTreeMap<String, Runs>,
 }
@@ -325,6 +328,7 @@ impl Writer {
         self.state = next;
         self.rules = rules;
         self.reconciler.follow(&self.rules.ruleset);
+        self.begin_syn_cookies();
         void += &self.spare();
         Ok(void)
     }
@@ -369,6 +373,7 @@ impl Writer {
             Err(error) => tracing::debug!("read the counters of what is inside of TLS: {error:#}"),
         }
         self.filter.tend_decryption();
+        self.tend_syn_cookies();
         for news in self.filter.tend() {
             match news {
                 Tended::Vanished(name) => {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use foobar_common::{flow::Direction, maps, tracking::Moment};
+use foobar_common::{flow::Direction, maps, syn_cookies::SynOffer, tracking::Moment};
 
 use super::{
     attach::{self, Attachment, Link, Mode},
@@ -384,6 +384,11 @@ impl Filter {
             tracing::warn!("{error:#}");
         }
         news
+    }
+
+    /// Says what answers to SYNs may offer.
+    pub fn offer(&mut self, offer: SynOffer) -> Result<()> {
+        self.loaded.offer(offer)
     }
 
     /// Looks whether processes of services whose TLS is read have come or gone.

@@ -14,6 +14,7 @@ use foobar_common::{
     limit::{BUCKETS_MAX, Limit},
     maps,
     rule::{InterfaceRecord, Interfaces, Settings},
+    syn_cookies::SynOffer,
     tracking::Moment,
 };
 
@@ -21,7 +22,10 @@ use super::{
     features, flows, mapped::MappedArray, object, pins::PinFolder, programs::ProgramFacts, services,
     sets::LoadedSets, test_runs::TestRuns, timed_runs::TimedRuns,
 };
-use crate::rules::{compile::CompiledRuleset, sets::SetTable};
+use crate::{
+    rules::{compile::CompiledRuleset, sets::SetTable},
+    sysctls::Sysctls,
+};
 
 /// Entries of a [`foobar_common::fields::Stride`].
 const STRIDE_ENTRIES: usize = 256;
@@ -83,7 +87,16 @@ impl LoadedRuleset {
         let mut loaded = Self { object, interfaces: InterfaceRecords::new(compiled), sets };
         load_programs(&mut loaded.object, &services::programs(compiled))?;
         services::connect(&mut loaded.object, compiled)?;
+        if services::sends_cookies(compiled) {
+            let interfaces: Vec<String> = compiled.slots.interfaces.keys().cloned().collect();
+            loaded.offer(Sysctls::read(&interfaces).offer())?;
+        }
         Ok(loaded)
+    }
+
+    /// Says what answers to SYNs may offer.
+    pub(super) fn offer(&mut self, offer: SynOffer) -> Result<()> {
+        services::offer(&mut self.object, offer)
     }
 
     /// The XDP program.

@@ -31,6 +31,7 @@ use foobar_common::{
     proxy::ProxyCounters,
     raw::{RawConnection, RawCounters},
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
+    syn_cookies::{Pace, SynCounters},
     tracking::{
         DATAGRAMS_MAX, Datagram, DatagramKey, FLOW_COUNTER_ENTRIES, FLOWS_MAX, FlowCounters, FlowKey,
         TrackedFlow, UNPROVED_FLOWS_MAX,
@@ -285,6 +286,8 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         maps::FLOW_COUNTERS => {
             (MapType::PerCpuArray, 4, size_of::<FlowCounters>() as u32, FLOW_COUNTER_ENTRIES)
         }
+        maps::SYN_COUNTERS => (MapType::PerCpuArray, 4, size_of::<SynCounters>() as u32, SERVICE_SLOTS),
+        maps::SYN_PACES => (MapType::Array, 4, size_of::<Pace>() as u32, SERVICE_SLOTS),
         _ => counters(0),
     }
 }

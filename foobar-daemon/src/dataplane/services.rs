@@ -26,6 +26,7 @@ use foobar_common::{
     mysql::{REPLICAS_MAX, SESSIONS_MAX, STATEMENTS_MAX},
     rule::uses,
     service::{Protocol, ServiceSettings},
+    syn_cookies::{CookieMode, SynOffer},
     tls::TlsVersion,
 };
 
@@ -113,7 +114,13 @@ fn protocols(compiled: &CompiledRuleset) -> BTreeSet<Protocol> {
 
 /// The programs that a ruleset needs for its services.
 pub(super) fn programs(compiled: &CompiledRuleset) -> Vec<&'static str> {
-    protocols(compiled).into_iter().flat_map(|protocol| needs(protocol).programs).collect()
+    let answers = sends_cookies(compiled).then_some(maps::SYN_ANSWERS);
+    protocols(compiled).into_iter().flat_map(|protocol| needs(protocol).programs).chain(answers).collect()
+}
+
+/// Whether SYNs may be answered with cookies.
+pub(super) const fn sends_cookies(compiled: &CompiledRuleset) -> bool {
+    compiled.settings.uses & uses::SYN_COOKIES != 0
 }
 
 /// The maps of services: how many entries each has where it is used, and whether this ruleset uses it.
@@ -129,38 +136,57 @@ pub(super) fn maps(compiled: &CompiledRuleset) -> BTreeMap<&'static str, (u32, b
     if let Some((_, is_used)) = all.get_mut(maps::HTTP_COUNTERS) {
         *is_used |= !compiled.decrypted.is_empty();
     }
+    for name in [maps::SYN_COUNTERS, maps::SYN_PACES] {
+        all.insert(name, (SERVICE_SLOTS, sends_cookies(compiled)));
+    }
     all.insert(maps::PEER_CONNECTIONS, (GROUP_ENTRIES, compiled.settings.uses & uses::GROUPS != 0));
     all
 }
 
 /// Puts the programs, which have been loaded, where the others go on from.
 pub(super) fn connect(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<()> {
+    let mut places = Vec::new();
     for protocol in protocols(compiled) {
-        for (array, name) in NAMES.into_iter().zip(needs(protocol).programs) {
-            let program =
-                object.program(name).with_context(|| format!("the object has no program '{name}'"))?;
-            let program = handle(program)?;
-            let array = object.map_mut(array).with_context(|| format!("the object has no map {array}"))?;
-            let mut array: ProgramArray<_> = array.try_into()?;
-            array
-                .set(protocol.number(), &program, 0)
-                .with_context(|| format!("let packets of services go on in '{name}'"))?;
-        }
+        let programs = NAMES.into_iter().zip(needs(protocol).programs);
+        places.extend(programs.map(|(array, name)| (array, protocol.number(), name)));
+    }
+    if sends_cookies(compiled) {
+        places.push((maps::SERVICES_IN, Protocol::NONE, maps::SYN_ANSWERS));
+    }
+    for (array, place, name) in places {
+        let program = object.program(name).with_context(|| format!("the object has no program '{name}'"))?;
+        let program = handle(program)?;
+        let array = object.map_mut(array).with_context(|| format!("the object has no map {array}"))?;
+        let mut array: ProgramArray<_> = array.try_into()?;
+        array
+            .set(place, &program, 0)
+            .with_context(|| format!("let packets of services go on in '{name}'"))?;
     }
     let map = object.map_mut(maps::SERVICE_SETTINGS).context("the object has no settings of services")?;
     let mut map: Array<_, ServiceSettings> = map.try_into()?;
-    for (port, Spoken { service: _, protocol: _, tls, proxy_protocol, responses: _ }) in &compiled.spoken {
+    for (port, spoken) in &compiled.spoken {
+        let Spoken { service: _, protocol: _, tls, proxy_protocol, responses: _, syn_cookies } = spoken;
+        let cookies = if syn_cookies.reach(*port) { syn_cookies.mode } else { CookieMode::Off };
         let TlsRequirements { required, oldest } = tls;
         let slot = compiled.slots.services.get(port).with_context(|| format!("{port} has no slot"))?;
         let settings = ServiceSettings {
             tls_required: u32::from(*required),
             oldest_tls: oldest.map_or(0, TlsVersion::number),
             proxy: u32::from(*proxy_protocol),
-            padding: 0,
+            cookies: cookies.number(),
+            cookies_start: syn_cookies.start,
+            cookies_stop: syn_cookies.stop,
         };
         map.set(*slot, settings, 0).with_context(|| format!("enter what the rules say of {port}"))?;
     }
     Ok(())
+}
+
+/// Says what answers to SYNs may offer.
+pub(super) fn offer(object: &mut Ebpf, offer: SynOffer) -> Result<()> {
+    let map = object.map_mut(maps::SYN_OFFER).context("the object has no map of offers")?;
+    let mut map: Array<_, SynOffer> = map.try_into()?;
+    map.set(0, offer, 0).context("enter what answers to SYNs offer")
 }
 
 fn handle(program: &Program) -> Result<ProgramFd> {

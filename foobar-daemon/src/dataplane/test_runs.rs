@@ -84,7 +84,34 @@ impl TestRuns {
     /// # Errors
     /// The kernel takes no frame of less than 14 bytes, nor more than it can hold in buffers.
     pub fn judge(&mut self, frame: &[u8], direction: Direction) -> Result<Judgement> {
-        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
+        self.judge_with(
+            frame,
+            direction,
+            TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() },
+        )
+    }
+
+    /// Sends one frame that comes in through the program, and gives what the frame is afterwards, too.
+    ///
+    /// # Errors
+    /// As [`TestRuns::judge`].
+    pub fn answer(&mut self, frame: &[u8]) -> Result<(Judgement, Vec<u8>)> {
+        let mut after = vec![0; Self::frame_max(Direction::In)];
+        let options =
+            TestRunOptions { data_in: Some(frame), data_out: Some(&mut after), ..TestRunOptions::default() };
+        let result = self.loaded.ingress()?.test_run(options).context("run the program")?;
+        let length = usize::try_from(result.data_size_out).context("the length of a frame")?;
+        after.truncate(length);
+        let judgement = self.judgement(Direction::In, result.return_value)?;
+        Ok((judgement, after))
+    }
+
+    fn judge_with(
+        &mut self,
+        frame: &[u8],
+        direction: Direction,
+        options: TestRunOptions<'_>,
+    ) -> Result<Judgement> {
         let result = match direction {
             Direction::In => self.loaded.ingress()?.test_run(options),
             Direction::Out => self.loaded.egress()?.test_run(options),
@@ -92,6 +119,11 @@ impl TestRuns {
         let returned = result
             .with_context(|| format!("run the program on a frame of {} bytes", frame.len()))?
             .return_value;
+        self.judgement(direction, returned)
+    }
+
+    /// What the program has left of its decision, which has to be what it returned.
+    fn judgement(&self, direction: Direction, returned: u32) -> Result<Judgement> {
         let DecisionRecord { verdict, reason, rule, port: _ } = self.decision.get(&0, 0)?;
         let judgement = Judgement {
             verdict: Verdict::from_number(verdict).context("a verdict without a name")?,
@@ -101,7 +133,8 @@ impl TestRuns {
         // enum xdp_action (include/uapi/linux/bpf.h) and TC_ACT_ (include/uapi/linux/pkt_cls.h).
         let expected = match (direction, judgement.verdict) {
             (Direction::In, Verdict::Drop) => 1,
-            (Direction::In, Verdict::Accept) | (Direction::Out, Verdict::Drop) => 2,
+            (Direction::In, Verdict::Accept) | (Direction::Out, Verdict::Drop | Verdict::Answer) => 2,
+            (Direction::In, Verdict::Answer) => 3,
             (Direction::Out, Verdict::Accept) => u32::MAX,
         };
         ensure!(returned == expected, "the program returned {returned} for {judgement:?}");

@@ -125,6 +125,14 @@ catalogue! {
         "Connections to a service of raw that one side has reset, by the direction of the first RST.";
     CONNECTIONS_REFUSED = "foobar_connections_refused_total", Counter, Number, ["port"],
         "Segments to a service of raw that were answered with a RST because nobody listens.";
+    SYN_ANSWERED = "foobar_syn_cookies_answered_total", Counter, Packets, ["port"],
+        "SYNs to a service that foobar answered with a cookie, in the server's stead.";
+    SYN_PASSED = "foobar_syn_cookies_passed_total", Counter, Packets, ["port", "cause"],
+        "SYNs to a service with syn_cookies that were accepted and went on to the kernel, by cause.";
+    SYN_COOKIES_ACTIVE = "foobar_syn_cookies_active", Gauge, Flag, ["port"],
+        "Whether SYNs to a service are answered with cookies now; with auto, while many come.";
+    SYN_COOKIES_POSSIBLE = "foobar_syn_cookies_possible", Gauge, Flag, [],
+        "Whether the kernel takes the cookies back: net.ipv4.tcp_syncookies is 2; only where a service has syn_cookies.";
     PROXY_CONNECTIONS = "foobar_proxy_connections_total", Counter, Number, ["port", "header"],
         "Connections to a service with proxy_protocol, by the PROXY header that they begin with.";
     DB_QUERIES = "foobar_db_queries_total", Counter, Number, ["server", "port", "op"],
@@ -374,7 +382,7 @@ impl Unit {
 
 /// What each label can be; the same wherever it stands.
 const LABELS: &[(&str, &str)] = &[
-    ("action", "what became of the packet: `accept` or `drop`"),
+    ("action", "what became of the packet: `accept`, `drop` or `answer`"),
     (
         "alpn",
         "`h2`, `http/1.1`, `other` or `none`: the server's choice, where it is secret the client's first wish",
@@ -382,6 +390,10 @@ const LABELS: &[(&str, &str)] = &[
     (
         "app",
         "`tls`, `http1`, `h2c`, `mysql` or `other`; `unknown` for a service of raw, of which nothing is read; where TLS is to be spoken, `http1` is HTTP of any version",
+    ),
+    (
+        "cause",
+        "`inactive`, `no_listener`, `connection`, `refused`, `header`, `route` or `frame`: see rules/README.md",
     ),
     (
         "class",

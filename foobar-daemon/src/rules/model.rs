@@ -11,6 +11,7 @@ use std::{
 use foobar_common::{
     flow::{Direction, protocol},
     service::Protocol,
+    syn_cookies::CookieMode,
     tls::TlsVersion,
     tracking::State,
     verdict::Verdict,
@@ -88,6 +89,11 @@ impl Ruleset {
         (self.policy.replies && drops) || self.rules.iter().any(|rule| rule.state.is_some())
     }
 
+    /// Whether SYNs to some service may be answered with cookies.
+    pub fn sends_cookies(&self) -> bool {
+        self.services.iter().any(|service| service.ports.iter().any(|port| service.syn_cookies.reach(*port)))
+    }
+
     /// What is spoken on each port of a service.
     pub fn spoken(&self) -> BTreeMap<ServicePort, Spoken> {
         let of_port = |service: &Service| Spoken {
@@ -96,6 +102,7 @@ impl Ruleset {
             tls: service.tls,
             proxy_protocol: service.proxy_protocol,
             responses: service.responses,
+            syn_cookies: service.syn_cookies,
         };
         let services = self.services.iter();
         services.flat_map(|service| service.ports.iter().map(move |port| (*port, of_port(service)))).collect()
@@ -158,6 +165,8 @@ pub struct Service {
     pub proxy_protocol: bool,
     /// Whether what the server answers is read, which only a service of HTTP/1.x can do without.
     pub responses: bool,
+    /// When a client's SYN is answered with a cookie.
+    pub syn_cookies: SynCookies,
     /// Whose TLS library tells the requests, if one does.
     pub decrypt: Option<DecryptFrom>,
     /// With whose count that of foobar is compared, if it is.
@@ -251,6 +260,8 @@ pub struct Spoken {
     pub proxy_protocol: bool,
     /// Whether what servers answer is read.
     pub responses: bool,
+    /// When a client's SYN is answered with a cookie.
+    pub syn_cookies: SynCookies,
 }
 
 impl Spoken {
@@ -268,6 +279,45 @@ impl Spoken {
     /// Whether connections to a port are counted where this is spoken. Queries of DNS are, however they come.
     pub fn counts_connections(&self, port: ServicePort) -> bool {
         port.protocol == PortProtocol::Tcp && self.protocol != Protocol::Dns
+    }
+}
+
+/// `syn_cookies`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SynCookies {
+    /// Whether, or while many come.
+    pub mode: CookieMode,
+    /// Above so many SYNs in a second it begins.
+    pub start: u32,
+    /// It ends when no second has had more than these for a while.
+    pub stop: u32,
+}
+
+impl SynCookies {
+    /// While more than `start` come in a second, and until no more than `stop` do.
+    pub const fn auto(start: u32, stop: u32) -> Self {
+        Self { mode: CookieMode::Auto, start, stop }
+    }
+
+    /// Whether SYNs to a port may be answered so.
+    pub fn reach(&self, port: ServicePort) -> bool {
+        self.mode != CookieMode::Off && port.protocol == PortProtocol::Tcp
+    }
+}
+
+impl Default for SynCookies {
+    fn default() -> Self {
+        Self { mode: CookieMode::Off, ..Self::auto(1_000, 500) }
+    }
+}
+
+impl fmt::Display for SynCookies {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { mode, start, stop } = self;
+        match mode {
+            CookieMode::Off | CookieMode::Always => formatter.write_str(mode.label()),
+            CookieMode::Auto => write!(formatter, "auto above {start}/s until {stop}/s"),
+        }
     }
 }
 
@@ -290,6 +340,7 @@ impl Service {
             tls: TlsRequirements::default(),
             proxy_protocol: false,
             responses: true,
+            syn_cookies: SynCookies::default(),
             decrypt: None,
             reconcile: None,
         }

@@ -8,6 +8,6 @@ static SERVICE_SETTINGS: Array<ServiceSettings, { SERVICE_SLOTS as usize }> = Ar
 
 /// Those of the service with this counter slot.
 #[inline(always)]
-pub(super) fn of(service: u32) -> Option<ServiceSettings> {
+pub(crate) fn of(service: u32) -> Option<ServiceSettings> {
     SERVICE_SETTINGS.get(service).copied()
 }

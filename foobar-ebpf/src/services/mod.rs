@@ -27,6 +27,7 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 use foobar_common::{
+    connection::ConnectionKey,
     flow::{Direction, Flow, Fragment, protocol},
     rule::uses,
     service::Protocol,
@@ -34,18 +35,20 @@ use foobar_common::{
 };
 
 pub(crate) use self::{
+    configured::of as settings_of,
     dns::{answers as dns_answers, queries as dns_queries},
     http1::{counters_of as http_counters, requests as http1_requests, responses as http1_responses},
     http2::{Kept as Http2Kept, requests as http2_requests, responses as http2_responses},
     mysql::{commands as mysql_commands, replies as mysql_replies},
     passage::Passage,
     raw::{inbound as raw_inbound, outbound as raw_outbound},
+    segment::Packet,
     tls::{choices as tls_choices, offers as tls_offers},
 };
-use crate::{decide::Decision, headers::Headers, interface::Interface, settings};
+use crate::{decide::Decision, headers::Headers, interface::Interface, settings, syn_cookies, track};
 
-/// The programs of one direction, by number of their protocol.
-type Programs = ProgramArray<{ Protocol::COUNT as usize }>;
+/// The programs of one direction, by number of their protocol, and behind them the one that answers SYNs.
+type Programs = ProgramArray<{ Protocol::COUNT as usize + 1 }>;
 
 #[btf_map]
 static SERVICES_IN: Programs = ProgramArray::new();
@@ -66,7 +69,47 @@ pub(crate) fn enter_in(
     decision: &Decision,
     interface: &Interface,
 ) -> u64 {
+    if settings::uses(uses::SYN_COOKIES)
+        && matches!(decision.verdict, Verdict::Accept)
+        && let Ok(parsed) = headers.parsed
+        && syn_cookies::may_answer(&parsed.flow, decision.port)
+    {
+        let passage = Passage { decision: *decision, interface: *interface, size: headers.size, lost: 0 };
+        if passage.keep(Direction::In).is_some() {
+            // SAFETY: nothing here waits to be dropped.
+            unsafe { SERVICES_IN.tail_call(context, Protocol::NONE) };
+        }
+        // Nobody is there to answer.
+        track::follow_held_back();
+    }
     go_on(&SERVICES_IN, context, wanted(headers, decision, interface, Direction::In))
+}
+
+/// Forgets what is kept of a connection to the service of the packet that was kept, whose ends have opened another one.
+#[inline(always)]
+pub(crate) fn forget_connection(flow: &Flow) {
+    let Some(number) = Passage::protocol(Direction::In) else { return };
+    let Some(protocol) = Protocol::from_number(number & !Protocol::REQUESTS_ONLY) else { return };
+    let key = ConnectionKey::of(flow, Direction::In);
+    match protocol {
+        Protocol::Raw => raw::forget(&key),
+        Protocol::Http1 | Protocol::H2c => http1::forget(&key),
+        Protocol::Tls => tls::forget(&key),
+        Protocol::Mysql => mysql::forget(&key),
+        Protocol::Dns => dns::forget(&key),
+    }
+}
+
+/// Goes on in the program of the service of a packet that was kept. Comes back if there is none.
+#[inline(always)]
+pub(crate) fn go_on_in(context: &XdpContext) {
+    if let Some(protocol) = Passage::protocol(Direction::In) {
+        let protocol = protocol & !Protocol::REQUESTS_ONLY;
+        if protocol < Protocol::NONE {
+            // SAFETY: nothing here waits to be dropped.
+            unsafe { SERVICES_IN.tail_call(context, protocol) };
+        }
+    }
 }
 
 /// The same for what goes out.
@@ -129,7 +172,11 @@ fn wanted(
     let Ok(parsed) = headers.parsed else { return None };
     let protocol = Protocol::from_number(decision.protocol & !Protocol::REQUESTS_ONLY)?;
     let payload = if is_unread(decision, direction) { 0 } else { parsed.payload_length() };
-    if !says(protocol, &parsed.flow, payload, direction) || !matches!(decision.verdict, Verdict::Accept) {
+    let begins =
+        matches!(direction, Direction::In) && syn_cookies::may_bring_cookie(&parsed.flow, decision.port);
+    if !(begins || says(protocol, &parsed.flow, payload, direction))
+        || !matches!(decision.verdict, Verdict::Accept)
+    {
         return None;
     }
     let passage = Passage { decision: *decision, interface: *interface, size: headers.size, lost: 0 };

@@ -28,7 +28,7 @@ pub(crate) struct Passage {
 impl Passage {
     /// Keeps it for the program that follows. There is an entry for each direction, so this never is `None`.
     #[inline(always)]
-    pub(super) fn keep(self, direction: Direction) -> Option<()> {
+    pub(crate) fn keep(self, direction: Direction) -> Option<()> {
         let place = PASSAGES.get_ptr_mut(direction as u32)?;
         // SAFETY: the map gave the pointer, and programs of one direction do not interrupt each other on a processor.
         unsafe { place.write(self) };
@@ -46,7 +46,7 @@ impl Passage {
 
     /// Drops the packet after all.
     #[inline(always)]
-    pub(super) fn refuse(direction: Direction, reason: Reason) {
+    pub(crate) fn refuse(direction: Direction, reason: Reason) {
         if let Some(place) = PASSAGES.get_ptr_mut(direction as u32) {
             // SAFETY: as above.
             let decision = unsafe { &mut (*place).decision };
@@ -54,6 +54,27 @@ impl Passage {
             decision.reason = reason;
             decision.rule = NO_RULE;
         }
+    }
+
+    /// The packet has become the answer to what came in.
+    #[inline(always)]
+    pub(crate) fn answer() {
+        if let Some(place) = PASSAGES.get_ptr_mut(Direction::In as u32) {
+            // SAFETY: as above.
+            let decision = unsafe { &mut (*place).decision };
+            if matches!(decision.verdict, Verdict::Accept) {
+                decision.verdict = Verdict::Answer;
+                decision.reason = Reason::SynCookie;
+            }
+        }
+    }
+
+    /// The number of what is spoken at the service.
+    #[inline(always)]
+    pub(super) fn protocol(direction: Direction) -> Option<u32> {
+        let place = PASSAGES.get_ptr_mut(direction as u32)?;
+        // SAFETY: as above.
+        Some(unsafe { (*place).decision.protocol })
     }
 
     /// Says how many bytes of the payload were not followed.
@@ -83,7 +104,7 @@ impl Passage {
 
     /// The slot of the service.
     #[inline(always)]
-    pub(super) fn service(direction: Direction) -> Option<u32> {
+    pub(crate) fn service(direction: Direction) -> Option<u32> {
         let place = PASSAGES.get_ptr_mut(direction as u32)?;
         // SAFETY: as above.
         Some(unsafe { (*place).decision.port })

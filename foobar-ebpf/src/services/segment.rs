@@ -10,11 +10,13 @@ use foobar_common::{
     connection::ConnectionKey,
     flow::Direction,
     frame::{Frame, without_history},
+    rule::uses,
     service::Loss,
     verdict::Reason,
 };
 
-use crate::{scratch, stream::Source};
+use super::passage::Passage;
+use crate::{scratch, settings, stream::Source, syn_cookies};
 
 /// Where sequence and acknowledgment numbers lie in a TCP header (RFC 9293 section 3.1).
 const NUMBERS_AT: u32 = 4;
@@ -124,6 +126,29 @@ impl Segment {
     #[expect(clippy::cast_possible_truncation, reason = "a number of 32 bits")]
     pub(crate) fn acknowledged(&self) -> u32 {
         self.acknowledged as u32
+    }
+
+    /// The SYN-ACK that it answers: that of a cookie goes out by itself, so that no program sees it.
+    #[inline(always)]
+    pub(crate) fn answered(&self) -> Self {
+        Self {
+            key: self.key,
+            sequence: u64::from(self.acknowledged().wrapping_sub(1)),
+            acknowledged: self.sequence,
+            offset: self.offset,
+            length: 0,
+            flags: SYN | ACK,
+        }
+    }
+
+    /// Whether a connection begins with it, which comes in and is of none that is kept: it brings back a cookie.
+    #[inline(always)]
+    pub(crate) fn brings_cookie(&self, is_known: bool, context: &XdpContext) -> bool {
+        settings::uses(uses::SYN_COOKIES)
+            && !is_known
+            && self.flags & (SYN | RST | ACK) == ACK
+            && Passage::service(Direction::In).is_some_and(syn_cookies::are_awaited)
+            && syn_cookies::brings_cookie(context)
     }
 
     /// Sequence number of the first byte behind it.

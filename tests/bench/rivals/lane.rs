@@ -39,7 +39,7 @@ impl Lane {
     /// The least that XDP can do.
     pub(super) fn bare(driver: &mut Driver) -> Result<Self> {
         let network = cable()?;
-        driver.attach_bare(&network.server)?;
+        driver.attach_bare(&network.server, SERVER)?;
         Ok(Self { judge: Judge::Xdp(Box::new(())), network })
     }
 

@@ -15,7 +15,7 @@ use crate::{
     rules::{
         bundle::Bundle,
         evaluate::{self, Condition, Evaluation, Known},
-        model::{Rule, Ruleset},
+        model::{Rule, Ruleset, Service},
         packet,
     },
 };
@@ -68,6 +68,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     };
     let Evaluation { verdict, reason, rule: id } = evaluation;
     let limit = id.and_then(|id| ruleset.rules.iter().find(|rule| rule.id == id)?.limit);
+    let answers = evaluate::may_answer(&ruleset, &packet, args.direction, &evaluation);
     if args.json {
         let passed: Vec<_> = passed
             .iter()
@@ -83,6 +84,9 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
             "reason": reason.label(),
             "rule": id,
             "limit": limit.map(|limit| limit.to_string()),
+            "syn_cookies": answers.map(|service| {
+                json!({ "service": service.name, "when": service.syn_cookies.to_string() })
+            }),
             "passed_over": passed,
         });
         writeln!(env.out, "{report}")?;
@@ -103,6 +107,13 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     }
     if let Some(limit) = limit {
         writeln!(env.out, "limit    {limit}; the verdict is that of a packet within it")?;
+    }
+    if let Some(Service { name, syn_cookies, .. }) = answers {
+        writeln!(
+            env.out,
+            "then     syn_cookies {syn_cookies} of the service {name}: answered with a cookie if somebody listens and the kernel \
+             gives one, which the packet does not tell"
+        )?;
     }
     if !passed.is_empty() {
         let width = passed.iter().map(|one| one.rule.id.len()).max().unwrap_or(0);
@@ -159,7 +170,8 @@ mod tests {
     const RULES: &str = "schema = 1\n[policy]\nin = \"drop\"\n[sets.offices]\nentries = [\"198.51.100.0/24\"]\n\
         [[rule]]\nid = \"ssh\"\naction = \"accept\"\nsource = [\"@offices\", \"10.0.0.0/8\"]\ndestination_port = 22\n\
         [[rule]]\nid = \"dmz\"\naction = \"drop\"\ninterface = \"eth7\"\n\
-        [[rule]]\nid = \"web\"\naction = \"accept\"\nprotocol = \"tcp\"\ndestination_port = [80, \"440-443\"]\ncomment = \"the site\"\n";
+        [[rule]]\nid = \"web\"\naction = \"accept\"\nprotocol = \"tcp\"\ndestination_port = [80, \"440-443\"]\ncomment = \"the site\"\n\
+        [[service]]\nname = \"https\"\nport = [\"tcp/443\"]\nsyn_cookies = \"auto\"\n";
 
     fn explain(packet: &str, interface: &str, json: bool) -> (u8, String) {
         let folder = tempfile::tempdir().unwrap();
@@ -195,6 +207,8 @@ mod tests {
              verdict  accept\n\
              reason   rule: a rule matched\n\
              rule     web (rules.toml:16): the site\n\
+             then     syn_cookies auto above 1000/s until 500/s of the service https: answered with a cookie if somebody \
+             listens and the kernel gives one, which the packet does not tell\n\
              rules before that it does not meet:\n  \
              ssh  source: source 203.0.113.7 is not in @offices or 10.0.0.0/8\n  \
              dmz  interface: interface eth0 is not eth7\n"

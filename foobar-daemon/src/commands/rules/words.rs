@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
-use foobar_common::{flow::Direction, service::Protocol};
+use foobar_common::{flow::Direction, service::Protocol, syn_cookies::CookieMode};
 use ipnet::IpNet;
 use serde::Serialize;
 
@@ -136,10 +136,23 @@ pub(super) fn peers(peers: &BTreeMap<String, Vec<IpNet>>) -> BTreeMap<&str, Stri
 /// The ports of each service and what is spoken there, by its name.
 pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
     let words = |service: &Service| {
-        let Service { name: _, ports, protocol, tls, proxy_protocol, responses, decrypt, reconcile } =
-            service;
+        let Service {
+            name: _,
+            ports,
+            protocol,
+            tls,
+            proxy_protocol,
+            responses,
+            syn_cookies,
+            decrypt,
+            reconcile,
+        } = service;
+        let cookies = match syn_cookies.mode {
+            CookieMode::Off => String::new(),
+            CookieMode::Auto | CookieMode::Always => format!(" syn_cookies {syn_cookies}"),
+        };
         match protocol {
-            Protocol::Raw => list(ports),
+            Protocol::Raw => format!("{}{cookies}", list(ports)),
             Protocol::Http1 | Protocol::H2c | Protocol::Tls | Protocol::Mysql | Protocol::Dns => {
                 let TlsRequirements { required, oldest } = tls;
                 let required = if *required { " require_tls" } else { "" };
@@ -149,7 +162,7 @@ pub(super) fn services(services: &[Service]) -> BTreeMap<&str, String> {
                 let decrypt = decrypt.as_ref().map_or(String::new(), decrypt_words);
                 let reconcile = reconcile.as_ref().map_or(String::new(), reconcile_words);
                 format!(
-                    "{} {}{required}{oldest}{proxy}{responses}{decrypt}{reconcile}",
+                    "{} {}{required}{oldest}{proxy}{responses}{cookies}{decrypt}{reconcile}",
                     list(ports),
                     protocol.label()
                 )

@@ -198,6 +198,7 @@ impl ServiceRate {
             connections_active: _,
             requests_in_flight: _,
             resets: _,
+            syn_cookies: _,
         } = facts;
         Self {
             service: service.clone(),
@@ -253,6 +254,7 @@ pub(super) mod tests {
                 connections_active: None,
                 requests_in_flight: None,
                 resets: None,
+                syn_cookies: None,
             }],
         }
     }

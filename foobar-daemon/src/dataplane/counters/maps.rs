@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
 use foobar_common::{
     connection::{ConnectionBytes, ConnectionKey, NameKey},
     counters::{
@@ -18,10 +18,11 @@ use foobar_common::{
     proxy::ProxyCounters,
     raw::RawCounters,
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
+    syn_cookies::{CookieMode, Pace, SynCounters},
 };
 use nix::time::{ClockId, clock_gettime};
 
-use super::pairs;
+use super::{SynCookieCounters, pairs};
 use crate::{dataplane::load::LoadedRuleset, slots::FreshSlots};
 
 /// A replica that nothing went to for so long is gone: a server sends a sign of life every 30 seconds unless told
@@ -64,6 +65,10 @@ pub(in crate::dataplane) struct CounterMaps {
     peers: PerCpuArray<MapData, PeerConnections>,
     /// The same.
     service_bytes: PerCpuArray<MapData, ServiceBytes>,
+    /// The same.
+    syns: PerCpuArray<MapData, SynCounters>,
+    /// The same; the words of a [`Pace`].
+    paces: Array<MapData, [u64; 4]>,
 }
 
 impl CounterMaps {
@@ -85,6 +90,9 @@ impl CounterMaps {
             connections: open_hash(loaded, maps::CONNECTIONS)?,
             peers: open(loaded, maps::PEER_CONNECTIONS)?,
             service_bytes: open(loaded, maps::SERVICE_BYTES)?,
+            syns: open(loaded, maps::SYN_COUNTERS)?,
+            paces: Array::try_from(loaded.second_handle(maps::SYN_PACES)?)
+                .with_context(|| format!("open map {}", maps::SYN_PACES))?,
         })
     }
 
@@ -133,6 +141,21 @@ impl CounterMaps {
         }))
     }
 
+    /// What became of SYNs to a service that answers them so.
+    pub(super) fn syn_cookies(&self, slot: u32, mode: CookieMode) -> Result<SynCookieCounters> {
+        let counters = total(&self.syns, slot, SynCounters::add)?;
+        let active = match mode {
+            CookieMode::Off => false,
+            CookieMode::Always => true,
+            CookieMode::Auto => {
+                let words = self.paces.get(&slot, 0).context("read how fast SYNs come")?;
+                let now = Duration::from(clock_gettime(ClockId::CLOCK_MONOTONIC)?);
+                Pace::from_words(words).is_active(u64::try_from(now.as_nanos()).unwrap_or(u64::MAX))
+            }
+        };
+        Ok(SynCookieCounters { counters, active })
+    }
+
     /// Connections to a service, by the slot of the group of peers; those of [`FORMER_GROUPS`] last. Nothing, where no
     /// ruleset has had groups.
     pub(super) fn peers(&self, service: u32) -> Result<Vec<PeerConnections>> {
@@ -170,6 +193,12 @@ impl CounterMaps {
             }
             if *port < self.raw.len() {
                 zero(&mut self.raw, *port)?;
+            }
+            if *port < self.syns.len() {
+                zero(&mut self.syns, *port)?;
+            }
+            if *port < self.paces.len() {
+                self.paces.set(*port, [0; 4], 0).with_context(|| format!("clear counter {port}"))?;
             }
             if *port < self.service_bytes.len() {
                 zero(&mut self.service_bytes, *port)?;

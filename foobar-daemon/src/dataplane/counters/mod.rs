@@ -29,7 +29,7 @@ use self::maps::{place, read, sum, total};
 pub use self::{
     connections::Open,
     peers::Peers,
-    services::{ProtocolCounters, ServiceCounters},
+    services::{ProtocolCounters, ServiceCounters, SynCookieCounters},
 };
 use super::{load::LoadedRuleset, pins::PinFolder};
 use crate::{
@@ -192,7 +192,7 @@ impl InForce {
         let Self { maps, slots, spoken, .. } = self;
         let mut services = BTreeMap::new();
         for (port, spoken) in spoken.iter().filter(|(port, spoken)| spoken.is_counted(**port)) {
-            let Spoken { service, protocol, tls: _, proxy_protocol, responses } = spoken;
+            let Spoken { service, protocol, tls: _, proxy_protocol, responses, syn_cookies } = spoken;
             let Some(slot) = slots.services.get(port) else { continue };
             let mut of_protocol = match protocol {
                 Protocol::Raw => ProtocolCounters::Raw(total(&maps.raw, *slot, RawCounters::add)?),
@@ -225,7 +225,13 @@ impl InForce {
             let peers = Peers::new(&of_protocol, &slots.peers, &maps.peers(*slot)?);
             peers.complete(&mut of_protocol);
             let service = service.clone();
-            services.insert(*port, ServiceCounters { service, bytes, proxied, peers, of_protocol });
+            let syn_cookies = if syn_cookies.reach(*port) {
+                Some(maps.syn_cookies(*slot, syn_cookies.mode)?)
+            } else {
+                None
+            };
+            let counted = ServiceCounters { service, bytes, proxied, peers, syn_cookies, of_protocol };
+            services.insert(*port, counted);
         }
         Ok(services)
     }

@@ -6,6 +6,7 @@ use foobar_common::{
     proxy::ProxyCounters,
     raw::RawCounters,
     service::{HttpCounters, Losses, MysqlCounters, Protocol, ServiceBytes, TlsCounters},
+    syn_cookies::SynCounters,
 };
 
 /// What is counted of a service beyond packets and bytes.
@@ -19,8 +20,19 @@ pub struct ServiceCounters {
     pub proxied: Option<ProxyCounters>,
     /// Connections by the group of peers that opens them.
     pub peers: Peers,
+    /// What became of SYNs, if they may be answered with cookies.
+    pub syn_cookies: Option<SynCookieCounters>,
     /// What its protocol has.
     pub of_protocol: ProtocolCounters,
+}
+
+/// What became of SYNs to a service that may answer them with cookies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SynCookieCounters {
+    /// The SYNs.
+    pub counters: SynCounters,
+    /// Whether they are answered now.
+    pub active: bool,
 }
 
 /// What is counted of a protocol.

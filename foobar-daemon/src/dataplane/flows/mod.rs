@@ -69,7 +69,7 @@ pub(super) fn facts(loaded: &LoadedRuleset) -> Result<FlowFacts> {
         begun: sum.begun,
         proved: sum.proved,
         failed: sum.failed,
-        evicted: evicted(sum.entered_proved, proved),
+        evicted: evicted(sum.entered_proved.saturating_sub(sum.taken_proved), proved),
         evicted_unproved: evicted(sum.entered_unproved.saturating_sub(sum.taken_unproved), unproved),
     })
 }

@@ -314,6 +314,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         decryption,
         bans,
         reconcile,
+        syn_cookies,
         pid: _,
         started_unix_ms: _,
         not_ready: _,
@@ -360,6 +361,9 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     families.extend([watched.into_proto(), complete.into_proto(), missed.into_proto()]);
     reconcile::families(reconcile, families);
     bans::families(bans, families);
+    if let Some(facts) = syn_cookies {
+        families.push(flag(catalogue::SYN_COOKIES_POSSIBLE, facts.problem.is_none()));
+    }
 
     let mut attached = catalogue::PROGRAM_ATTACHED.family();
     let mut modes = catalogue::ATTACH_MODE.family();

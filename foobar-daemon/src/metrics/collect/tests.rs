@@ -7,6 +7,7 @@ use foobar_common::{
     proxy::ProxyCounters,
     raw::RawCounters,
     service::{Histogram, HttpCounters, Loss, Losses, MysqlCounters, ServiceBytes, Ticks, TlsCounters},
+    syn_cookies::SynCounters,
     tls::{Alpn, TlsVersion},
 };
 use prometheus::{Registry, TextEncoder};
@@ -15,11 +16,11 @@ use super::*;
 use crate::{
     control::{
         bans::BanCounts,
-        protocol::{PendingFacts, Reload, RulesetFacts},
+        protocol::{PendingFacts, Reload, RulesetFacts, SynCookieFacts},
     },
     dataplane::{
         attach::{AttachedMode, Mode, Obstacle},
-        counters::{Peers, ProtocolCounters, ServiceCounters},
+        counters::{Peers, ProtocolCounters, ServiceCounters, SynCookieCounters},
         egress::EgressHook,
         fill::MapFill,
         probes::ProcessFacts,
@@ -42,6 +43,7 @@ fn service_of(name: &str, of_protocol: ProtocolCounters) -> ServiceCounters {
         bytes: ServiceBytes::default(),
         proxied: None,
         peers,
+        syn_cookies: None,
         of_protocol,
     }
 }
@@ -84,6 +86,10 @@ impl Source for Fixed {
         let service = ServiceCounters {
             bytes,
             proxied: Some(ProxyCounters { headers: [0, 1, 6, 0] }),
+            syn_cookies: Some(SynCookieCounters {
+                counters: SynCounters { answered: 9, passed: [4, 0, 0, 2, 0, 0, 0] },
+                active: true,
+            }),
             ..service_of("www", of_protocol)
         };
         counters.services.insert(WEB, service);
@@ -205,6 +211,11 @@ impl Source for Fixed {
                 lifted: 1,
                 refused: 4,
             },
+            syn_cookies: Some(SynCookieFacts {
+                problem: Some("net.ipv4.tcp_syncookies is 1".to_owned()),
+                notes: Vec::new(),
+                sysctls: String::new(),
+            }),
             reconcile: vec![ReconcileFacts {
                 source: "nginx".to_owned(),
                 services: vec!["www".to_owned(), "https".to_owned()],
@@ -315,6 +326,12 @@ fn a_scrape_tells_what_the_source_gave() {
         r#"foobar_l7_framing_lost_total{port="53",proto="dns",reason="not_dns"} 2"#,
         r#"foobar_l7_bytes_total{port="53",proto="dns",state="framed"} 200"#,
         r#"foobar_l7_bytes_total{port="53",proto="dns",state="lost"} 14"#,
+        r#"foobar_syn_cookies_answered_total{port="443"} 9"#,
+        r#"foobar_syn_cookies_passed_total{port="443",cause="inactive"} 4"#,
+        r#"foobar_syn_cookies_passed_total{port="443",cause="refused"} 2"#,
+        r#"foobar_syn_cookies_passed_total{port="443",cause="route"} 0"#,
+        r#"foobar_syn_cookies_active{port="443"} 1"#,
+        "foobar_syn_cookies_possible 0",
         r#"foobar_reconcile_difference{source="nginx",service="www,https"} -3"#,
         r#"foobar_reconcile_uncertainty{source="nginx",service="www,https"} 2"#,
         r#"foobar_reconcile_compared_timestamp_seconds{source="nginx",service="www,https"} 2.5"#,

@@ -344,6 +344,7 @@ fn settings(
             | used(uses::LIMITS, is_limited)
             | used(uses::SERVICES, ruleset.spoken().iter().any(|(port, spoken)| spoken.is_counted(*port)))
             | used(uses::GROUPS, counts_groups)
+            | used(uses::SYN_COOKIES, ruleset.sends_cookies())
             | used(uses::SOURCE, rules.iter().any(|rule| asks_prefix(rule.source.as_ref())))
             | used(uses::DESTINATION, rules.iter().any(|rule| asks_prefix(rule.destination.as_ref())))
             | used(uses::SOURCE_SET, sets::are_used(clauses, Side::Source))

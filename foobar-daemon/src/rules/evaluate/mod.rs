@@ -3,6 +3,7 @@
 //! Slow and obvious on purpose. The tables that the kernel matches with are compiled by other code, and what
 //! both say of the same packet must be the same.
 
+mod cookies;
 mod known;
 mod words;
 
@@ -15,7 +16,7 @@ use foobar_common::{
 
 use ipnet::IpNet;
 
-pub use self::known::Known;
+pub use self::{cookies::may_answer, known::Known};
 use super::model::{
     AddressCondition, AddressMatch, Failsafe, FragmentPolicy, PortProtocol, Rule, Ruleset, ServicePort,
 };

@@ -12,6 +12,7 @@ mod reconcile;
 mod rule;
 mod service;
 mod set;
+mod syn_cookies;
 mod value;
 
 use std::collections::BTreeMap;

@@ -5,7 +5,7 @@ use foobar_common::{counters::SERVICE_PORTS_MAX, service::Protocol, tls::TlsVers
 use super::{
     Reading, decryption,
     error::Errors,
-    name, port, reconcile,
+    name, port, reconcile, syn_cookies,
     value::{Section, Value},
 };
 use crate::rules::model::{PortProtocol, Service, ServicePort, TlsRequirements};
@@ -32,18 +32,27 @@ pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Error
     };
     for section in value.sections("[[service]]", SERVICE_HELP, errors) {
         section.check_keys(&SERVICE_KEYS, errors);
-        refuse_unenforced(&section, errors);
         let name = service_name(&section, reading, errors);
         let protocol = protocol(&section, errors);
         let ports = ports(&section, protocol.unwrap_or(Protocol::Raw), reading, errors);
+        let syn_cookies = syn_cookies::read(&section, ports.as_deref(), errors);
         if let (Some(name), Some(ports), Some(protocol)) = (name, ports, protocol) {
             let tls = tls(&section, protocol, errors);
             let proxy_protocol = proxy_protocol(&section, protocol, errors);
             let responses = responses(&section, protocol, errors);
             let decrypt = decryption::read(&section, protocol, errors);
             let reconcile = reconcile::read(&section, protocol, decrypt.is_some(), errors);
-            let service =
-                Service { name, ports, protocol, tls, proxy_protocol, responses, decrypt, reconcile };
+            let service = Service {
+                name,
+                ports,
+                protocol,
+                tls,
+                proxy_protocol,
+                responses,
+                syn_cookies,
+                decrypt,
+                reconcile,
+            };
             reading.ruleset.services.push(service);
         }
     }
@@ -189,16 +198,5 @@ fn carries(port: PortProtocol, protocol: Protocol) -> Result<(), (&'static str, 
             Err(("TCP", PortProtocol::Tcp))
         }
         (Protocol::Dns, PortProtocol::Sctp) => Err(("UDP and TCP", PortProtocol::Udp)),
-    }
-}
-
-/// Keys of the language that nothing acts on.
-fn refuse_unenforced(section: &Section<'_>, errors: &mut Errors<'_>) {
-    if let Some(value) = section.get("syn_cookies") {
-        let words = [("off", false), ("auto", true), ("always", true)];
-        if value.word("syn_cookies", &words, errors) == Some(true) {
-            let message = "syn_cookies other than off are not yet enforced";
-            errors.add(&value.place, message, "write syn_cookies = \"off\", or leave it out");
-        }
     }
 }

@@ -16,6 +16,7 @@ use foobar_common::{
     service::Loss,
 };
 
+pub(super) use self::connections::forget;
 use self::reading::{Payload, Reading, read};
 use super::{
     datagram::Datagram,
@@ -37,6 +38,9 @@ pub(crate) fn queries(context: &XdpContext) -> Option<()> {
     }
     let segment = Segment::of(context, Direction::In)?;
     let counters = counters(Direction::In)?;
+    if segment.brings_cookie(connections::find(&segment.key).is_some(), context) {
+        connections::keep(&segment.key, connections::open(&segment.answered(), Direction::In)?);
+    }
     if segment.is_reset() || segment.length == 0 {
         return Some(());
     }
@@ -78,11 +82,11 @@ pub(crate) fn answers(context: &TcContext) -> Option<()> {
     let connection = match segment.belongs_to(connections::find(&segment.key), first) {
         Belongs::Known(connection) => connection,
         Belongs::Opens => {
-            connections::keep(&segment.key, connections::open(&segment)?);
+            connections::keep(&segment.key, connections::open(&segment, Direction::Out)?);
             return Some(());
         }
         Belongs::Preexisting => {
-            let connection = connections::open(&segment)?;
+            let connection = connections::open(&segment, Direction::Out)?;
             connection.inbound.messages.end();
             connection.outbound.messages.end();
             connections::keep(&segment.key, connection);

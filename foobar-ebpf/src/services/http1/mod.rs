@@ -19,6 +19,7 @@ use foobar_common::{
     service::{FirstBytes, HttpCounters, Loss, Protocol},
 };
 
+pub(super) use self::connections::forget;
 use self::{
     reading::read,
     way::{Inbound, Outbound, Way},
@@ -41,6 +42,9 @@ static HTTP_COUNTERS: PerCpuArray<HttpCounters, { SERVICE_SLOTS as usize }> = Pe
 pub(crate) fn requests(context: &XdpContext) -> Option<()> {
     let segment = Segment::of(context, Direction::In)?;
     let counters = counters(Direction::In)?;
+    if segment.brings_cookie(connections::find(&segment.key).is_some(), context) {
+        connections::open(&segment.answered(), Direction::In);
+    }
     if segment.is_reset() || segment.length == 0 {
         return Some(());
     }
@@ -104,8 +108,7 @@ pub(crate) fn responses(context: &TcContext) -> Option<()> {
     let connection = match segment.belongs_to(connections::find(&segment.key), |found| found.first.get()) {
         Belongs::Known(connection) => connection,
         Belongs::Opens => {
-            let connection = Connection::opened(segment.sequence(), segment.acknowledged());
-            connections::keep(&segment.key, &connection);
+            connections::open(&segment, Direction::Out);
             return Some(());
         }
         Belongs::Preexisting => {

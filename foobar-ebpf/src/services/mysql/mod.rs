@@ -17,6 +17,7 @@ use foobar_common::{
 };
 
 use self::sessions::Prepared;
+pub(super) use self::sessions::forget;
 use super::{
     lock,
     passage::Passage,
@@ -38,6 +39,9 @@ pub(crate) fn commands(context: &XdpContext) -> Option<()> {
     let counters = counters(Direction::In)?;
     if segment.is_reset() {
         return Some(());
+    }
+    if segment.brings_cookie(sessions::find(&segment.key).is_some(), context) {
+        sessions::open(&segment.answered(), Direction::In);
     }
     if segment.length == 0 {
         if segment.is_last() {
@@ -86,7 +90,7 @@ pub(crate) fn replies(context: &TcContext) -> Option<()> {
     let first = |found: &*mut Session| unsafe { (**found).first };
     let session = match segment.belongs_to(sessions::find(&segment.key), first) {
         Belongs::Known(session) => session,
-        Belongs::Opens => return sessions::open(&segment),
+        Belongs::Opens => return sessions::open(&segment, Direction::Out),
         Belongs::Preexisting => {
             for direction in Direction::ALL {
                 counters.lost.count(direction, Loss::Preexisting);

@@ -19,7 +19,7 @@ static MYSQL_SESSIONS: LruHashMap<ConnectionKey, Session, { SESSIONS_MAX as usiz
 static MYSQL_STATEMENTS: LruHashMap<StatementKey, u64, { STATEMENTS_MAX as usize }> = LruHashMap::new();
 /// Where new ones are made: they are too large for the stack.
 #[btf_map]
-static MYSQL_NEW: PerCpuArray<Session, 1> = PerCpuArray::new();
+static MYSQL_NEW: PerCpuArray<Session, 2> = PerCpuArray::new();
 
 /// What is kept of a session.
 #[inline(always)]
@@ -27,10 +27,10 @@ pub(super) fn find(key: &ConnectionKey) -> Option<*mut Session> {
     MYSQL_SESSIONS.get_ptr_mut(key)
 }
 
-/// Keeps a new session that this segment of the server is the first one of.
+/// Keeps a new session that this segment of the server is the first one of; made by what goes this way.
 #[inline(always)]
-pub(super) fn open(segment: &Segment) -> Option<()> {
-    let session = new()?;
+pub(super) fn open(segment: &Segment, direction: Direction) -> Option<()> {
+    let session = new(direction)?;
     session.open(segment.sequence(), segment.acknowledged());
     keep(&segment.key, session);
     Some(())
@@ -39,17 +39,16 @@ pub(super) fn open(segment: &Segment) -> Option<()> {
 /// Keeps a session that is met in the middle, behind this segment of the server.
 #[inline(always)]
 pub(super) fn open_lost(segment: &Segment) -> Option<()> {
-    let session = new()?;
+    let session = new(Direction::Out)?;
     session.open_lost(segment.next(), segment.acknowledged());
     keep(&segment.key, session);
     Some(())
 }
 
 #[inline(always)]
-fn new() -> Option<&'static mut Session> {
-    let place = MYSQL_NEW.get_ptr_mut(0)?;
-    // SAFETY: the map gave the pointer; only what goes out makes sessions, and programs of one direction do not
-    // interrupt each other on a processor.
+fn new(direction: Direction) -> Option<&'static mut Session> {
+    let place = MYSQL_NEW.get_ptr_mut(direction as u32)?;
+    // SAFETY: the map gave the pointer, and programs of one direction do not interrupt each other on a processor.
     Some(unsafe { &mut *place })
 }
 
@@ -102,5 +101,14 @@ impl Statements for Prepared {
     fn forget(&mut self, number: u32) {
         // It may have been forgotten before.
         let _there: Result<(), i32> = MYSQL_STATEMENTS.remove(self.key(number));
+    }
+}
+
+/// Forgets a session whose ends open another one.
+#[inline(always)]
+pub(in crate::services) fn forget(key: &ConnectionKey) {
+    if find(key).is_some() {
+        // Another processor may have been faster.
+        let _there: Result<(), i32> = MYSQL_SESSIONS.remove(key);
     }
 }

@@ -37,3 +37,12 @@ pub(super) fn keep_reset(key: &ConnectionKey) -> bool {
     // Without room for it, it counts all the same.
     kept != Err(-EEXIST)
 }
+
+/// Forgets a connection whose ends open another one.
+#[inline(always)]
+pub(in crate::services) fn forget(key: &ConnectionKey) {
+    if find(key).is_some() {
+        // Another processor may have been faster.
+        let _there: Result<(), i32> = RAW_CONNECTIONS.remove(key);
+    }
+}

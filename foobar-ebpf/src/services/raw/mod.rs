@@ -12,6 +12,7 @@ use aya_ebpf::{
 };
 use foobar_common::{counters::SERVICE_SLOTS, flow::Direction, raw::RawCounters};
 
+pub(super) use self::connections::forget;
 use super::{
     lock,
     passage::Passage,
@@ -28,7 +29,21 @@ pub(crate) fn inbound(context: &XdpContext) -> Option<()> {
     let segment = Segment::of(context, Direction::In)?;
     if segment.is_reset() {
         reset(&segment, Direction::In)?;
+    } else if segment.brings_cookie(connections::find(&segment.key).is_some(), context) {
+        open(&segment.answered(), Direction::In)?;
     }
+    Some(())
+}
+
+/// Keeps and counts a connection that begins with this SYN-ACK; told by what goes this way.
+#[inline(always)]
+fn open(segment: &Segment, direction: Direction) -> Option<()> {
+    connections::open(&segment.key, segment.acknowledged());
+    let opened = match peers::counters(direction) {
+        Some(of_group) => &mut of_group.opened,
+        None => &mut counters(direction)?.opened,
+    };
+    *opened = opened.wrapping_add(1);
     Some(())
 }
 
@@ -46,12 +61,7 @@ pub(crate) fn outbound(context: &TcContext) -> Option<()> {
     }
     let found = connections::find(&segment.key);
     if matches!(segment.belongs_to(found, |connection| connection.first), Belongs::Opens) {
-        connections::open(&segment.key, segment.acknowledged());
-        let opened = match peers::counters(Direction::Out) {
-            Some(of_group) => &mut of_group.opened,
-            None => &mut counters(Direction::Out)?.opened,
-        };
-        *opened = opened.wrapping_add(1);
+        return open(&segment, Direction::Out);
     }
     Some(())
 }

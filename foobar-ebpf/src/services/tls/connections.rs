@@ -9,6 +9,7 @@ use aya_ebpf::{
 };
 use foobar_common::{
     connection::{CONNECTIONS_MAX, ConnectionKey, NAMES_MAX, NameKey, TlsConnection},
+    flow::Direction,
     tls::Name,
 };
 
@@ -21,7 +22,7 @@ static TLS_CONNECTIONS: LruHashMap<ConnectionKey, TlsConnection, { CONNECTIONS_M
 static TLS_NAMES: HashMap<NameKey, u64, { NAMES_MAX as usize }> = HashMap::new();
 /// Where new ones are made: they are too large for the stack.
 #[btf_map]
-static TLS_NEW: PerCpuArray<New, 1> = PerCpuArray::new();
+static TLS_NEW: PerCpuArray<New, 2> = PerCpuArray::new();
 
 /// What does not fit the stack.
 #[repr(C)]
@@ -38,10 +39,10 @@ pub(super) fn find(key: &ConnectionKey) -> Option<*mut TlsConnection> {
     TLS_CONNECTIONS.get_ptr_mut(key)
 }
 
-/// A new connection that this segment of the server belongs to, to be kept.
+/// A new connection that this segment of the server belongs to, to be kept; made by what goes this way.
 #[inline(always)]
-pub(super) fn open(segment: &Segment) -> Option<&'static mut TlsConnection> {
-    let connection = &mut scratch()?.connection;
+pub(super) fn open(segment: &Segment, direction: Direction) -> Option<&'static mut TlsConnection> {
+    let connection = &mut scratch(direction)?.connection;
     *connection = TlsConnection::opened(segment.sequence(), segment.acknowledged());
     Some(connection)
 }
@@ -57,7 +58,7 @@ pub(super) fn keep(key: &ConnectionKey, connection: &TlsConnection) {
 /// Counts a name that a client has asked for. When there is no room for another one, it is not counted.
 #[inline(always)]
 pub(super) fn count_name(name: &Name, service: u32) {
-    let Some(New { key, .. }) = scratch() else { return };
+    let Some(New { key, .. }) = scratch(Direction::In) else { return };
     key.name = *name;
     key.service = u64::from(service);
     let key: &NameKey = key;
@@ -74,9 +75,17 @@ pub(super) fn count_name(name: &Name, service: u32) {
 }
 
 #[inline(always)]
-pub(super) fn scratch() -> Option<&'static mut New> {
-    let place = TLS_NEW.get_ptr_mut(0)?;
-    // SAFETY: the map gave the pointer; what comes in uses one field and what goes out the others, and programs of one
-    // direction do not interrupt each other on a processor.
+pub(super) fn scratch(direction: Direction) -> Option<&'static mut New> {
+    let place = TLS_NEW.get_ptr_mut(direction as u32)?;
+    // SAFETY: the map gave the pointer, and programs of one direction do not interrupt each other on a processor.
     Some(unsafe { &mut *place })
+}
+
+/// Forgets a connection whose ends open another one.
+#[inline(always)]
+pub(in crate::services) fn forget(key: &ConnectionKey) {
+    if find(key).is_some() {
+        // Another processor may have been faster.
+        let _there: Result<(), i32> = TLS_CONNECTIONS.remove(key);
+    }
 }

@@ -19,6 +19,7 @@ use foobar_common::{
     verdict::Reason,
 };
 
+pub(super) use self::connections::forget;
 use self::reading::{Findings, read};
 use super::{
     configured, lock,
@@ -66,6 +67,9 @@ impl Service {
 pub(crate) fn offers(context: &XdpContext) -> Option<()> {
     let segment = Segment::of(context, Direction::In)?;
     let mut service = Service::of(Direction::In)?;
+    if segment.brings_cookie(connections::find(&segment.key).is_some(), context) {
+        connections::keep(&segment.key, connections::open(&segment.answered(), Direction::In)?);
+    }
     if segment.is_reset() || segment.length == 0 {
         return Some(());
     }
@@ -182,11 +186,11 @@ pub(crate) fn choices(context: &TcContext) -> Option<()> {
     let connection = match segment.belongs_to(connections::find(&segment.key), first) {
         Belongs::Known(connection) => connection,
         Belongs::Opens => {
-            connections::keep(&segment.key, connections::open(&segment)?);
+            connections::keep(&segment.key, connections::open(&segment, Direction::Out)?);
             return Some(());
         }
         Belongs::Preexisting => {
-            let connection = connections::open(&segment)?;
+            let connection = connections::open(&segment, Direction::Out)?;
             connection.inbound.hello.end();
             connection.outbound.hello.end();
             connections::keep(&segment.key, connection);
@@ -209,7 +213,7 @@ pub(crate) fn choices(context: &TcContext) -> Option<()> {
     if segment.length == 0 || outbound.hello.is_over() {
         return Some(());
     }
-    let scratch = connections::scratch()?;
+    let scratch = connections::scratch(Direction::Out)?;
     if !lock::take(&outbound.lock) {
         service.lose(Direction::Out, Loss::Busy, &segment);
         return None;

@@ -5,6 +5,7 @@ mod dns;
 mod http;
 mod mysql;
 mod raw;
+mod syn_cookies;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,7 @@ use prometheus::proto::MetricFamily;
 
 use self::{
     connections::ConnectionFamily, dns::DnsFamilies, http::HttpFamilies, mysql::MysqlFamilies,
-    raw::RawFamilies, tls::TlsFamilies,
+    raw::RawFamilies, syn_cookies::SynFamilies, tls::TlsFamilies,
 };
 use super::catalogue;
 use crate::{
@@ -57,6 +58,7 @@ pub(super) fn families(
     let mut mysql = MysqlFamilies::new();
     let mut dns = DnsFamilies::new();
     let mut raw = RawFamilies::new();
+    let mut syns = SynFamilies::new();
     let mut connections = ConnectionFamily::new();
     let mut proxied = catalogue::PROXY_CONNECTIONS.family();
     let mut losses = catalogue::FRAMING_LOST.family();
@@ -75,6 +77,9 @@ pub(super) fn families(
         let labels =
             Labels { port: &port, protocol: counters.protocol().label(), service: &counters.service };
         connections.add(&port, counters.protocol(), &counters.peers);
+        if let Some(counted) = &counters.syn_cookies {
+            syns.add(&port, counted);
+        }
         match &counters.of_protocol {
             ProtocolCounters::Raw(counters) => raw.add(&port, counters),
             ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => {
@@ -112,6 +117,7 @@ pub(super) fn families(
     families.extend(tls.into_proto());
     families.push(connections.into_proto());
     families.extend(raw.into_proto());
+    families.extend(syns.into_proto());
     families.push(proxied.into_proto());
     families.extend(mysql.into_proto());
     families.extend(dns.into_proto());

@@ -1,11 +1,14 @@
 use std::{collections::BTreeSet, time::Duration};
 
-use foobar_common::{flow::Direction, service::Protocol, tls::TlsVersion, tracking::State, verdict::Verdict};
+use foobar_common::{
+    flow::Direction, service::Protocol, syn_cookies::CookieMode, tls::TlsVersion, tracking::State,
+    verdict::Verdict,
+};
 
 use super::*;
 use crate::rules::model::{
     AddressCondition, AddressMatch, AddressSet, DecryptFrom, Failsafe, FlagCondition, FragmentPolicy,
-    IcmpCondition, Policy, PortProtocol, Rule, Service, ServicePort, TlsRequirements,
+    IcmpCondition, Policy, PortProtocol, Rule, Service, ServicePort, SynCookies, TlsRequirements,
 };
 
 mod noise;
@@ -360,8 +363,37 @@ fn what_is_not_enforced_is_refused_by_name() {
         let column = key.len() + 4;
         check_errors(&format!("schema = 1\n[policy]\n{lines}\n"), &[(3, column, &["not yet", key])]);
     }
-    let cookies = "schema = 1\n[[service]]\nname = \"a\"\nport = \"tcp/1\"\nsyn_cookies = \"auto\"\n";
-    check_errors(cookies, &[(5, 15, &["not yet", "syn_cookies"])]);
+}
+
+#[test]
+fn syn_cookies_are_read_and_what_cannot_be_meant_is_shown() {
+    let service = |port: &str, cookies: &str| {
+        format!("schema = 1\n[[service]]\nname = \"a\"\nport = \"{port}\"\nsyn_cookies = {cookies}\n")
+    };
+    for (text, expected) in [
+        ("\"off\"", SynCookies::default()),
+        ("\"auto\"", SynCookies::auto(1_000, 500)),
+        ("\"always\"", SynCookies { mode: CookieMode::Always, ..SynCookies::default() }),
+        ("{ start = \"70/s\" }", SynCookies::auto(70, 35)),
+        ("{ start = \"70/s\", stop = \"70/s\" }", SynCookies::auto(70, 70)),
+    ] {
+        let ruleset = Bundle::of_text("rules.toml", &service("tcp/1", text)).parse().unwrap();
+        assert_eq!(ruleset.services[0].syn_cookies, expected, "{text}");
+    }
+    for (port, text, column, words) in [
+        ("tcp/1", "\"on\"", 15, &["cannot be \"on\"", "always"][..]),
+        ("tcp/1", "true", 15, &["syn_cookies"]),
+        ("udp/1", "\"auto\"", 15, &["without a port of TCP"]),
+        ("tcp/1", "{ stop = \"1/s\" }", 15, &["start"]),
+        ("tcp/1", "{ start = \"1/m\" }", 25, &["1/m", "in a second"]),
+        ("tcp/1", "{ start = \"-1/s\" }", 25, &["-1/s"]),
+        ("tcp/1", "{ start = \"99999999999/s\" }", 25, &["99999999999/s"]),
+        ("tcp/1", "{ start = \"0/s\" }", 25, &["always"]),
+        ("tcp/1", "{ start = \"5/s\", stop = \"6/s\" }", 39, &["begin above 5", "end at 6"]),
+        ("tcp/1", "{ start = \"5/s\", rate = \"6/s\" }", 32, &["rate"]),
+    ] {
+        check_errors(&service(port, text), &[(5, column, words)]);
+    }
 }
 
 #[test]

@@ -296,7 +296,7 @@ impl<'f> Walk<'f, '_, '_> {
         }
         match self.hooks.get(next.hook).map(|hook| hook.policy) {
             Some(Verdict::Drop) => self.emit(statement, next, Verdict::Drop, conditions)?,
-            Some(Verdict::Accept) | None => self.accept(statement, next, conditions)?,
+            Some(Verdict::Accept | Verdict::Answer) | None => self.accept(statement, next, conditions)?,
         }
         Ok(End::Decided)
     }

@@ -97,7 +97,7 @@ impl Base {
     /// Says what becomes of the policy of a chain that is not imported.
     pub(super) fn report_policy(&self, report: &mut Report<'_>) {
         match (self.policy, self.hook.as_str()) {
-            (Verdict::Accept, _) => {}
+            (Verdict::Accept | Verdict::Answer, _) => {}
             (Verdict::Drop, "forward") => report.change(self.policy_line, language::FORWARD),
             (Verdict::Drop, hook) => {
                 report.refuse(

@@ -1,0 +1,292 @@
+//! The SYN-ACK that is sent in the server's stead.
+
+use super::{NO_SCALE, SynOffer, SynOptions};
+use crate::{
+    checksum::Sum,
+    flow::{Family, Flow, protocol},
+};
+
+/// Words of the longest answer from its IP header on: IPv6 and TCP with all options.
+pub const ANSWER_WORDS: usize = 20;
+
+const SYN_ACK: u8 = 0x12;
+/// Of an answer; routers count it down.
+const HOP_LIMIT: u8 = 64;
+const IPV4_HEADER: u32 = 20;
+const IPV6_HEADER: u32 = 40;
+/// A TCP header with the option of the largest segment alone, and with all others.
+const SHORT: u32 = 24;
+const LONG: u32 = 40;
+/// The lowest bits of a timestamp hold the client's window scale and whether it takes selective acknowledgments (`TSBITS`,
+/// `TS_OPT_SACK` of the kernel's `net/ipv4/syncookies.c`).
+const STAMP_BITS: u32 = 6;
+const STAMP_SACK: u64 = 1 << 4;
+
+/// What an answer is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// The SYN's.
+    pub flow: &'a Flow,
+    /// Number of the SYN.
+    pub sequence: u32,
+    /// The kernel's cookie: the number of the SYN-ACK.
+    pub cookie: u32,
+    /// The largest IP packet that the interface takes.
+    pub mtu: u32,
+    /// Nanoseconds of the kernel's monotonic clock.
+    pub now: u64,
+    /// What the client asks for.
+    pub options: &'a SynOptions,
+    /// What it can get.
+    pub offer: &'a SynOffer,
+}
+
+impl Answer<'_> {
+    /// Whether options other than the largest segment are kept: only the timestamp has room for them, so that all hang on
+    /// that the client sends some.
+    #[inline(always)]
+    const fn is_long(&self) -> bool {
+        self.offer.stamps != 0 && self.options.stamps != 0
+    }
+
+    #[inline(always)]
+    const fn tcp_length(&self) -> u32 {
+        if self.is_long() { LONG } else { SHORT }
+    }
+
+    /// Bytes from its IP header on.
+    #[inline(always)]
+    pub const fn length(&self) -> u32 {
+        self.tcp_length().wrapping_add(match self.flow.family {
+            Family::V4 => IPV4_HEADER,
+            Family::V6 => IPV6_HEADER,
+        })
+    }
+
+    /// Writes it, from its IP header on, as memory has it. What is behind [`Answer::length`] has no meaning.
+    #[inline(always)]
+    pub fn write(&self, place: &mut [u32; ANSWER_WORDS]) {
+        let [t0, t1, t2, t3, t4, t5, t6, t7, t8, t9] = self.tcp();
+        // The server's address comes first now.
+        let (server, client) = (self.flow.destination, self.flow.source);
+        match self.flow.family {
+            Family::V4 => {
+                let [_, _, high, low] = self.length().to_be_bytes();
+                // It may not be cut (RFC 791 section 3.1), and then needs no number (RFC 6864).
+                let [w0, w1, w2] =
+                    [[0x45, 0, high, low], [0, 0, 0x40, 0], [HOP_LIMIT, protocol::TCP, 0, 0]].map(word);
+                let (w3, w4) = (server.number_v4().to_be(), client.number_v4().to_be());
+                let [first, second] =
+                    memory(Sum::NONE.word(w0).word(w1).word(w2).word(w3).word(w4).checksum());
+                let w2 = w2 | word([0, 0, first, second]);
+                *place = [w0, w1, w2, w3, w4, t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, 0, 0, 0, 0, 0];
+            }
+            Family::V6 => {
+                let [_, _, high, low] = self.tcp_length().to_be_bytes();
+                let w0 = word([0x60, 0, 0, 0]);
+                let w1 = word([high, low, protocol::TCP, HOP_LIMIT]);
+                let ([w2, w3, w4, w5], [w6, w7, w8, w9]) = (server.quarters(), client.quarters());
+                *place = [w0, w1, w2, w3, w4, w5, w6, w7, w8, w9, t0, t1, t2, t3, t4, t5, t6, t7, t8, t9];
+            }
+        }
+    }
+
+    /// The TCP header; without options, the last four words are zero and belong to nothing.
+    #[inline(always)]
+    fn tcp(&self) -> [u32; 10] {
+        let Self { flow, sequence, cookie, mtu, now, options, offer } = self;
+        let (server, client) = (flow.destination_port, flow.source_port);
+        let [s0, s1] = server;
+        let [c0, c1] = client;
+        let t0 = word([s0, s1, c0, c1]);
+        let t1 = cookie.to_be();
+        let t2 = sequence.wrapping_add(1).to_be();
+        let window = if offer.window > 0xffff { 0xffff } else { offer.window };
+        let [_, _, w0, w1] = window.to_be_bytes();
+        let [_, _, _, length] = (self.tcp_length() << 2).to_be_bytes();
+        let t3 = word([length, SYN_ACK, w0, w1]);
+        let headers = match flow.family {
+            Family::V4 => IPV4_HEADER.wrapping_add(20),
+            Family::V6 => IPV6_HEADER.wrapping_add(20),
+        };
+        let largest = mtu.saturating_sub(headers);
+        let [_, _, m0, m1] = (if largest > 0xffff { 0xffff } else { largest }).to_be_bytes();
+        let t5 = word([2, 4, m0, m1]);
+        let (mut t6, mut t7, mut t8, mut t9) = (0, 0, 0, 0);
+        if self.is_long() {
+            let sack = options.sack != 0 && offer.sack != 0;
+            let scale = if offer.scale == NO_SCALE { NO_SCALE } else { options.scale };
+            t6 = word(if sack { [4, 2, 8, 10] } else { [1, 1, 8, 10] });
+            t7 = stamp(*now, scale, sack).to_be();
+            t8 = options.stamp;
+            let [_, _, _, shift] = offer.scale.to_be_bytes();
+            t9 = word(if scale == NO_SCALE { [1, 1, 1, 1] } else { [1, 3, 3, shift] });
+        }
+        let between = [flow.destination, flow.source];
+        let sum = Sum::NONE.pseudo_header(between, flow.family, protocol::TCP, self.tcp_length());
+        let sum = sum.word(t0).word(t1).word(t2).word(t3).word(t5).word(t6).word(t7).word(t8).word(t9);
+        let [first, second] = memory(sum.checksum());
+        [t0, t1, t2, t3, word([first, second, 0, 0]), t5, t6, t7, t8, t9]
+    }
+}
+
+/// The timestamp of an answer at this time: the kernel's, milliseconds, with what the client asks for in its lowest bits
+/// (`cookie_init_timestamp` of `net/ipv4/syncookies.c`). It never is ahead of the clock, so that later ones are not before
+/// it.
+#[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "timestamps wrap")]
+fn stamp(now: u64, scale: u32, sack: bool) -> u32 {
+    #[expect(clippy::integer_division, reason = "the kernel's own unit")]
+    let milliseconds = now / 1_000_000;
+    let asked = u64::from(scale) | if sack { STAMP_SACK } else { 0 };
+    let stamp = (milliseconds >> STAMP_BITS << STAMP_BITS) | asked;
+    let before = stamp.wrapping_sub(1 << STAMP_BITS);
+    (if stamp > milliseconds { before } else { stamp }) as u32
+}
+
+/// Bytes as a word of memory.
+#[inline(always)]
+#[expect(clippy::host_endian_bytes, reason = "words are as memory has them")]
+const fn word(bytes: [u8; 4]) -> u32 {
+    u32::from_ne_bytes(bytes)
+}
+
+/// A checksum as memory has it.
+#[inline(always)]
+#[expect(clippy::host_endian_bytes, reason = "words are as memory has them")]
+const fn memory(checksum: u16) -> [u8; 2] {
+    checksum.to_ne_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use core::net::IpAddr;
+
+    use super::*;
+    use crate::{address::Address, frame::Frame, parse};
+
+    const OFFER: SynOffer = SynOffer { stamps: 1, sack: 1, scale: 10, window: 65_535, forwards: 0 };
+    const LINUX: SynOptions = {
+        let mut options = SynOptions::new();
+        (options.scale, options.sack, options.stamps) = (7, 1, 1);
+        options.stamp = u32::from_ne_bytes([1, 2, 3, 4]);
+        options
+    };
+
+    fn syn(family: Family) -> Flow {
+        let (source, destination) = match family {
+            Family::V4 => ("192.0.2.7", "198.51.100.1"),
+            Family::V6 => ("2001:db8:0:1:2:3:4:5", "2001:db8:9:8:7:6:5:4"),
+        };
+        let [source, destination] =
+            [source, destination].map(|address| Address::from(address.parse::<IpAddr>().unwrap()));
+        Flow {
+            source,
+            destination,
+            source_port: 40_000_u16.to_be_bytes(),
+            destination_port: 443_u16.to_be_bytes(),
+            family,
+            protocol: protocol::TCP,
+            tcp_flags: 2,
+            ..Flow::EMPTY
+        }
+    }
+
+    /// The bytes of an answer from its IP header on.
+    fn bytes(flow: &Flow, options: &SynOptions, offer: &SynOffer) -> ([u8; 80], usize) {
+        let answer = Answer {
+            flow,
+            sequence: u32::MAX,
+            cookie: 0xdead_beef,
+            mtu: 1_500,
+            now: 1_000_000_007_000_000,
+            options,
+            offer,
+        };
+        let mut words = [0; ANSWER_WORDS];
+        answer.write(&mut words);
+        let mut bytes = [0; 80];
+        for (place, word) in bytes.chunks_mut(4).zip(words) {
+            place.copy_from_slice(&word.to_ne_bytes());
+        }
+        (bytes, answer.length() as usize)
+    }
+
+    /// The sum of 16-bit words, plainly.
+    fn sum(bytes: impl IntoIterator<Item = u8>) -> u16 {
+        let mut sum = 0_u32;
+        for (place, byte) in bytes.into_iter().enumerate() {
+            sum += u32::from(byte) << if place % 2 == 0 { 8 } else { 0 };
+        }
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        sum as u16
+    }
+
+    #[test]
+    fn an_answer_is_a_syn_ack_with_right_sums_that_goes_back() {
+        for family in [Family::V4, Family::V6] {
+            for (offer, options, tcp_length) in [
+                (OFFER, LINUX, 40),
+                (SynOffer { stamps: 0, ..OFFER }, LINUX, 24),
+                (OFFER, SynOptions::new(), 24),
+            ] {
+                let flow = syn(family);
+                let (bytes, length) = bytes(&flow, &options, &offer);
+                let mut frame = [0; 94];
+                frame[12..14].copy_from_slice(&match family {
+                    Family::V4 => [8, 0],
+                    Family::V6 => [0x86, 0xdd],
+                });
+                frame[14..].copy_from_slice(&bytes);
+                let read = parse::parse(&Frame::from_slice(&frame[..14 + length])).unwrap();
+                assert_eq!((read.source, read.destination), (flow.destination, flow.source));
+                assert_eq!(
+                    (read.source_port, read.destination_port),
+                    (flow.destination_port, flow.source_port)
+                );
+                assert_eq!((read.tcp_flags, read.hop_limit), (SYN_ACK, 64));
+                let (network, addresses) = match family {
+                    Family::V4 => (20, 12..20),
+                    Family::V6 => (40, 8..40),
+                };
+                assert_eq!(length, network + tcp_length);
+                let tcp = &bytes[network..length];
+                assert_eq!(tcp[4..12], [0xde, 0xad, 0xbe, 0xef, 0, 0, 0, 0], "numbers wrap");
+                assert_eq!(tcp[12], (tcp_length as u8 / 4) << 4);
+                let pseudo = [0, 6, 0, tcp_length as u8];
+                let summed = bytes[addresses].iter().chain(&pseudo).chain(tcp).copied();
+                assert_eq!(sum(summed), 0xffff);
+                if family == Family::V4 {
+                    assert_eq!(sum(bytes[..20].iter().copied()), 0xffff);
+                }
+                let largest = if family == Family::V4 { 1_460_u16 } else { 1_440 };
+                assert_eq!(tcp[20..24], [[2, 4], largest.to_be_bytes()].concat()[..]);
+            }
+        }
+    }
+
+    #[test]
+    fn options_are_kept_as_far_as_the_kernel_takes_them_back() {
+        let options = |options: SynOptions, offer: SynOffer| {
+            let (bytes, length) = bytes(&syn(Family::V4), &options, &offer);
+            bytes[44..length].to_vec()
+        };
+        let now = 1_000_000_007_u64;
+        let stamp = |low: u64| {
+            let stamp = now / 64 * 64 + low;
+            (if stamp > now { stamp - 64 } else { stamp } as u32).to_be_bytes()
+        };
+        let made = |sack: [u8; 2], low, scale: [u8; 4]| {
+            [&sack[..], &[8, 10], &stamp(low), &[1, 2, 3, 4], &scale].concat()
+        };
+        assert_eq!(options(LINUX, OFFER), made([4, 2], 7 | 16, [1, 3, 3, 10]));
+        assert_eq!(options(LINUX, SynOffer { sack: 0, ..OFFER }), made([1, 1], 7, [1, 3, 3, 10]));
+        let unscaled = SynOffer { scale: NO_SCALE, ..OFFER };
+        assert_eq!(options(LINUX, unscaled), made([4, 2], 15 | 16, [1, 1, 1, 1]));
+        let mut plain = LINUX;
+        (plain.scale, plain.sack) = (NO_SCALE, 0);
+        assert_eq!(options(plain, OFFER), made([1, 1], 15, [1, 1, 1, 1]));
+    }
+}
