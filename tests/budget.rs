@@ -22,6 +22,7 @@ use foobar_daemon::{
     rules::{
         compile::compile,
         limit::{Per, RateLimit, RateSpan},
+        log::OneIn,
         model::{
             AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy,
             IcmpCondition, PortProtocol, Rule, Ruleset, Service, ServicePort,
@@ -38,7 +39,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 29] = [
+const PER_CPU: [&str; 30] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -48,6 +49,7 @@ const PER_CPU: [&str; 29] = [
     "HEADERS",
     "SUBJECTS",
     maps::FLOW_COUNTERS,
+    maps::EVENT_COUNTERS,
     "PASSAGES",
     "HTTP1_READINGS",
     maps::TLS_COUNTERS,
@@ -89,8 +91,10 @@ fn the_program_costs_what_is_recorded() {
     let found = BTreeMap::from([
         ("nothing-used", cost(&Ruleset::default())),
         ("everything-used", cost(&everything())),
+        ("everything-logged", cost(&logged(everything()))),
         ("most-rules", cost(&most_rules())),
         ("services", cost(&services())),
+        ("services-logged", cost(&logged(services()))),
         ("services-by-group", cost(&services_by_group())),
         // Every field, sets on both sides and both directions, in the tiers beyond.
         ("tier-of-words", cost(&mixed::ruleset(2_000, SEED))),
@@ -231,6 +235,15 @@ fn everything() -> Ruleset {
         peers: vec!["198.51.100.10/32".parse().unwrap()],
         never_ban: Vec::new(),
     };
+    ruleset
+}
+
+/// The same, with samples of every rule and of what is dropped.
+fn logged(mut ruleset: Ruleset) -> Ruleset {
+    for rule in &mut ruleset.rules {
+        rule.log = OneIn::new(1_000);
+    }
+    ruleset.policy.log_drops = OneIn::new(1_000);
     ruleset
 }
 

@@ -17,6 +17,7 @@ pub mod classes;
 pub mod connection;
 pub mod counters;
 pub mod dns;
+pub mod event;
 pub mod fields;
 pub mod flow;
 pub mod frame;
@@ -45,4 +46,4 @@ mod words;
 ///
 /// It is part of the path of all pins, so that a daemon with another layout never adopts them. Raise it
 /// whenever a pinned map or the meaning of a slot changes; `tests/layout/` notices when that is forgotten.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;

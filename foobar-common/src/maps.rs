@@ -28,8 +28,10 @@ pub const DECISION: &str = "DECISION";
 pub const SERVICE_SETTINGS: &str = "SERVICE_SETTINGS";
 /// The [`crate::limit::Limit`]s by counter slot of their rules.
 pub const LIMITS: &str = "LIMITS";
+/// Of how many packets of a rule one is drawn, by counter slot; zero is none.
+pub const RULE_LOGS: &str = "RULE_LOGS";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 14] = [
+pub const OF_RULESET: [&str; 15] = [
     ROOTS,
     STRIDES,
     TABLES,
@@ -44,6 +46,7 @@ pub const OF_RULESET: [&str; 14] = [
     DECISION,
     SERVICE_SETTINGS,
     LIMITS,
+    RULE_LOGS,
 ];
 
 /// Per-CPU [`crate::counters::Counter`]s by rule slot, the first [`crate::counters::RULE_SLOTS`] of them.
@@ -110,8 +113,14 @@ pub const FLOWS: &str = "FLOWS";
 pub const UNPROVED_FLOWS: &str = "UNPROVED_FLOWS";
 /// Per-CPU [`crate::tracking::FlowCounters`]; there only since a ruleset needed them.
 pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
+/// The ring buffer of [`crate::event::Event`]s; there only since a ruleset needed it.
+pub const EVENTS: &str = "EVENTS";
+/// Per-CPU [`crate::event::EventCounters`].
+pub const EVENT_COUNTERS: &str = "EVENT_COUNTERS";
+/// The one [`crate::event::EventReader`].
+pub const EVENT_READER: &str = "EVENT_READER";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 29] = [
+pub const SURVIVING: [&str; 32] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -141,6 +150,9 @@ pub const SURVIVING: [&str; 29] = [
     FLOWS,
     UNPROVED_FLOWS,
     FLOW_COUNTERS,
+    EVENTS,
+    EVENT_COUNTERS,
+    EVENT_READER,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.

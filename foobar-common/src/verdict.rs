@@ -43,6 +43,14 @@ words! {
     }
 }
 
+impl Verdict {
+    /// Whether the packet itself goes on its way.
+    #[inline(always)]
+    pub const fn lets_through(self) -> bool {
+        matches!(self, Self::Accept)
+    }
+}
+
 impl Reason {
     /// Whether `policy.malformed` decides such packets: frames that could not be read to the end.
     #[inline(always)]

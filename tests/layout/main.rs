@@ -20,6 +20,7 @@ use foobar_common::{
         group_slot, port_slot, verdict_slot,
     },
     dns::{DnsConnection, DnsCounters, DnsSide, Messages, QueryKey},
+    event::{Event, EventCounters, EventReader},
     fields::{AddressField, Root, Stride, Table, TableField},
     flow::Direction,
     http2::{Fields, Frames, Http2Connection, Shared, Side},
@@ -37,8 +38,8 @@ use foobar_common::{
     verdict::{Reason, Verdict},
 };
 
-/// Everything that outlives a ruleset, as version 5 has it.
-const VERSION_5: &str = "\
+/// Everything that outlives a ruleset, as version 6 has it.
+const VERSION_6: &str = "\
 map RULE_COUNTERS
 map MORE_RULE_COUNTERS
 map VERDICT_COUNTERS
@@ -68,6 +69,9 @@ map PEER_CONNECTIONS
 map FLOWS
 map UNPROVED_FLOWS
 map FLOW_COUNTERS
+map EVENTS
+map EVENT_COUNTERS
+map EVENT_READER
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports, 16 groups of peers (16 is former ones)
 entries: 1836 verdicts, 2380 ports, 1088 services by group
@@ -233,6 +237,8 @@ connections of a group 72 bytes: first bytes at 0, sessions at 32, opened at 64
 131072 flows and 65536 without proof, of 12 bytes: until at 0, said at 4, number at 8, in units of 2^30 ns
 flow key 40 bytes: local at 0, remote at 16, ports at 32 and 34, kind at 36
 flow counters 24 bytes: begun at 0, proved at 8, failed at 16
+event 304 bytes: interface at 8, verdict at 16, rule at 24, length at 32, tag at 40, captured at 44, bytes at 48
+event counters 24 bytes: drawn at 0, lost at 8, unwatched at 16; reader 24 bytes: watchers at 0, unwatched at 8, lost at 16
 interface 2, out, drop, malformed ip_length: entry 311
 interface 2, out, port 5: entry 355
 group 2, service 5: entry 133
@@ -241,9 +247,9 @@ group 2, service 5: entry 133
 #[test]
 fn what_outlives_a_ruleset_changes_only_with_the_layout_version() {
     let found = surviving();
-    assert_eq!(LAYOUT_VERSION, 5, "write down what version {LAYOUT_VERSION} has:\n{found}");
+    assert_eq!(LAYOUT_VERSION, 6, "write down what version {LAYOUT_VERSION} has:\n{found}");
     assert_eq!(
-        found, VERSION_5,
+        found, VERSION_6,
         "daemons of either layout would read the other's counters wrongly: raise LAYOUT_VERSION and write the new \
          layout down here"
     );
@@ -321,6 +327,29 @@ fn surviving() -> String {
         offset_of!(FlowCounters, proved),
         offset_of!(FlowCounters, failed)
     ));
+    line(format!(
+        "event {} bytes: interface at {}, verdict at {}, rule at {}, length at {}, tag at {}, captured at {}, bytes at {}",
+        size_of::<Event>(),
+        offset_of!(Event, interface),
+        offset_of!(Event, verdict),
+        offset_of!(Event, rule),
+        offset_of!(Event, length),
+        offset_of!(Event, tag),
+        offset_of!(Event, captured),
+        offset_of!(Event, bytes)
+    ));
+    line(format!(
+        "event counters {} bytes: drawn at {}, lost at {}, unwatched at {}; reader {} bytes: watchers at {}, unwatched at \
+         {}, lost at {}",
+        size_of::<EventCounters>(),
+        offset_of!(EventCounters, drawn),
+        offset_of!(EventCounters, lost),
+        offset_of!(EventCounters, unwatched),
+        size_of::<EventReader>(),
+        offset_of!(EventReader, watchers),
+        offset_of!(EventReader, unwatched),
+        offset_of!(EventReader, lost)
+    ));
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
     line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
     line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
@@ -350,7 +379,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<InterfaceRecord>(), align_of::<InterfaceRecord>()), (4 + 4 + 8, 4));
     assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * 16, 4));
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
-    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (20 * 4, 4));
+    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (22 * 4, 4));
     // All words of 64 bits.
     assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (2 + 11 + 6 + 1 + 44 + 42), 8));
     assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (4 + 8 + 4 * 8 + 8 + 21 + 44), 8));

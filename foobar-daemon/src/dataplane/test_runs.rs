@@ -8,6 +8,7 @@ use aya::{
     maps::{Array, MapData},
 };
 use foobar_common::{
+    event::{Event, EventCounters, EventReader},
     flow::Direction,
     maps,
     rule::{DecisionRecord, NO_RULE},
@@ -17,6 +18,7 @@ use foobar_common::{
 use super::{
     bans::BanMaps,
     counters::{CounterReader, Counters},
+    events::{EventMaps, EventRing},
     flows::{self, FlowFacts},
     load::LoadedRuleset,
     programs::ProgramFacts,
@@ -29,6 +31,9 @@ pub struct TestRuns {
     decision: Array<MapData, DecisionRecord>,
     counters: CounterReader,
     bans: BanMaps,
+    /// Where events are read, if the rules draw samples.
+    ring: Option<EventRing>,
+    events: EventMaps,
     rules: BTreeMap<u32, String>,
 }
 
@@ -74,9 +79,11 @@ impl TestRuns {
     pub(super) fn new(mut loaded: LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
         let counters = CounterReader::new(&loaded, compiled)?;
         let bans = BanMaps::of(&loaded)?;
+        let ring = if compiled.draws() { Some(EventRing::of(&loaded)?) } else { None };
+        let events = EventMaps::of(&loaded)?;
         let decision = loaded.take_map(maps::DECISION)?;
         let rules = compiled.slots.rules.iter().map(|(id, owned)| (owned.slot, id.clone())).collect();
-        Ok(Self { loaded, decision: decision.try_into()?, counters, bans, rules })
+        Ok(Self { loaded, decision: decision.try_into()?, counters, bans, ring, events, rules })
     }
 
     /// Sends one frame through the program for this direction.
@@ -111,6 +118,22 @@ impl TestRuns {
     /// The bans that hold for them.
     pub fn bans(&mut self) -> &mut BanMaps {
         &mut self.bans
+    }
+
+    /// Begins or ends to watch: events are made while somebody does.
+    pub fn watch(&mut self, watches: bool) -> Result<()> {
+        self.events.set_reader(EventReader { watchers: u64::from(watches), ..EventReader::default() })
+    }
+
+    /// Takes the events of the frames up to now.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        let ring = self.ring.iter_mut();
+        ring.flat_map(|ring| std::iter::from_fn(|| ring.take_next())).collect()
+    }
+
+    /// How many frames were drawn, and of those that did not become events, why.
+    pub fn event_counters(&self) -> Result<EventCounters> {
+        self.events.counters()
     }
 
     /// Sends one frame through the program for this direction, without a look at what becomes of it.

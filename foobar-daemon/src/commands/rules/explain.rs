@@ -66,6 +66,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         Ok(flow) => packet::describe(flow),
         Err(reason) => format!("a frame without a packet: {}", reason.label()),
     };
+    let log = evaluate::log(&ruleset, &evaluation);
     let Evaluation { verdict, reason, rule: id } = evaluation;
     let limit = id.and_then(|id| ruleset.rules.iter().find(|rule| rule.id == id)?.limit);
     if args.json {
@@ -83,6 +84,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
             "reason": reason.label(),
             "rule": id,
             "limit": limit.map(|limit| limit.to_string()),
+            "log": log.map(|log| log.to_string()),
             "passed_over": passed,
         });
         writeln!(env.out, "{report}")?;
@@ -103,6 +105,9 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     }
     if let Some(limit) = limit {
         writeln!(env.out, "limit    {limit}; the verdict is that of a packet within it")?;
+    }
+    if let Some(log) = log {
+        writeln!(env.out, "log      {log}: `foobar watch` shows such packets, each with this chance")?;
     }
     if !passed.is_empty() {
         let width = passed.iter().map(|one| one.rule.id.len()).max().unwrap_or(0);

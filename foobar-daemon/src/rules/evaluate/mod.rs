@@ -16,8 +16,11 @@ use foobar_common::{
 use ipnet::IpNet;
 
 pub use self::known::Known;
-use super::model::{
-    AddressCondition, AddressMatch, Failsafe, FragmentPolicy, PortProtocol, Rule, Ruleset, ServicePort,
+use super::{
+    log::OneIn,
+    model::{
+        AddressCondition, AddressMatch, Failsafe, FragmentPolicy, PortProtocol, Rule, Ruleset, ServicePort,
+    },
 };
 
 /// What becomes of a packet, and why.
@@ -93,6 +96,18 @@ pub fn evaluate_with_bans<'r>(
         }
     }
     decided(otherwise, Reason::Policy)
+}
+
+/// Of how many packets that fare so one is told of: what the rule that was met says, else what the policy says of those that
+/// go no further. Within the limit of that rule.
+pub fn log(ruleset: &Ruleset, evaluation: &Evaluation<'_>) -> Option<OneIn> {
+    let Evaluation { verdict, reason: _, rule } = evaluation;
+    let own = rule.and_then(|id| ruleset.rules.iter().find(|rule| rule.id == id)?.log);
+    match own {
+        Some(own) => Some(own),
+        None if *verdict == Verdict::Accept => None,
+        None => ruleset.policy.log_drops,
+    }
 }
 
 /// A condition of a rule, in the order in which they are looked at.
