@@ -30,6 +30,7 @@ fn a_full_buffer_holds_up_no_packet_and_what_is_lost_is_told() -> Result<()> {
     let tap = Tap::start(&network.server, SERVER, |frame| tap::is_udp_to(frame, 7))?;
     // Nobody reads while the daemon stands still.
     foobar.signal(Signal::SIGSTOP)?;
+    tap::settle();
     let socket = PacketSocket::new(&network.client, CLIENT)?;
     socket.send_times(&frames::udp(Family::V4, 7, b"x")?, FRAMES)?;
     tap::settle();
@@ -143,7 +144,9 @@ fn counts_go_on_after_a_daemon_that_was_killed_while_somebody_watched() -> Resul
     foobar.start()?;
     let watching = Watching::start(&foobar, "third", &[])?;
     foobar.signal(Signal::SIGSTOP)?;
+    tap::settle();
     socket.send_times(&frame, 1_000)?;
+    tap::settle();
     foobar.signal(Signal::SIGCONT)?;
     watching.wait_for(400)?;
     std::thread::sleep(Duration::from_millis(2_500));

@@ -6,6 +6,7 @@
 
 mod attached;
 mod bans;
+mod events;
 mod frames;
 mod machine;
 mod many;
@@ -43,6 +44,7 @@ fn run(report: &mut Report) -> Result<()> {
         test_runs::run(report, ruleset);
     }
     bans::run(report);
+    events::run(report);
     services::run(report);
     attached::run(report, "native", Mode::Native);
     attached::run(report, "generic", Mode::Generic);
