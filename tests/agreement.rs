@@ -7,9 +7,11 @@ use std::collections::BTreeMap;
 
 use foobar_common::{
     counters::{Counter, Transport},
+    event::{EVENT_BYTES, Event},
     flow::{Direction, Flow},
     frame::Frame,
     parse::parse,
+    rule::NO_RULE,
     verdict::{Reason, Verdict},
 };
 use foobar_daemon::{
@@ -22,10 +24,11 @@ use foobar_daemon::{
     replay::local::{destination_service, source_service},
     rules::{
         compile::compile,
-        evaluate::{Evaluation, Known, PlainBan, evaluate, evaluate_with_bans},
+        evaluate::{self, Evaluation, Known, PlainBan, evaluate, evaluate_with_bans},
+        log::OneIn,
         model::Ruleset,
     },
-    slots::Slots,
+    slots::{Assigned, Slots},
 };
 use foobar_tests::{
     datagram_model::DatagramModel,
@@ -152,6 +155,8 @@ fn without_flows(mut ruleset: Ruleset) -> Ruleset {
 
 fn agree(ruleset: &Ruleset, frames: &[Vec<u8>]) -> Result<(), TestCaseError> {
     let mut runs = load(ruleset);
+    let slots = slots(ruleset);
+    runs.watch(true).unwrap();
     let mut flows = FlowModel::default();
     let mut datagrams = DatagramModel::default();
     let mut expected = Counters {
@@ -164,18 +169,22 @@ fn agree(ruleset: &Ruleset, frames: &[Vec<u8>]) -> Result<(), TestCaseError> {
         let packet = packet(frame, &kernel)?;
         let known = flows.known(frame, direction, 0);
         let known = if ruleset.tracks() { known } else { Known::NEW };
-        let mut reading = reading(evaluate(ruleset, &packet, direction, INTERFACE, known));
+        let evaluation = evaluate(ruleset, &packet, direction, INTERFACE, known);
+        let mut log = evaluate::log(ruleset, &evaluation);
+        let mut reading = reading(evaluation);
         let mut port = port(ruleset, &packet, direction);
         if ruleset.tracks()
             && reading.reason != Reason::Failsafe
             && let Some(first) = datagrams.first(frame)
         {
-            (reading, port) = first;
+            (reading, port, log) = first;
         }
         prop_assert_eq!(&kernel, &reading, "{:?}: {:02x?}\n{:?}", direction, frame, packet);
+        let told = log.map(|log| event(frame, direction, &kernel, &slots, log));
+        prop_assert_eq!(runs.take_events().iter().map(Told::of).collect::<Vec<_>>(), Vec::from_iter(told));
         if kernel.verdict == Verdict::Accept {
             flows.accepted(frame, direction, 0);
-            datagrams.accepted(frame, (reading, port));
+            datagrams.accepted(frame, (reading, port, log));
         }
         count(&mut expected, port, (direction, &kernel), frame.len());
     }
@@ -183,6 +192,55 @@ fn agree(ruleset: &Ruleset, frames: &[Vec<u8>]) -> Result<(), TestCaseError> {
     let found = Counters { services: expected.services.clone(), ..runs.counters().unwrap() };
     prop_assert_eq!(found, expected);
     Ok(())
+}
+
+/// What an event tells of a frame, but for its time.
+#[derive(Debug, PartialEq)]
+struct Told {
+    direction: u32,
+    verdict: u32,
+    reason: u32,
+    rule: u32,
+    one_in: u32,
+    length: usize,
+    packets: u32,
+    tag: u32,
+    bytes: Vec<u8>,
+}
+
+impl Told {
+    fn of(event: &Event) -> Self {
+        let Event {
+            boot_ns: _,
+            interface: _,
+            direction,
+            verdict,
+            reason,
+            rule,
+            one_in,
+            length,
+            packets,
+            tag,
+            ..
+        } = *event;
+        let (length, bytes) = (length as usize, event.frame().to_vec());
+        Self { direction, verdict, reason, rule, one_in, length, packets, tag, bytes }
+    }
+}
+
+/// What must be told of a frame.
+fn event(frame: &[u8], direction: Direction, judgement: &Judgement, slots: &Assigned, log: OneIn) -> Told {
+    Told {
+        direction: direction as u32,
+        verdict: judgement.verdict.number(),
+        reason: judgement.reason.number(),
+        rule: judgement.rule.as_ref().map_or(NO_RULE, |rule| slots.rules[rule].slot),
+        one_in: log.packets(),
+        length: frame.len(),
+        packets: 1,
+        tag: 0,
+        bytes: frame[..frame.len().min(EVENT_BYTES)].to_vec(),
+    }
 }
 
 /// What the frame says. Test runs give long frames in several buffers, the first of which is all that the
@@ -238,7 +296,10 @@ fn add(counter: &mut Counter, length: usize) {
     counter.bytes += length as u64;
 }
 
+fn slots(ruleset: &Ruleset) -> Assigned {
+    Slots::for_once(ruleset, &[INTERFACE.to_owned()]).unwrap()
+}
+
 fn load(ruleset: &Ruleset) -> TestRuns {
-    let slots = Slots::for_once(ruleset, &[INTERFACE.to_owned()]).unwrap();
-    LoadedRuleset::for_test_runs(&compile(ruleset, &slots).unwrap(), INTERFACE).unwrap()
+    LoadedRuleset::for_test_runs(&compile(ruleset, &slots(ruleset)).unwrap(), INTERFACE).unwrap()
 }

@@ -22,6 +22,7 @@ use foobar_daemon::{
     rules::{
         compile::compile,
         limit::{Per, RateLimit, RateSpan},
+        log::OneIn,
         model::{
             AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy,
             IcmpCondition, PortProtocol, Rule, Ruleset, Service, ServicePort, SynCookies,
@@ -38,7 +39,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 33] = [
+const PER_CPU: [&str; 34] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -49,6 +50,7 @@ const PER_CPU: [&str; 33] = [
     "SUBJECTS",
     "FIRST_FRAGMENTS",
     maps::FLOW_COUNTERS,
+    maps::EVENT_COUNTERS,
     "PASSAGES",
     maps::SYN_COUNTERS,
     "SYN_READINGS",
@@ -93,8 +95,10 @@ fn the_program_costs_what_is_recorded() {
     let found = BTreeMap::from([
         ("nothing-used", cost(&Ruleset::default())),
         ("everything-used", cost(&everything())),
+        ("everything-logged", cost(&logged(everything()))),
         ("most-rules", cost(&most_rules())),
         ("services", cost(&services())),
+        ("services-logged", cost(&logged(services()))),
         ("services-by-group", cost(&services_by_group())),
         ("services-with-cookies", cost(&services_with_cookies())),
         // Every field, sets on both sides and both directions, in the tiers beyond.
@@ -245,6 +249,15 @@ fn everything() -> Ruleset {
         peers: vec!["198.51.100.10/32".parse().unwrap()],
         never_ban: Vec::new(),
     };
+    ruleset
+}
+
+/// The same, with samples of every rule and of what is dropped.
+fn logged(mut ruleset: Ruleset) -> Ruleset {
+    for rule in &mut ruleset.rules {
+        rule.log = OneIn::new(1_000);
+    }
+    ruleset.policy.log_drops = OneIn::new(1_000);
     ruleset
 }
 

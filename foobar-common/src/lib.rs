@@ -17,6 +17,7 @@ pub mod classes;
 pub mod connection;
 pub mod counters;
 pub mod dns;
+pub mod event;
 pub mod fields;
 pub mod flow;
 pub mod frame;

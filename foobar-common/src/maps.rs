@@ -30,8 +30,10 @@ pub const SERVICE_SETTINGS: &str = "SERVICE_SETTINGS";
 pub const LIMITS: &str = "LIMITS";
 /// The one [`crate::syn_cookies::SynOffer`].
 pub const SYN_OFFER: &str = "SYN_OFFER";
+/// Of how many packets of a rule one is drawn, by counter slot; zero is none.
+pub const RULE_LOGS: &str = "RULE_LOGS";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 15] = [
+pub const OF_RULESET: [&str; 16] = [
     ROOTS,
     STRIDES,
     TABLES,
@@ -47,6 +49,7 @@ pub const OF_RULESET: [&str; 15] = [
     SERVICE_SETTINGS,
     LIMITS,
     SYN_OFFER,
+    RULE_LOGS,
 ];
 
 /// Per-CPU [`crate::counters::Counter`]s by rule slot, the first [`crate::counters::RULE_SLOTS`] of them.
@@ -119,8 +122,14 @@ pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
 pub const SYN_COUNTERS: &str = "SYN_COUNTERS";
 /// The [`crate::syn_cookies::Pace`]s by service slot; there only since a ruleset needed them.
 pub const SYN_PACES: &str = "SYN_PACES";
+/// The ring buffer of [`crate::event::Event`]s; there only since a ruleset needed it.
+pub const EVENTS: &str = "EVENTS";
+/// Per-CPU [`crate::event::EventCounters`].
+pub const EVENT_COUNTERS: &str = "EVENT_COUNTERS";
+/// The one [`crate::event::EventReader`].
+pub const EVENT_READER: &str = "EVENT_READER";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 32] = [
+pub const SURVIVING: [&str; 35] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -153,6 +162,9 @@ pub const SURVIVING: [&str; 32] = [
     FLOW_COUNTERS,
     SYN_COUNTERS,
     SYN_PACES,
+    EVENTS,
+    EVENT_COUNTERS,
+    EVENT_READER,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.

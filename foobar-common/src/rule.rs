@@ -122,6 +122,10 @@ pub struct Settings {
     /// Up to this [`crate::tracking::Moment`], what this server sends in TCP connections that nobody knows makes them known;
     /// zero is never.
     pub learns_until: u32,
+    /// 1 if packets of some rule are drawn as samples.
+    pub rule_logs: u32,
+    /// `policy.log_drops`: of how many packets that go no further one is drawn; zero is none.
+    pub log_drops: u32,
     /// 1 if the program is to leave its last decision in the map of decisions.
     pub trace: u32,
 }

@@ -45,6 +45,14 @@ words! {
     }
 }
 
+impl Verdict {
+    /// Whether the packet is refused: it neither goes on nor is what it asks for given in the server's stead.
+    #[inline(always)]
+    pub const fn is_refusal(self) -> bool {
+        !matches!(self, Self::Accept | Self::Answer)
+    }
+}
+
 impl Reason {
     /// Whether `policy.malformed` decides such packets: frames that could not be read to the end.
     #[inline(always)]

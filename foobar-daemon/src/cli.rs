@@ -38,6 +38,9 @@ pub enum Command {
     /// Show what passes, renewed every second
     #[command(long_about = commands::top::LONG_ABOUT)]
     Top(commands::top::Args),
+    /// Show packets that were drawn as samples, as they come
+    #[command(long_about = commands::watch::LONG_ABOUT)]
+    Watch(commands::watch::Args),
     /// Check, show, compare, apply and explain rules
     #[command(subcommand)]
     Rules(commands::rules::Command),
@@ -98,6 +101,7 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> anyhow::Result<outcome::Outcome> {
         Command::Run(args) => commands::run::run(&args, env),
         Command::Status(args) => commands::status::run(&args, env),
         Command::Top(args) => commands::top::run(&args, env),
+        Command::Watch(args) => commands::watch::run(&args, env),
         Command::Rules(command) => commands::rules::run(command, env),
         Command::Set(command) => commands::set::run(command, env),
         Command::Ban(args) => commands::ban::run(&args, env),

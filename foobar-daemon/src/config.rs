@@ -4,10 +4,14 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use anyhow::Result;
-use foobar_common::counters::INTERFACES_MAX;
+use foobar_common::{
+    counters::INTERFACES_MAX,
+    event::{RING_BYTES, RING_BYTES_RANGE},
+};
 use serde::Deserialize;
 
 use crate::{
@@ -50,6 +54,8 @@ pub struct Source {
     pub lenient: Option<bool>,
     /// Whether the kernel's settings are changed that SYN cookies need.
     pub set_sysctls: Option<bool>,
+    /// Bytes of the buffer of events.
+    pub event_buffer: Option<BufferSize>,
     /// What is logged, in the syntax of `RUST_LOG`.
     pub log: Option<String>,
 }
@@ -69,6 +75,7 @@ impl Source {
             ephemeral: self.ephemeral.or(other.ephemeral),
             lenient: self.lenient.or(other.lenient),
             set_sysctls: self.set_sysctls.or(other.set_sysctls),
+            event_buffer: self.event_buffer.or(other.event_buffer),
             log: self.log.or(other.log),
         }
     }
@@ -102,6 +109,52 @@ impl Source {
     }
 }
 
+/// How large a buffer is, as `64KiB` or `1MiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct BufferSize(u32);
+
+impl BufferSize {
+    /// In bytes.
+    pub const fn bytes(self) -> u32 {
+        self.0
+    }
+}
+
+impl FromStr for BufferSize {
+    type Err = String;
+
+    /// # Errors
+    /// Says which sizes there are.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let units = [("KiB", 10), ("MiB", 20)];
+        let bytes = units.into_iter().find_map(|(unit, shift)| {
+            let digits = text.strip_suffix(unit)?;
+            let number =
+                digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse::<u32>().ok())??;
+            number.checked_mul(1 << shift)
+        });
+        let (least, most) = RING_BYTES_RANGE;
+        bytes.filter(|bytes| (least..=most).contains(bytes) && bytes.is_power_of_two()).map(Self).ok_or_else(
+            || {
+                format!(
+                    "a buffer of events cannot have {text:?}: write a power of two from {}KiB to {}MiB, as 1MiB",
+                    least >> 10,
+                    most >> 20
+                )
+            },
+        )
+    }
+}
+
+impl TryFrom<String> for BufferSize {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
 /// All settings, complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -125,6 +178,8 @@ pub struct Settings {
     pub lenient: bool,
     /// Whether the kernel's settings are changed that SYN cookies need.
     pub set_sysctls: bool,
+    /// Bytes of the buffer that keeps events until they are read, where rules draw samples.
+    pub event_buffer: u32,
     /// What is logged, in the syntax of `RUST_LOG`.
     pub log: Option<String>,
 }
@@ -146,6 +201,7 @@ impl Settings {
             ephemeral,
             lenient,
             set_sysctls,
+            event_buffer,
             log,
         } = source;
         let mut interfaces: Vec<String> = Vec::new();
@@ -194,6 +250,7 @@ impl Settings {
             ephemeral,
             lenient: lenient.unwrap_or_default(),
             set_sysctls: set_sysctls.unwrap_or_default(),
+            event_buffer: event_buffer.map_or(RING_BYTES, BufferSize::bytes),
             log,
         })
     }
@@ -217,6 +274,7 @@ mod tests {
             mode = "native"
             listen = "[::1]:2"
             state = "/srv/state"
+            event_buffer = "64KiB"
             log = "debug"
             "#,
         )
@@ -235,6 +293,7 @@ mod tests {
                 ephemeral: true,
                 lenient: false,
                 set_sysctls: false,
+                event_buffer: 1 << 16,
                 log: Some("debug".to_owned()),
             }
         );
@@ -266,9 +325,21 @@ mod tests {
             ("interface = \"lo\"", "line 1, column 13"),
             ("ephemeral = 1", "line 1, column 13"),
             ("interface = [", "line 1"),
+            ("event_buffer = \"1M\"", "line 1, column 16"),
         ] {
             let error = Source::parse(text).unwrap_err().to_string();
             assert!(error.contains(place), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_has_a_size_that_the_kernel_takes() {
+        let bytes = |text: &str| text.parse().map(BufferSize::bytes);
+        assert_eq!((bytes("64KiB"), bytes("1MiB"), bytes("64MiB")), (Ok(1 << 16), Ok(1 << 20), Ok(1 << 26)));
+        for wrong in
+            ["", "KiB", "1", "1048576", "32KiB", "128MiB", "3MiB", "-1MiB", "1 MiB", "1GiB", "4294967296KiB"]
+        {
+            assert!(bytes(wrong).unwrap_err().contains("write a power of two"), "{wrong}");
         }
     }
 

@@ -1,7 +1,14 @@
 //! Serving HTTP to peers that may be slow, broken or hostile: every connection carries one request, is bounded
 //! in time, and has one of a bounded number of places.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::{Router, serve::Listener};
 use hyper::server::conn::http1;
@@ -24,6 +31,18 @@ pub struct Limits {
     pub header: Duration,
     /// Until the answer is sent.
     pub whole: Duration,
+}
+
+/// Whether the answer on a connection goes on without end. Who gives such an answer must bound how many there are, and what
+/// it keeps for a peer that does not read.
+#[derive(Clone, Debug, Default)]
+pub struct Endless(Arc<AtomicBool>);
+
+impl Endless {
+    /// The answer has no end.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The places for connections of one server.
@@ -50,18 +69,24 @@ impl Places {
         (stream, place)
     }
 
-    /// Answers the one request of a connection.
-    pub async fn answer<S>(&self, stream: S, router: Router, place: OwnedSemaphorePermit)
+    /// Answers the one request of a connection. The router may say that the answer is endless.
+    pub async fn answer<S>(&self, stream: S, router: Router, place: OwnedSemaphorePermit, endless: &Endless)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.limits.header)
-            .keep_alive(false)
-            .max_buf_size(64 << 10)
-            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-        match timeout(self.limits.whole, connection).await {
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(self.limits.header)
+                .keep_alive(false)
+                .max_buf_size(64 << 10)
+                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        );
+        let mut answered = timeout(self.limits.whole, &mut connection).await;
+        if answered.is_err() && endless.0.load(Ordering::Relaxed) {
+            answered = Ok(connection.await);
+        }
+        match answered {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::debug!("answer a request: {error}"),
             Err(_) => tracing::debug!("a request took longer than {:?}", self.limits.whole),

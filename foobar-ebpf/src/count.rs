@@ -15,7 +15,13 @@ use foobar_common::{
     verdict::Verdict,
 };
 
-use crate::{decide::Decision, headers::Size, interface::Interface, services, settings};
+use crate::{
+    decide::Decision,
+    events::{self, Source},
+    headers::Size,
+    interface::Interface,
+    services, settings,
+};
 
 #[btf_map]
 static RULE_COUNTERS: PerCpuArray<Counter, { RULE_SLOTS as usize }> = PerCpuArray::new();
@@ -30,10 +36,11 @@ static SERVICE_BYTES: PerCpuArray<ServiceBytes, { SERVICE_SLOTS as usize }> = Pe
 #[btf_map]
 static DECISION: Array<DecisionRecord, 1> = Array::new();
 
-/// Records rule, reason, port and interface of a packet, and gives back its verdict. `lost` bytes of its payload were
+/// Records rule, reason, port and interface of a packet, tells of it if it is drawn, and gives back its verdict. `lost` bytes of its payload were
 /// for the program of its service, which did not follow them.
 #[inline(always)]
 pub(crate) fn decision(
+    context: &impl Source,
     decision: &Decision,
     interface: &Interface,
     direction: Direction,
@@ -59,6 +66,7 @@ pub(crate) fn decision(
         bytes.framed = bytes.framed.wrapping_add(size.bytes.wrapping_sub(lost));
         bytes.lost = bytes.lost.wrapping_add(lost);
     }
+    events::offer(context, decision, size);
     if settings::trace()
         && let Some(place) = DECISION.get_ptr_mut(0)
     {

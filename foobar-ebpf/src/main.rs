@@ -11,6 +11,7 @@ mod classify;
 mod clauses;
 mod count;
 mod decide;
+mod events;
 mod fragments;
 mod headers;
 mod infrastructure;
@@ -53,7 +54,7 @@ fn ingress(context: XdpContext) -> u32 {
         Err(reason) => Decision::without_flow(reason, Direction::In),
     };
     let lost = services::enter_in(&context, &headers, &decision, &interface);
-    xdp_action(count::decision(&decision, &interface, Direction::In, headers.size, lost))
+    xdp_action(count::decision(&context, &decision, &interface, Direction::In, headers.size, lost))
 }
 
 /// Judges every packet that the kernel is about to give to a network card.
@@ -68,7 +69,7 @@ fn egress(context: TcContext) -> i32 {
         Err(reason) => Decision::without_flow(reason, Direction::Out),
     };
     let lost = services::enter_out(&context, &headers, &decision, &interface);
-    tc_action(count::decision(&decision, &interface, Direction::Out, headers.size, lost))
+    tc_action(count::decision(&context, &decision, &interface, Direction::Out, headers.size, lost))
 }
 
 /// Goes on with a SYN that is accepted by `ingress`, to a service that may answer it with a cookie.
@@ -76,7 +77,7 @@ fn egress(context: TcContext) -> i32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn syn_answers(context: XdpContext) -> u32 {
     syn_cookies::answers(&context);
-    xdp_action(Passage::end(Direction::In))
+    xdp_action(Passage::end(&context, Direction::In))
 }
 
 /// Goes on with a packet that is accepted by `ingress` and may have requests of HTTP/1.x in it.
@@ -84,7 +85,7 @@ fn syn_answers(context: XdpContext) -> u32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn http1_requests(context: XdpContext) -> u32 {
     services::http1_requests(&context);
-    xdp_action(Passage::end(Direction::In))
+    xdp_action(Passage::end(&context, Direction::In))
 }
 
 /// Goes on with a packet that is accepted by `egress` and may have responses of HTTP/1.x in it.
@@ -92,7 +93,7 @@ fn http1_requests(context: XdpContext) -> u32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn http1_responses(context: TcContext) -> i32 {
     services::http1_responses(&context);
-    tc_action(Passage::end(Direction::Out))
+    tc_action(Passage::end(&context, Direction::Out))
 }
 
 /// Goes on with a packet that is accepted by `ingress` and may have requests of HTTP/2 in it.
@@ -100,7 +101,7 @@ fn http1_responses(context: TcContext) -> i32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn http2_requests(context: XdpContext) -> u32 {
     services::http2_requests(&context);
-    xdp_action(Passage::end(Direction::In))
+    xdp_action(Passage::end(&context, Direction::In))
 }
 
 /// Goes on with a packet that is accepted by `egress` and may have responses of HTTP/2 in it.
@@ -108,7 +109,7 @@ fn http2_requests(context: XdpContext) -> u32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn http2_responses(context: TcContext) -> i32 {
     services::http2_responses(&context);
-    tc_action(Passage::end(Direction::Out))
+    tc_action(Passage::end(&context, Direction::Out))
 }
 
 /// Goes on with a packet that is accepted by `ingress` and may have a `ClientHello` of TLS in it.
@@ -116,7 +117,7 @@ fn http2_responses(context: TcContext) -> i32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn tls_offers(context: XdpContext) -> u32 {
     services::tls_offers(&context);
-    xdp_action(Passage::end(Direction::In))
+    xdp_action(Passage::end(&context, Direction::In))
 }
 
 /// Goes on with a packet that is accepted by `egress` and may have a `ServerHello` of TLS in it.
@@ -124,7 +125,7 @@ fn tls_offers(context: XdpContext) -> u32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn tls_choices(context: TcContext) -> i32 {
     services::tls_choices(&context);
-    tc_action(Passage::end(Direction::Out))
+    tc_action(Passage::end(&context, Direction::Out))
 }
 
 /// Goes on with a packet that is accepted by `ingress` and may have commands of MySQL in it.
@@ -132,7 +133,7 @@ fn tls_choices(context: TcContext) -> i32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn mysql_commands(context: XdpContext) -> u32 {
     services::mysql_commands(&context);
-    xdp_action(Passage::end(Direction::In))
+    xdp_action(Passage::end(&context, Direction::In))
 }
 
 /// Goes on with a packet that is accepted by `egress` and may have answers of MySQL in it.
@@ -140,7 +141,7 @@ fn mysql_commands(context: XdpContext) -> u32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn mysql_replies(context: TcContext) -> i32 {
     services::mysql_replies(&context);
-    tc_action(Passage::end(Direction::Out))
+    tc_action(Passage::end(&context, Direction::Out))
 }
 
 /// A TLS library takes an object for the server's side of a connection.
@@ -226,7 +227,7 @@ fn process_ended(_context: RawTracePointContext) -> i32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn dns_queries(context: XdpContext) -> u32 {
     services::dns_queries(&context);
-    xdp_action(Passage::end(Direction::In))
+    xdp_action(Passage::end(&context, Direction::In))
 }
 
 /// Goes on with a packet that is accepted by `egress` and may have answers of DNS in it.
@@ -234,7 +235,7 @@ fn dns_queries(context: XdpContext) -> u32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn dns_answers(context: TcContext) -> i32 {
     services::dns_answers(&context);
-    tc_action(Passage::end(Direction::Out))
+    tc_action(Passage::end(&context, Direction::Out))
 }
 
 /// Goes on with a packet that is accepted by `ingress` and resets a connection of which nothing is read.
@@ -242,7 +243,7 @@ fn dns_answers(context: TcContext) -> i32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn raw_inbound(context: XdpContext) -> u32 {
     services::raw_inbound(&context);
-    xdp_action(Passage::end(Direction::In))
+    xdp_action(Passage::end(&context, Direction::In))
 }
 
 /// Goes on with a packet that is accepted by `egress` and opens or resets a connection of which nothing is read.
@@ -250,7 +251,7 @@ fn raw_inbound(context: XdpContext) -> u32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn raw_outbound(context: TcContext) -> i32 {
     services::raw_outbound(&context);
-    tc_action(Passage::end(Direction::Out))
+    tc_action(Passage::end(&context, Direction::Out))
 }
 
 #[inline(always)]

@@ -27,6 +27,8 @@ static SETTINGS: Global<Settings> = Global::new(Settings {
     first_destination_set: 0,
     more_rule_slots: 0,
     learns_until: 0,
+    rule_logs: 0,
+    log_drops: 0,
     trace: 0,
 });
 
@@ -118,6 +120,18 @@ pub(crate) fn tracks() -> bool {
 pub(crate) fn learns(now: Moment) -> bool {
     let until = setting!(learns_until);
     until != 0 && Moment(until).is_after(now)
+}
+
+/// Whether packets of some rule are drawn as samples.
+#[inline(always)]
+pub(crate) fn logs_rules() -> bool {
+    setting!(rule_logs) != 0
+}
+
+/// `policy.log_drops`: of how many packets that go no further one is drawn; zero is none.
+#[inline(always)]
+pub(crate) fn log_drops() -> u32 {
+    setting!(log_drops)
 }
 
 /// Whether the last decision is kept to be read.

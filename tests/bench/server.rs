@@ -5,6 +5,7 @@
 //! measured right after a run without foobar, in turns, and compared with that run alone.
 
 use anyhow::{Context as _, Result, ensure};
+use foobar_common::event::RING_BYTES;
 use foobar_daemon::{
     dataplane::{
         attach::Mode,
@@ -85,6 +86,7 @@ fn counted(network: &Network, keys: &str, requests: u64) -> Result<f64> {
         interfaces: vec![SERVER.to_owned()],
         mode: Mode::Native,
         pins: Pins::Ephemeral(pins.path().to_owned()),
+        ring_bytes: RING_BYTES,
     };
     let filter = network.server.enter(|| Filter::start(options, &compiled))?;
     let rate = requests_per_second(network, requests)?;

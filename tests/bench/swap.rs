@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use foobar_common::event::RING_BYTES;
 use foobar_daemon::dataplane::{
     attach::Mode,
     filter::{Filter, FilterOptions, Pins},
@@ -47,6 +48,7 @@ fn times(rules: usize, swaps: u32) -> Result<Vec<f64>> {
         interfaces: vec![SERVER.to_owned()],
         mode: Mode::Native,
         pins: Pins::Ephemeral(pins.path().to_owned()),
+        ring_bytes: RING_BYTES,
     };
     network.server.enter(|| {
         let [first, second] = &both;

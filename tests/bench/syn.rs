@@ -6,6 +6,7 @@
 use std::{net::TcpListener, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use foobar_common::event::RING_BYTES;
 use foobar_daemon::{
     dataplane::{
         attach::Mode,
@@ -89,6 +90,7 @@ impl Lane {
                 interfaces: vec![SERVER.to_owned()],
                 mode: Mode::Native,
                 pins: Pins::Ephemeral(pins.path().to_owned()),
+                ring_bytes: RING_BYTES,
             };
             Some((network.server.enter(|| Filter::start(options, &compiled))?, pins))
         } else {

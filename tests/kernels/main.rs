@@ -6,6 +6,7 @@
 
 mod attached;
 mod bans;
+mod events;
 mod frames;
 mod machine;
 mod many;
@@ -44,6 +45,7 @@ fn run(report: &mut Report) -> Result<()> {
         test_runs::run(report, ruleset);
     }
     bans::run(report);
+    events::run(report);
     services::run(report);
     syn_cookies::run(report);
     attached::run(report, "native", Mode::Native);

@@ -7,6 +7,7 @@ use foobar_daemon::{
     rules::{
         bundle::Bundle,
         compile::{CompiledRuleset, compile},
+        log::OneIn,
     },
     slots::Slots,
 };
@@ -446,9 +447,22 @@ const OF_MANY: &[(&str, &str)] = &[
 impl Ruleset {
     /// Compiles it, with counters in the book of slots.
     pub(crate) fn compile(&self, slots: &mut Slots) -> Result<CompiledRuleset> {
+        self.compile_with(slots, None)
+    }
+
+    /// The same; of so many packets that a rule decides, or that go no further, one is drawn.
+    pub(crate) fn compile_logged(&self, slots: &mut Slots, one_in: u32) -> Result<CompiledRuleset> {
+        self.compile_with(slots, OneIn::new(one_in))
+    }
+
+    fn compile_with(&self, slots: &mut Slots, log: Option<OneIn>) -> Result<CompiledRuleset> {
         let mut ruleset =
             Bundle::of_text(self.name, self.text).parse().with_context(|| format!("read '{}'", self.name))?;
         ruleset.rules.splice(..0, many::rules(self.many)?);
+        ruleset.policy.log_drops = log;
+        for rule in &mut ruleset.rules {
+            rule.log = log;
+        }
         // Rules that give their counters away would need a look at them; these are too few for that.
         let assigned = slots.assign(&ruleset, &[FILTERED.to_owned()], &|_| Ok(Counter::default()))?;
         compile(&ruleset, &assigned)

@@ -20,6 +20,7 @@ use foobar_common::{
         group_slot, port_slot, verdict_slot,
     },
     dns::{DnsConnection, DnsCounters, DnsSide, Messages, QueryKey},
+    event::{Event, EventCounters, EventReader},
     fields::{AddressField, Root, Stride, Table, TableField},
     flow::Direction,
     http2::{Fields, Frames, Http2Connection, Shared, Side},
@@ -75,6 +76,9 @@ map DATAGRAMS
 map FLOW_COUNTERS
 map SYN_COUNTERS
 map SYN_PACES
+map EVENTS
+map EVENT_COUNTERS
+map EVENT_READER
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports, 16 groups of peers (16 is former ones)
 entries: 2856 verdicts, 2380 ports, 1088 services by group
@@ -251,6 +255,8 @@ passed 3 refused
 passed 4 header
 passed 5 route
 passed 6 frame
+event 304 bytes: interface at 8, verdict at 16, rule at 24, length at 32, tag at 40, captured at 44, bytes at 48
+event counters 24 bytes: drawn at 0, lost at 8, unwatched at 16; reader 24 bytes: watchers at 0, unwatched at 8, lost at 16
 interface 2, out, drop, malformed ip_length: entry 462
 interface 2, out, port 5: entry 355
 group 2, service 5: entry 133
@@ -370,6 +376,29 @@ fn surviving() -> String {
     for cause in Passed::ALL {
         line(format!("passed {} {}", cause.number(), cause.label()));
     }
+    line(format!(
+        "event {} bytes: interface at {}, verdict at {}, rule at {}, length at {}, tag at {}, captured at {}, bytes at {}",
+        size_of::<Event>(),
+        offset_of!(Event, interface),
+        offset_of!(Event, verdict),
+        offset_of!(Event, rule),
+        offset_of!(Event, length),
+        offset_of!(Event, tag),
+        offset_of!(Event, captured),
+        offset_of!(Event, bytes)
+    ));
+    line(format!(
+        "event counters {} bytes: drawn at {}, lost at {}, unwatched at {}; reader {} bytes: watchers at {}, unwatched at \
+         {}, lost at {}",
+        size_of::<EventCounters>(),
+        offset_of!(EventCounters, drawn),
+        offset_of!(EventCounters, lost),
+        offset_of!(EventCounters, unwatched),
+        size_of::<EventReader>(),
+        offset_of!(EventReader, watchers),
+        offset_of!(EventReader, unwatched),
+        offset_of!(EventReader, lost)
+    ));
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
     line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
     line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
@@ -399,7 +428,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<InterfaceRecord>(), align_of::<InterfaceRecord>()), (4 + 4 + 8, 4));
     assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * 16, 4));
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
-    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (20 * 4, 4));
+    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (22 * 4, 4));
     // All words of 64 bits.
     assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (2 + 11 + 6 + 1 + 44 + 42), 8));
     assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (4 + 8 + 4 * 8 + 8 + 21 + 44), 8));

@@ -13,6 +13,7 @@ use foobar_common::{
 };
 use foobar_daemon::rules::{
     evaluate::PlainBan,
+    log::OneIn,
     model::{
         AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
         Policy, PortProtocol, Rule, Ruleset, Service, ServicePort,
@@ -162,17 +163,23 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 
 fn policy() -> impl Strategy<Value = Policy> {
     let fragments = prop_oneof![Just(FragmentPolicy::Rules), verdict().prop_map(FragmentPolicy::Always)];
-    (verdict(), verdict(), verdict(), fragments, any::<bool>(), any::<bool>()).prop_map(
-        |(inbound, outbound, malformed, fragments, infrastructure, replies)| Policy {
+    (verdict(), verdict(), verdict(), fragments, any::<bool>(), any::<bool>(), each()).prop_map(
+        |(inbound, outbound, malformed, fragments, infrastructure, replies, log_drops)| Policy {
             inbound,
             outbound,
             malformed,
             fragments,
             infrastructure,
             replies,
+            log_drops,
             adopt: Duration::ZERO,
         },
     )
+}
+
+/// Each packet is told of, or none is: chances would make nothing certain.
+fn each() -> impl Strategy<Value = Option<OneIn>> {
+    select(vec![None, OneIn::new(1)])
 }
 
 fn failsafe() -> impl Strategy<Value = Failsafe> {
@@ -218,26 +225,29 @@ fn rule() -> impl Strategy<Value = Rule> {
         weighted(0.15, btree_set(select(State::ALL.to_vec()), 1..4)),
     );
     let direction = prop_oneof![3 => Just(Direction::In), 1 => Just(Direction::Out)];
-    (verdict(), direction, place, transport()).prop_map(|(action, direction, place, transport)| {
-        let (source, destination, interface, vlan, length, fragment, state) = place;
-        let Transport { protocol, source_port, destination_port, tcp_flags, icmp } = transport;
-        Rule {
-            direction,
-            source,
-            destination,
-            protocol,
-            source_port,
-            destination_port,
-            tcp_flags,
-            icmp,
-            fragment,
-            state,
-            interface,
-            vlan,
-            length,
-            ..Rule::new("", action)
-        }
-    })
+    (verdict(), direction, place, transport(), each()).prop_map(
+        |(action, direction, place, transport, log)| {
+            let (source, destination, interface, vlan, length, fragment, state) = place;
+            let Transport { protocol, source_port, destination_port, tcp_flags, icmp } = transport;
+            Rule {
+                direction,
+                source,
+                destination,
+                protocol,
+                source_port,
+                destination_port,
+                tcp_flags,
+                icmp,
+                fragment,
+                state,
+                interface,
+                vlan,
+                length,
+                log,
+                ..Rule::new("", action)
+            }
+        },
+    )
 }
 
 /// The conditions that belong together: none contradicts another.

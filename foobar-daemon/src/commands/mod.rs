@@ -13,3 +13,4 @@ pub mod set;
 pub mod status;
 pub mod top;
 pub mod unban;
+pub mod watch;

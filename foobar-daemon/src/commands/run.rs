@@ -9,7 +9,7 @@ use std::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
-    config::{Settings, Source},
+    config::{BufferSize, Settings, Source},
     daemon,
     dataplane::attach::Mode,
     env::Env,
@@ -72,6 +72,10 @@ pub struct Args {
     /// need; the log says what was changed. Without it they are only looked at
     #[arg(long)]
     set_sysctls: bool,
+    /// Size of the buffer that keeps events (`log`, `log_drops`) until they are read, a power of two from 64KiB to 64MiB;
+    /// an event takes 312 bytes [default: 1MiB]
+    #[arg(long, value_name = "SIZE")]
+    event_buffer: Option<BufferSize>,
     /// Show once a second what passes
     #[arg(long)]
     summary: bool,
@@ -93,6 +97,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         ephemeral: args.ephemeral.then_some(true),
         lenient: args.lenient.then_some(true),
         set_sysctls: args.set_sysctls.then_some(true),
+        event_buffer: args.event_buffer,
         log: args.log.clone(),
     };
     let settings = Settings::complete(flags.or(Source::read(args.config.as_deref())?))?;

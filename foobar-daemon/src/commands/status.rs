@@ -15,6 +15,7 @@ use crate::{
     control::{
         bans::BanCounts,
         client::{NotRunning, Target},
+        events::EventFacts,
         protocol::{
             self, PendingFacts, Rates, Reload, Resets, RulesetFacts, ServiceFacts, Status, SynCookieFacts,
             SynFacts,
@@ -118,6 +119,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         services,
         decryption,
         bans,
+        events,
         reconcile,
         syn_cookies,
         problems,
@@ -182,6 +184,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         )?;
     }
     write_bans(out, bans)?;
+    write_events(out, events)?;
     write_services(out, services)?;
     write_syn_cookies(out, syn_cookies.as_ref())?;
     write_decryption(out, decryption)?;
@@ -236,6 +239,21 @@ fn write_bans(out: &mut dyn Write, bans: &BanCounts) -> Result<()> {
         of(prefixes)
     )?;
     writeln!(out, "  {made} were made, {expired} have expired, {lifted} were lifted, {refused} refused")?;
+    Ok(())
+}
+
+/// How many packets were drawn, where rules ask for that or have asked.
+fn write_events(out: &mut dyn Write, events: &EventFacts) -> Result<()> {
+    let EventFacts { draws, drawn, lost_in_ring, unwatched, lost_by_watchers, watchers } = events;
+    if !draws && *drawn == 0 {
+        return Ok(());
+    }
+    let draws = if *draws { "" } else { "; the rules in force draw none" };
+    writeln!(out, "\nevents   {drawn} packets were drawn, {watchers} watch (`foobar watch`){draws}")?;
+    writeln!(
+        out,
+        "  {unwatched} while nobody watched; lost: {lost_in_ring} in the full buffer, {lost_by_watchers} by slow watchers"
+    )?;
     Ok(())
 }
 

@@ -1,13 +1,23 @@
 //! The command line's side of the control socket.
 
-use std::{fmt, io, path::Path, path::PathBuf, time::Duration};
+use std::{fmt, io, ops::ControlFlow, path::Path, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use futures_util::future;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::{Method, Request, StatusCode, body::Bytes, header};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Bytes, Incoming},
+    header,
+};
 use hyper_util::rt::TokioIo;
 use serde::{Serialize, de::DeserializeOwned};
-use tokio::{net::UnixStream, runtime, time::timeout};
+use tokio::{
+    net::UnixStream,
+    runtime,
+    signal::unix::{SignalKind, signal},
+    time::{sleep, timeout},
+};
 
 use super::{
     peer::GROUP,
@@ -20,6 +30,8 @@ use crate::{
 
 /// Longest answer, in bytes.
 const ANSWER_MAX: usize = 256 << 20;
+/// Longest line of an answer that goes on, in bytes.
+const LINE_MAX: usize = 64 << 10;
 /// Until the daemon has answered.
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -114,12 +126,90 @@ impl Client {
                 format!("understand the daemon on {control}; is it of the version of this foobar?")
             });
         }
-        match serde_json::from_slice(&bytes) {
-            Ok(Refusal { error, kind: RefusalKind::Invalid }) => Err(InvalidInput(error).into()),
-            Ok(Refusal { error, kind: RefusalKind::Failed | RefusalKind::Conflict }) => Err(anyhow!(error)),
-            Err(_) => bail!("the daemon on {control} answered with status {status}"),
+        Err(self.refused(status, &bytes))
+    }
+
+    fn refused(&self, status: StatusCode, answer: &[u8]) -> anyhow::Error {
+        match serde_json::from_slice(answer) {
+            Ok(Refusal { error, kind: RefusalKind::Invalid }) => InvalidInput(error).into(),
+            Ok(Refusal { error, kind: RefusalKind::Failed | RefusalKind::Conflict }) => anyhow!(error),
+            Err(_) => anyhow!("the daemon on {} answered with status {status}", self.control.display()),
         }
     }
+
+    /// Asks for something that goes on line by line, and takes each line with the ones that have come together with it,
+    /// until `take` has enough, `time` is over, a signal says to end, or the daemon does.
+    ///
+    /// # Errors
+    /// As [`Client::get`], and what `take` fails with.
+    pub fn follow(&self, path: &str, time: Option<Duration>, take: &mut TakeLines<'_>) -> Result<End> {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listen = |kind| signal(kind).context("listen for signals");
+            let mut signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
+                .map(listen)
+                .into_iter()
+                .collect::<Result<Vec<_>>>()?;
+            let signalled = future::select_all(signals.iter_mut().map(|signal| Box::pin(signal.recv())));
+            let over = async {
+                match time {
+                    Some(time) => sleep(time).await,
+                    None => future::pending().await,
+                }
+            };
+            tokio::select! {
+                end = self.lines(path, take) => end,
+                _ = signalled => Ok(End::Asked),
+                () = over => Ok(End::Asked),
+            }
+        })
+    }
+
+    async fn lines(&self, path: &str, take: &mut TakeLines<'_>) -> Result<End> {
+        let connected = UnixStream::connect(&self.control).await;
+        let stream = connected.map_err(|cause| not_connected(&self.control, cause))?;
+        let response = timeout(PATIENCE, send(stream, Method::GET, path, Vec::new()))
+            .await
+            .unwrap_or_else(|_| bail!("no answer within {} s", PATIENCE.as_secs()))
+            .with_context(|| format!("ask the daemon on {}", self.control.display()))?;
+        let (status, mut body) = (response.status(), response.into_body());
+        if status != StatusCode::OK {
+            let answer = Limited::new(body, ANSWER_MAX).collect().await;
+            let answer = answer.map_err(|error| anyhow!("{error}")).context("read the answer")?;
+            return Err(self.refused(status, &answer.to_bytes()));
+        }
+        let mut rest = Vec::new();
+        while let Some(frame) = body.frame().await {
+            // A daemon that was killed ends in the middle.
+            let Ok(frame) = frame else { return Ok(End::Closed) };
+            let Ok(data) = frame.into_data() else { continue };
+            rest.extend_from_slice(&data);
+            let Some(whole) = rest.iter().rposition(|byte| *byte == b'\n') else {
+                ensure!(rest.len() <= LINE_MAX, "the daemon sends a line of more than {LINE_MAX} bytes");
+                continue;
+            };
+            let lines: Vec<&[u8]> = rest[..whole].split(|byte| *byte == b'\n').collect();
+            if take(&lines)?.is_break() {
+                return Ok(End::Enough);
+            }
+            rest.drain(..=whole);
+        }
+        Ok(End::Closed)
+    }
+}
+
+/// Takes lines, and says whether there are enough.
+type TakeLines<'t> = dyn FnMut(&[&[u8]]) -> Result<ControlFlow<()>> + 't;
+
+/// Why lines are not followed any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// There are as many as were wanted.
+    Enough,
+    /// The time is over, or a signal said so.
+    Asked,
+    /// The daemon has ended.
+    Closed,
 }
 
 async fn exchange(
@@ -128,20 +218,24 @@ async fn exchange(
     path: &str,
     body: Vec<u8>,
 ) -> Result<(StatusCode, Bytes)> {
+    let response = send(stream, method, path, body).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
+    let bytes = body.map_err(|error| anyhow!("{error}")).context("read the answer")?.to_bytes();
+    Ok((status, bytes))
+}
+
+async fn send(stream: UnixStream, method: Method, path: &str, body: Vec<u8>) -> Result<Response<Incoming>> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let connection = tokio::spawn(connection);
+    // It ends with the answer.
+    drop(tokio::spawn(connection));
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header(header::HOST, "foobar")
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(Bytes::from(body)))?;
-    let response = sender.send_request(request).await?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_MAX).collect().await;
-    connection.abort();
-    let bytes = body.map_err(|error| anyhow!("{error}")).context("read the answer")?.to_bytes();
-    Ok((status, bytes))
+    Ok(sender.send_request(request).await?)
 }
 
 fn not_connected(control: &Path, cause: io::Error) -> anyhow::Error {

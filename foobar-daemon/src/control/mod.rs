@@ -2,6 +2,7 @@
 
 pub mod bans;
 pub mod client;
+pub mod events;
 pub mod peer;
 pub mod protocol;
 pub mod server;

@@ -9,7 +9,7 @@ use foobar_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::bans::BanCounts;
+use super::{bans::BanCounts, events::EventFacts};
 use crate::{
     bans::report::BanReport,
     dataplane::{
@@ -95,6 +95,9 @@ pub struct Status {
     /// The bans.
     #[serde(default)]
     pub bans: BanCounts,
+    /// What became of the packets that were drawn as samples.
+    #[serde(default)]
+    pub events: EventFacts,
     /// What became of comparing our counts with those of servers.
     #[serde(default)]
     pub reconcile: Vec<ReconcileFacts>,
@@ -414,18 +417,23 @@ pub enum SetEditRequest {
     Replace(SourceFile),
 }
 
-/// The path of a set; what cannot stand in one is written in hexadecimal digits (RFC 3986 section 2.1).
+/// The path of a set.
 pub fn set_path(name: &str) -> String {
-    let mut path = format!("{SETS}/");
-    for byte in name.bytes() {
+    format!("{SETS}/{}", percent(name))
+}
+
+/// A word as it stands in a path; what cannot is written in hexadecimal digits (RFC 3986 section 2.1).
+pub(super) fn percent(word: &str) -> String {
+    let mut text = String::new();
+    for byte in word.bytes() {
         if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            path.push(char::from(byte));
+            text.push(char::from(byte));
         } else {
-            path.push('%');
-            path.push_str(&hexadecimal(&[byte]));
+            text.push('%');
+            text.push_str(&hexadecimal(&[byte]));
         }
     }
-    path
+    text
 }
 
 /// Body of [`APPLY`].

@@ -1,6 +1,7 @@
 //! The daemon's side of the control socket.
 
 use std::{
+    convert::Infallible,
     os::unix::net::UnixListener as StdListener,
     time::{Duration, SystemTime},
 };
@@ -9,11 +10,12 @@ use anyhow::{Context as _, Result};
 use axum::{
     Json, Router,
     body::{Body, Bytes, to_bytes},
-    extract::{Extension, Path as UrlPath, State},
+    extract::{Extension, Path as UrlPath, Query, State},
     http::StatusCode,
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
+use futures_util::stream;
 use ipnet::IpNet;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
@@ -25,6 +27,7 @@ use tokio::{
 
 use super::{
     bans::{self, BanInForce, BanRequest, LiftRequest},
+    events::{self, Wanted},
     peer::{Allowed, GROUP, Peer},
     protocol::{self, ApplyRequest, Refusal, RefusalKind, SetEditRequest, SetRequest, SetShown},
 };
@@ -37,7 +40,7 @@ use crate::{
         handle::{AskedBans, AskedEdit, AskedLifts, Change, Handle},
         start::Rules,
     },
-    http::{Limits, Places},
+    http::{Endless, Limits, Places},
     outcome::InvalidInput,
     rules::{
         bundle::SourceFile,
@@ -81,8 +84,9 @@ impl Server {
             let (stream, place) = self.places.accept(&mut self.listener).await;
             let (places, handle) = (self.places.clone(), self.handle.clone());
             tokio::spawn(async move {
-                let router = router_for(&stream, handle).await;
-                places.answer(stream, router, place).await;
+                let endless = Endless::default();
+                let router = router_for(&stream, handle).await.layer(Extension(endless.clone()));
+                places.answer(stream, router, place, &endless).await;
             });
         }
     }
@@ -124,6 +128,7 @@ fn router(handle: Handle) -> Router {
         .route(protocol::SET, get(set).post(edit_set))
         .route(bans::BANS, get(bans_in_force).post(ban))
         .route(bans::LIFT, post(lift))
+        .route(events::EVENTS, get(watch))
         .route(protocol::DETACH, post(detach))
         .fallback(async || {
             let refusal = Refusal::invalid("no such request; client and daemon may be of different versions");
@@ -276,6 +281,24 @@ async fn lift(State(handle): State<Handle>, Extension(peer): Extension<Peer>, bo
     .await
 }
 
+/// Goes on as long as the client reads and the daemon runs.
+async fn watch(
+    State(handle): State<Handle>,
+    Extension(endless): Extension<Endless>,
+    Query(wanted): Query<Wanted>,
+) -> Response {
+    match handle.events.watch(wanted) {
+        Ok(watch) => {
+            endless.set();
+            let lines = stream::unfold(watch, async |mut watch| {
+                Some((Ok::<Bytes, Infallible>(watch.next_lines().await?), watch))
+            });
+            Body::from_stream(lines).into_response()
+        }
+        Err(refusal) => refused(refusal),
+    }
+}
+
 /// The body of a request, and its place among those that arrive.
 struct Arrived {
     bytes: Bytes,
@@ -345,17 +368,16 @@ async fn answer<T: Serialize + Send + 'static>(
 ) -> Response {
     match spawn_blocking(work).await {
         Ok(Ok(answer)) => Json(answer).into_response(),
-        Ok(Err(refusal)) => {
-            let code = match refusal.kind {
-                RefusalKind::Invalid => StatusCode::BAD_REQUEST,
-                RefusalKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
-                RefusalKind::Conflict => StatusCode::CONFLICT,
-            };
-            (code, Json(refusal)).into_response()
-        }
-        Err(error) => {
-            let refusal = Refusal::failed(format!("the request broke off: {error}"));
-            (StatusCode::INTERNAL_SERVER_ERROR, Json(refusal)).into_response()
-        }
+        Ok(Err(refusal)) => refused(refusal),
+        Err(error) => refused(Refusal::failed(format!("the request broke off: {error}"))),
     }
+}
+
+fn refused(refusal: Refusal) -> Response {
+    let code = match refusal.kind {
+        RefusalKind::Invalid => StatusCode::BAD_REQUEST,
+        RefusalKind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+        RefusalKind::Conflict => StatusCode::CONFLICT,
+    };
+    (code, Json(refusal)).into_response()
 }

@@ -7,7 +7,10 @@ use foobar_common::service::Losses;
 
 use super::{handle::Facts, writer::Writer};
 use crate::{
-    control::protocol::{PendingFacts, RulesetFacts, ServiceFacts, Status},
+    control::{
+        events::EventFacts,
+        protocol::{PendingFacts, RulesetFacts, ServiceFacts, Status},
+    },
     dataplane::{
         attach::Attachment,
         counters::{DECRYPTED, Open, ProtocolCounters},
@@ -60,6 +63,10 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         or_problem("read the counters of services", error);
         Vec::new()
     });
+    let events = writer.events.facts().unwrap_or_else(|error| {
+        or_problem("count the events", error);
+        EventFacts::default()
+    });
     let interfaces = filter.attachments();
     let not_ready: Vec<String> = interfaces.iter().filter_map(not_filtered).collect();
     let status = Status {
@@ -97,6 +104,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         services,
         decryption: filter.decryption(),
         bans: writer.bans.counts(),
+        events,
         reconcile: writer.reconciler.facts(),
         syn_cookies: writer.syn_cookie_facts(),
         problems,

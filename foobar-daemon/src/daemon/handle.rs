@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use ipnet::IpNet;
 
-use super::{facts, start::Rules, traffic, writer::failed};
+use super::{events::Hub, facts, start::Rules, traffic, writer::failed};
 use crate::{
     bans::{
         Ban,
@@ -32,6 +32,8 @@ pub struct Handle {
     requests: SyncSender<Request>,
     /// Counters are read past the writer.
     pub counters: CounterReader,
+    /// Events, too.
+    pub events: Hub,
 }
 
 /// Something that the writer does, one after the other.
@@ -143,8 +145,8 @@ pub struct Facts {
 
 impl Handle {
     /// A handle of the writer that takes these requests.
-    pub fn new(requests: SyncSender<Request>, counters: CounterReader) -> Self {
-        Self { requests, counters }
+    pub fn new(requests: SyncSender<Request>, counters: CounterReader, events: Hub) -> Self {
+        Self { requests, counters, events }
     }
 
     /// Asks what is.

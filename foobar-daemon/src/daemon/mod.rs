@@ -4,6 +4,7 @@
 //! send it requests through a [`handle`].
 
 pub mod bans;
+pub mod events;
 pub mod handle;
 pub mod sets;
 pub mod start;
@@ -36,6 +37,7 @@ use tokio::{
 
 use self::{
     bans::Bans,
+    events::Hub,
     handle::{Handle, QUEUE, Request},
     start::Start,
     summary::Summary,
@@ -108,7 +110,7 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
 
     let writer = put_in_force(settings.clone(), store, start, env)?;
     let (requests, taken) = sync_channel(QUEUE);
-    let handle = Handle::new(requests, writer.filter.counter_reader());
+    let handle = Handle::new(requests, writer.filter.counter_reader(), writer.events.clone());
     watch_interfaces(handle.clone())?;
     let summary = summary.then(|| Summary::new(&writer.rules.ruleset, env.color));
     let mut ended = spawn_writer(writer, taken)?;
@@ -153,6 +155,8 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
             tracing::error!("a server broke off: {error}");
         }
     }
+    // Those who watch would never be answered.
+    handle.events.end();
     for places in places {
         places.drained(DRAIN_TIME).await;
     }
@@ -228,13 +232,18 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
     } else {
         Pins::Lasting(settings.pins.clone())
     };
-    let options = FilterOptions { interfaces: settings.interfaces.clone(), mode: settings.mode, pins };
+    let options = FilterOptions {
+        interfaces: settings.interfaces.clone(),
+        mode: settings.mode,
+        pins,
+        ring_bytes: settings.event_buffer,
+    };
     let failsafe = &rules.ruleset.failsafe;
     let mut bans = Bans::read(&store, failsafe, (env.now)())?;
     let started = Filter::start_with_bans(options, &compiled, |maps| {
         bans.reconcile(maps, failsafe, Moment::now((env.now)())?)
     });
-    let filter = started.inspect_err(|_| {
+    let mut filter = started.inspect_err(|_| {
         let restored = store.set_state(&state_before).and_then(|()| slots_before.save(&store.slots()));
         if let Err(error) = restored {
             tracing::error!("remember that nothing was changed: {error:#}");
@@ -274,12 +283,14 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
     let mut reconciler =
         Reconciler::new(runtime::Handle::current(), filter.counter_reader(), &settings.interfaces);
     reconciler.follow(&rules.ruleset);
+    let events = Hub::of(&mut filter, &compiled)?;
     let mut writer = Writer {
         settings,
         store,
         state,
         slots,
         filter,
+        events,
         reconciler,
         rules,
         overlays: laid.overlays,

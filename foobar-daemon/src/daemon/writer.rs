@@ -15,6 +15,7 @@ use sd_notify::NotifyState;
 
 use super::{
     bans::Bans,
+    events::Hub,
     handle::{Asked, AskedEdit, Change, Facts, QUEUE, Request},
     notify,
     sets::{Laid, edits},
@@ -57,6 +58,8 @@ pub struct Writer {
     pub slots: Slots,
     /// The filter.
     pub filter: Filter,
+    /// Those who watch.
+    pub events: Hub,
     /// The comparisons with what servers count.
     pub reconciler: Reconciler,
     /// The rules in force.
@@ -337,6 +340,7 @@ impl Writer {
     pub(super) fn swap(&mut self, compiled: &CompiledRuleset) -> Result<()> {
         let old_programs = self.filter.programs();
         self.filter.swap(compiled)?;
+        self.events.follow(compiled, self.filter.take_ring());
         for program in old_programs.unwrap_or_default() {
             let before = self.runs_before.entry(program.program).or_default();
             before.runs += program.runs;

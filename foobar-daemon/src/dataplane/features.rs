@@ -203,6 +203,7 @@ pub(super) fn map_data(map: &Map) -> Result<&MapData> {
     | Map::PerCpuArray(data)
     | Map::LruHashMap(data)
     | Map::ProgramArray(data)
+    | Map::RingBuf(data)
     | Map::HashMap(data) = map
     {
         return Ok(data);

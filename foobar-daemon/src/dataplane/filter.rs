@@ -11,6 +11,7 @@ use super::{
     counters::{CounterMaps, CounterReader, Counters, InForce},
     detach,
     egress::{self, EgressLink},
+    events::{self, EventMaps, EventRing},
     features,
     fill::{self, Fills, MapFill},
     flows::{self, FlowFacts},
@@ -35,6 +36,8 @@ pub struct FilterOptions {
     pub mode: Mode,
     /// Where links and maps are pinned.
     pub pins: Pins,
+    /// Bytes of the ring of events, if the rules draw samples: a power of two of whole pages.
+    pub ring_bytes: u32,
 }
 
 /// Whether the filter outlives the process.
@@ -51,6 +54,9 @@ pub struct Filter {
     mode: Mode,
     pins: PinFolder,
     ephemeral: bool,
+    ring_bytes: u32,
+    /// Whether somebody reads the ring of events, which all rulesets share.
+    ring_is_read: bool,
     /// Until when old connections are learnt; `None` while flows are not tracked.
     learns_until: Option<Moment>,
     loaded: LoadedRuleset,
@@ -117,7 +123,7 @@ impl Filter {
         compiled: &CompiledRuleset,
         put_bans: impl FnOnce(&mut BanMaps) -> Result<()>,
     ) -> Result<Self> {
-        let FilterOptions { interfaces, mode, pins } = options;
+        let FilterOptions { interfaces, mode, pins, ring_bytes } = options;
         let (pins, ephemeral) = match pins {
             Pins::Lasting(folder) => (PinFolder::new(&folder), false),
             Pins::Ephemeral(folder) => (PinFolder::new(&folder), true),
@@ -133,10 +139,11 @@ impl Filter {
         features::check_kernel()?;
         pins.prepare()?;
         pins.verify_maps()?;
+        events::forget_ring_of_other_size(&pins, ring_bytes)?;
         let is_first = !pins.map(maps::RULE_COUNTERS).exists() && pins.interfaces()?.is_empty();
         let mut started = Started { pins: &pins, attached: Vec::new(), is_first, is_in_force: false };
         let learns_until = flows::learns_until(compiled);
-        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None, learns_until)?;
+        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None, learns_until, ring_bytes)?;
         if learns_until.is_some() {
             loaded.learn_open_connections()?;
         }
@@ -205,6 +212,8 @@ impl Filter {
             mode,
             pins,
             ephemeral,
+            ring_bytes,
+            ring_is_read: false,
             learns_until,
             loaded,
             fill: fill::of(compiled),
@@ -235,7 +244,13 @@ impl Filter {
         let begins = self.learns_until.is_none() && compiled.adopt.is_some();
         let learns_until =
             if begins { flows::learns_until(compiled) } else { compiled.adopt.and(self.learns_until) };
-        let mut next = LoadedRuleset::for_interfaces(compiled, &self.pins, Some(&self.loaded), learns_until)?;
+        let mut next = LoadedRuleset::for_interfaces(
+            compiled,
+            &self.pins,
+            Some(&self.loaded),
+            learns_until,
+            self.ring_bytes,
+        )?;
         if begins {
             next.learn_open_connections()?;
         }
@@ -442,6 +457,22 @@ impl Filter {
         Ok(fill::with_memory(&self.fill, bans, flows, &self.loaded.map_memory()?))
     }
 
+    /// The ring of events, for its one reader: once, as soon as a ruleset draws samples. Later ones put theirs into the same.
+    pub fn take_ring(&mut self) -> Result<Option<EventRing>> {
+        let entries = features::map_data(self.loaded.map(maps::EVENTS)?)?.info()?.max_entries();
+        if self.ring_is_read || !pins::is_whole(maps::EVENTS, entries) {
+            return Ok(None);
+        }
+        let ring = EventRing::of(&self.loaded)?;
+        self.ring_is_read = true;
+        Ok(Some(ring))
+    }
+
+    /// What became of the packets that were drawn, over all rulesets.
+    pub fn event_maps(&self) -> Result<EventMaps> {
+        EventMaps::of(&self.loaded)
+    }
+
     /// The flows that are known, and what became of them; `None` if none are tracked.
     pub fn flows(&self) -> Result<Option<FlowFacts>> {
         self.learns_until.map(|_tracks| flows::facts(&self.loaded)).transpose()
@@ -484,9 +515,9 @@ impl Filter {
         self.pins.prepare()?;
         for name in maps::SURVIVING {
             let map = self.loaded.map(name)?;
-            let (_, _, _, entries) = pins::shape(name);
+            let entries = features::map_data(map)?.info()?.max_entries();
             // What is not in use is not of its true size, and is made anew once it is.
-            if features::map_data(map)?.info()?.max_entries() == entries {
+            if pins::is_whole(name, entries) {
                 let path = self.pins.map(name);
                 map.pin(&path).with_context(|| format!("pin {}", path.display()))?;
             }

@@ -11,6 +11,7 @@ use netlink_packet_route::{
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 use nix::{
     errno::Errno,
+    net::if_::if_indextoname,
     poll::{PollFd, PollFlags, PollTimeout, poll},
 };
 
@@ -52,6 +53,11 @@ pub fn find(name: &str) -> Result<Option<Interface>> {
         Err(error) if error.raw_os_error() == Some(Errno::ENODEV as i32) => Ok(None),
         Err(error) => Err(error).with_context(|| format!("ask the kernel for interface {name}")),
     }
+}
+
+/// The name of the interface with this index, in the network namespace of this thread; `None` if there is none any more.
+pub fn name_of(index: u32) -> Option<String> {
+    Some(if_indextoname(index).ok()?.to_string_lossy().into_owned())
 }
 
 fn read(message: &LinkMessage) -> Interface {

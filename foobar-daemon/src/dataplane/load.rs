@@ -11,6 +11,7 @@ use aya::{
 use foobar_common::{
     classes::{ClassBlocks, ClassWords, OTHER_INTERFACE_CLASSES, Tier},
     counters::{MORE_RULE_SLOTS, OTHER_INTERFACE, RULE_SLOTS},
+    event::{RING_BYTES, RING_BYTES_UNUSED},
     limit::{BUCKETS_MAX, Limit},
     maps,
     rule::{InterfaceRecord, Interfaces, Settings},
@@ -19,7 +20,7 @@ use foobar_common::{
 };
 
 use super::{
-    features, flows, mapped::MappedArray, object, pins::PinFolder, programs::ProgramFacts, services,
+    events, features, flows, mapped::MappedArray, object, pins::PinFolder, programs::ProgramFacts, services,
     sets::LoadedSets, test_runs::TestRuns, timed_runs::TimedRuns,
 };
 use crate::{
@@ -44,7 +45,7 @@ impl LoadedRuleset {
     /// Packets come from the interface called `interface`.
     pub fn for_test_runs(compiled: &CompiledRuleset, interface: &str) -> Result<TestRuns> {
         let settings = Settings { trace: 1, ..compiled.settings };
-        let mut loaded = Self::load(compiled, settings, None, None)?;
+        let mut loaded = Self::load(compiled, settings, None, None, RING_BYTES)?;
         loaded.name_interface(interface, TestRuns::INTERFACE_INDEX)?;
         TestRuns::new(loaded, compiled)
     }
@@ -52,21 +53,23 @@ impl LoadedRuleset {
     /// Loads a ruleset with counters of its own, as it would be in service: for benchmarks. Packets come from the
     /// interface called `interface`.
     pub fn for_timed_runs(compiled: &CompiledRuleset, interface: &str) -> Result<TimedRuns> {
-        let mut loaded = Self::load(compiled, compiled.settings, None, None)?;
+        let mut loaded = Self::load(compiled, compiled.settings, None, None, RING_BYTES)?;
         loaded.name_interface(interface, TestRuns::INTERFACE_INDEX)?;
         TimedRuns::new(loaded, compiled)
     }
 
     /// Loads a ruleset for interfaces, with the counters that are pinned in `pins`, or pins new ones there. The
-    /// sets of `present` are kept if the rules say so. Old connections are learnt until this moment.
+    /// sets of `present` are kept if the rules say so. Old connections are learnt until this moment, and a ring of events has
+    /// so many bytes.
     pub(super) fn for_interfaces(
         compiled: &CompiledRuleset,
         pins: &PinFolder,
         present: Option<&Self>,
         learns_until: Option<Moment>,
+        ring_bytes: u32,
     ) -> Result<Self> {
         let settings = Settings { learns_until: learns_until.unwrap_or_default().0, ..compiled.settings };
-        Self::load(compiled, settings, Some(pins), present)
+        Self::load(compiled, settings, Some(pins), present, ring_bytes)
     }
 
     fn load(
@@ -74,11 +77,19 @@ impl LoadedRuleset {
         settings: Settings,
         pins: Option<&PinFolder>,
         present: Option<&Self>,
+        ring_bytes: u32,
     ) -> Result<Self> {
         let set_lines = LoadedSets::map_lines(&compiled.sets, present.map(|present| &present.sets))?;
-        let mut object = create_maps(compiled, &settings, set_lines, pins)?;
+        let mut object = create_maps(
+            compiled,
+            &settings,
+            set_lines,
+            pins,
+            events::ring_bytes(compiled, pins, ring_bytes),
+        )?;
         fill(&object, compiled)?;
         fill_limits(&mut object, &compiled.limits)?;
+        events::fill(&mut object, &compiled.rule_logs)?;
         let sets = LoadedSets::fill(
             &object,
             &compiled.sets,
@@ -229,6 +240,7 @@ fn create_maps(
     settings: &Settings,
     set_lines: usize,
     pins: Option<&PinFolder>,
+    ring_bytes: u32,
 ) -> Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     loader.override_global(maps::SETTINGS, settings, true);
@@ -258,6 +270,8 @@ fn create_maps(
         (maps::BLOCKS, in_tier(Tier::Blocks, clauses.blocks.len())),
         (maps::WORD_RULES, word_rules.len()),
         (maps::LIMITS, compiled.limits.len()),
+        (maps::RULE_LOGS, compiled.rule_logs.len()),
+        (maps::EVENTS, ring_bytes as usize),
         (maps::BUCKETS, if uses_buckets { BUCKETS_MAX as usize } else { 1 }),
         (maps::SETS, set_lines),
         (maps::RULE_COUNTERS, if pins.is_some() { RULE_SLOTS as usize } else { rule_slots as usize }),
@@ -278,6 +292,7 @@ fn create_maps(
             let is_used = match (name, when_needed.get(name)) {
                 (maps::MORE_RULE_COUNTERS, _) => more_rule_slots,
                 (maps::BUCKETS, _) => uses_buckets,
+                (maps::EVENTS, _) => ring_bytes != RING_BYTES_UNUSED,
                 (_, Some(entries)) => entries.is_some(),
                 (_, None) => true,
             };
@@ -315,6 +330,7 @@ fn fill(object: &Ebpf, compiled: &CompiledRuleset) -> Result<()> {
         spoken: _,
         decrypted: _,
         limits: _,
+        rule_logs: _,
         adopt: _,
         slots: _,
     } = compiled;

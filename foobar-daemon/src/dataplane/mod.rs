@@ -9,6 +9,7 @@ pub mod bans;
 pub mod counters;
 pub mod detach;
 pub mod egress;
+pub mod events;
 pub mod features;
 pub mod fill;
 pub mod filter;

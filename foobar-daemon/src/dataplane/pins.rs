@@ -22,6 +22,7 @@ use foobar_common::{
         Counter, GROUP_ENTRIES, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, SERVICE_SLOTS, VERDICT_ENTRIES,
     },
     dns::{DnsConnection, DnsCounters, QUERIES_MAX, QueryKey},
+    event::{EventCounters, EventReader, RING_BYTES, RING_BYTES_UNUSED},
     flow::Direction,
     http2::{HTTP2_CONNECTIONS_MAX, Http2Connection},
     limit::{BUCKETS_MAX, BucketKey},
@@ -186,8 +187,11 @@ impl PinFolder {
             let info = MapInfo::from_pin(&path).with_context(|| format!("open {}", path.display()))?;
             let found = (info.map_type()?, info.key_size(), info.value_size(), info.max_entries());
             let expected = shape(name);
+            let (kind, key, value, entries) = found;
+            let is_expected =
+                (kind, key, value) == (expected.0, expected.1, expected.2) && is_whole(name, entries);
             ensure!(
-                found == expected,
+                is_expected,
                 "{} is not the map that this version of foobar makes (found {found:?}, expected {expected:?}); \
                  'foobar detach --pins {}' takes the old filter away",
                 path.display(),
@@ -222,6 +226,13 @@ impl PinFolder {
             }
         }
     }
+}
+
+/// Whether a surviving map with so many entries is of its true size, and not one that is not in use.
+pub(super) fn is_whole(name: &str, entries: u32) -> bool {
+    let (_, _, _, expected) = shape(name);
+    // The ring of events is as large as the settings say.
+    if name == maps::EVENTS { entries != RING_BYTES_UNUSED } else { entries == expected }
 }
 
 /// Type of a surviving map, bytes of its keys and values, and how many entries it has where it is used.
@@ -288,6 +299,9 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         }
         maps::SYN_COUNTERS => (MapType::PerCpuArray, 4, size_of::<SynCounters>() as u32, SERVICE_SLOTS),
         maps::SYN_PACES => (MapType::Array, 4, size_of::<Pace>() as u32, SERVICE_SLOTS),
+        maps::EVENTS => (MapType::RingBuf, 0, 0, RING_BYTES),
+        maps::EVENT_COUNTERS => (MapType::PerCpuArray, 4, size_of::<EventCounters>() as u32, 1),
+        maps::EVENT_READER => (MapType::Array, 4, size_of::<EventReader>() as u32, 1),
         _ => counters(0),
     }
 }

@@ -1,6 +1,6 @@
 //! Single frames through the loaded program, attached to nothing (`BPF_PROG_TEST_RUN`).
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::{
@@ -8,6 +8,7 @@ use aya::{
     maps::{Array, MapData},
 };
 use foobar_common::{
+    event::{Event, EventCounters, EventReader},
     flow::Direction,
     maps,
     rule::{DecisionRecord, NO_RULE},
@@ -17,6 +18,7 @@ use foobar_common::{
 use super::{
     bans::BanMaps,
     counters::{CounterReader, Counters},
+    events::{EventMaps, EventRing},
     flows::{self, FlowFacts},
     load::LoadedRuleset,
     programs::ProgramFacts,
@@ -29,6 +31,9 @@ pub struct TestRuns {
     decision: Array<MapData, DecisionRecord>,
     counters: CounterReader,
     bans: BanMaps,
+    /// Where events are read, if the rules draw samples.
+    ring: Option<EventRing>,
+    events: EventMaps,
     rules: BTreeMap<u32, String>,
 }
 
@@ -74,9 +79,11 @@ impl TestRuns {
     pub(super) fn new(mut loaded: LoadedRuleset, compiled: &CompiledRuleset) -> Result<Self> {
         let counters = CounterReader::new(&loaded, compiled)?;
         let bans = BanMaps::of(&loaded)?;
+        let ring = if compiled.draws() { Some(EventRing::of(&loaded)?) } else { None };
+        let events = EventMaps::of(&loaded)?;
         let decision = loaded.take_map(maps::DECISION)?;
         let rules = compiled.slots.rules.iter().map(|(id, owned)| (owned.slot, id.clone())).collect();
-        Ok(Self { loaded, decision: decision.try_into()?, counters, bans, rules })
+        Ok(Self { loaded, decision: decision.try_into()?, counters, bans, ring, events, rules })
     }
 
     /// Sends one frame through the program for this direction.
@@ -146,6 +153,22 @@ impl TestRuns {
         &mut self.bans
     }
 
+    /// Begins or ends to watch: events are made while somebody does.
+    pub fn watch(&mut self, watches: bool) -> Result<()> {
+        self.events.set_reader(EventReader { watchers: u64::from(watches), ..EventReader::default() })
+    }
+
+    /// Takes the events of the frames up to now.
+    pub fn take_events(&mut self) -> Vec<Event> {
+        let ring = self.ring.iter_mut();
+        ring.flat_map(|ring| std::iter::from_fn(|| ring.take_next())).collect()
+    }
+
+    /// How many frames were drawn, and of those that did not become events, why.
+    pub fn event_counters(&self) -> Result<EventCounters> {
+        self.events.counters()
+    }
+
     /// Sends one frame through the program for this direction, without a look at what becomes of it.
     ///
     /// # Errors
@@ -158,6 +181,16 @@ impl TestRuns {
         };
         result.with_context(|| format!("run the program on a frame of {} bytes", frame.len()))?;
         Ok(())
+    }
+
+    /// Sends one frame through the program so many times, and tells how long it took for each (Linux 4.12).
+    pub fn time(&self, frame: &[u8], direction: Direction, times: u32) -> Result<Duration> {
+        let options = TestRunOptions { data_in: Some(frame), repeat: times, ..TestRunOptions::default() };
+        let result = match direction {
+            Direction::In => self.loaded.ingress()?.test_run(options),
+            Direction::Out => self.loaded.egress()?.test_run(options),
+        };
+        Ok(result.context("run the program on a frame many times")?.duration)
     }
 
     /// The flows that those frames made.

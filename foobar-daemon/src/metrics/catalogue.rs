@@ -97,6 +97,10 @@ catalogue! {
         "Bans that somebody lifted, or rules that name their address as not to be banned, since the state folder was made.";
     BANS_REFUSED = "foobar_bans_refused_total", Counter, Number, [],
         "Bans that were asked for and refused, as they would have reached who must not be banned, since the state folder was made.";
+    EVENTS = "foobar_events_total", Counter, Number, [],
+        "Packets that were drawn as samples, as rules with `log` and `policy.log_drops` ask, since the filter was first attached.";
+    EVENTS_LOST = "foobar_events_lost_total", Counter, Number, ["where"],
+        "Packets that were drawn and not told to somebody who watches, by where they were lost.";
     HTTP_REQUESTS = "foobar_http_requests_total", Counter, Number, ["port", "proto", "method"],
         "HTTP requests to a service, by method.";
     HTTP_RESPONSES = "foobar_http_responses_total", Counter, Number, ["port", "class"],
@@ -458,6 +462,10 @@ const LABELS: &[(&str, &str)] = &[
     (
         "version",
         "of foobar, or of TLS: `ssl3` (or older), `tls1.0`, `tls1.1`, `tls1.2` or `tls1.3` (or newer)",
+    ),
+    (
+        "where",
+        "`ring`: the buffer in the kernel was full; `watcher`: `foobar watch` was slow, counted for each one that was; `unwatched`: nobody watched, so that these are no loss",
     ),
 ];
 

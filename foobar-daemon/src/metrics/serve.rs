@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, task::spawn_blocking};
 use super::collect::ScrapeCollector;
 use crate::{
     daemon::handle::Handle,
-    http::{Limits, Places},
+    http::{Endless, Limits, Places},
 };
 
 /// How many scrapers are heard at a time, and how long.
@@ -63,7 +63,7 @@ impl Server {
         loop {
             let (stream, place) = self.places.accept(&mut self.listener).await;
             let (places, router) = (self.places.clone(), self.router.clone());
-            tokio::spawn(async move { places.answer(stream, router, place).await });
+            tokio::spawn(async move { places.answer(stream, router, place, &Endless::default()).await });
         }
     }
 }

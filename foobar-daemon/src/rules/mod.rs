@@ -7,6 +7,7 @@ pub mod evaluate;
 pub mod file;
 pub mod import;
 pub mod limit;
+pub mod log;
 pub mod model;
 pub mod names;
 pub mod packet;

@@ -18,7 +18,7 @@ use foobar_common::{
 };
 use ipnet::IpNet;
 
-use super::limit::RateLimit;
+use super::{limit::RateLimit, log::OneIn};
 
 /// Everything that a rule file or a folder of them says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Policy {
     pub infrastructure: bool,
     /// Whether answers in known flows, and ICMP errors about them, are accepted before the rules.
     pub replies: bool,
+    /// Of how many packets that go no further one is told of, unless their rule says otherwise.
+    pub log_drops: Option<OneIn>,
     /// How long TCP connections that are older than the tracking of flows are learnt from what this server sends in them.
     pub adopt: Duration,
 }
@@ -69,6 +71,7 @@ impl Default for Policy {
             fragments: FragmentPolicy::Rules,
             infrastructure: true,
             replies: true,
+            log_drops: None,
             adopt: Duration::from_secs(30),
         }
     }
@@ -78,6 +81,11 @@ impl Ruleset {
     /// Whether connections of groups of peers are counted at all.
     pub fn counts_groups(&self) -> bool {
         !self.peers.is_empty() && self.spoken().iter().any(|(port, spoken)| spoken.counts_connections(*port))
+    }
+
+    /// Whether packets are told of at all.
+    pub fn logs(&self) -> bool {
+        self.policy.log_drops.is_some() || self.rules.iter().any(|rule| rule.log.is_some())
     }
 
     /// Whether flows have to be tracked: a rule asks for the state of a packet, or an answer may be dropped.
@@ -431,6 +439,8 @@ pub struct Rule {
     pub length: Option<RangeInclusive<u16>>,
     /// Up to which rate it holds.
     pub limit: Option<RateLimit>,
+    /// Of how many of its packets one is told of.
+    pub log: Option<OneIn>,
     /// What its author says of it.
     pub comment: Option<String>,
 }
@@ -455,6 +465,7 @@ impl Rule {
             vlan: None,
             length: None,
             limit: None,
+            log: None,
             comment: None,
         }
     }

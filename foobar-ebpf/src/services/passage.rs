@@ -9,7 +9,7 @@ use foobar_common::{
     verdict::{Reason, Verdict},
 };
 
-use crate::{count, decide::Decision, headers::Size, interface::Interface};
+use crate::{count, decide::Decision, events::Source, headers::Size, interface::Interface};
 
 #[btf_map]
 static PASSAGES: PerCpuArray<Passage, 2> = PerCpuArray::new();
@@ -37,11 +37,11 @@ impl Passage {
 
     /// Counts the packet that was kept, and gives its verdict.
     #[inline(always)]
-    pub(crate) fn end(direction: Direction) -> Verdict {
+    pub(crate) fn end(context: &impl Source, direction: Direction) -> Verdict {
         let Some(place) = PASSAGES.get_ptr_mut(direction as u32) else { return Verdict::Drop };
         // SAFETY: as above, and the program before this one has written it.
         let Self { decision, interface, size, lost } = unsafe { &*place };
-        count::decision(decision, interface, direction, *size, *lost)
+        count::decision(context, decision, interface, direction, *size, *lost)
     }
 
     /// Drops the packet after all.

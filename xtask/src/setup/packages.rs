@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 19] = [
+const PROGRAMS: [(&str, &str); 20] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
@@ -27,6 +27,7 @@ const PROGRAMS: [(&str, &str); 19] = [
     ("mariadbd", "mariadb-server-core"),
     ("mariadb", "mariadb-client-core"),
     ("fail2ban-server", "fail2ban"),
+    ("tshark", "tshark"),
 ];
 
 /// A program that the benchmark compares with, and the package it comes in.

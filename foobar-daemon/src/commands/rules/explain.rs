@@ -66,6 +66,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         Ok(flow) => packet::describe(flow),
         Err(reason) => format!("a frame without a packet: {}", reason.label()),
     };
+    let log = evaluate::log(&ruleset, &evaluation);
     let Evaluation { verdict, reason, rule: id } = evaluation;
     let limit = id.and_then(|id| ruleset.rules.iter().find(|rule| rule.id == id)?.limit);
     let answers = evaluate::may_answer(&ruleset, &packet, args.direction, &evaluation);
@@ -87,6 +88,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
             "syn_cookies": answers.map(|service| {
                 json!({ "service": service.name, "when": service.syn_cookies.to_string() })
             }),
+            "log": log.map(|log| log.to_string()),
             "passed_over": passed,
         });
         writeln!(env.out, "{report}")?;
@@ -114,6 +116,9 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
             "then     syn_cookies {syn_cookies} of the service {name}: answered with a cookie if somebody listens and the kernel \
              gives one, which the packet does not tell"
         )?;
+    }
+    if let Some(log) = log {
+        writeln!(env.out, "log      {log}: `foobar watch` shows such packets, each with this chance")?;
     }
     if !passed.is_empty() {
         let width = passed.iter().map(|one| one.rule.id.len()).max().unwrap_or(0);

@@ -70,6 +70,9 @@ struct ShownRule {
     /// Up to which rate it holds.
     #[serde(skip_serializing_if = "Option::is_none")]
     limit: Option<String>,
+    /// Of how many of its packets one is told of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     comment: Option<String>,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -118,7 +121,7 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
         step("fragments", of_policy(&["fragments"]), |reason| reason == Reason::Fragments),
         step("replies", of_policy(&["replies", "adopt"]), |reason| reason == Reason::Replies),
         step("rules", Vec::new(), |reason| matches!(reason, Reason::Rule | Reason::Limit)),
-        step("policy", of_policy(&["in", "out"]), |reason| {
+        step("policy", of_policy(&["in", "out", "log_drops"]), |reason| {
             matches!(reason, Reason::Policy | Reason::Arp | Reason::NotIp | Reason::Llc)
         }),
     ];
@@ -130,6 +133,7 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
             action: rule.action.label(),
             conditions: words::conditions(rule),
             limit: rule.limit.map(|limit| limit.to_string()),
+            log: rule.log.map(|log| log.to_string()),
             comment: rule.comment.clone(),
             counted: counters.then(|| in_force.rules.get(&rule.id).copied().unwrap_or_default()),
             line: words::conditions_line(rule),

@@ -40,6 +40,7 @@ pub(super) fn conditions(rule: &Rule) -> Vec<Setting> {
         vlan,
         length,
         limit: _,
+        log: _,
         comment: _,
     } = rule;
     let direction = match direction {
@@ -77,6 +78,7 @@ pub(super) fn settings_of_rule(rule: &Rule) -> Vec<Setting> {
     let mut settings = vec![Setting { key: "action", value: rule.action.label().to_owned() }];
     settings.extend(conditions(rule));
     settings.extend(limit(rule));
+    settings.extend(log(rule));
     settings.extend(rule.comment.iter().map(|comment| Setting { key: "comment", value: comment.clone() }));
     settings
 }
@@ -86,7 +88,12 @@ pub(super) fn limit(rule: &Rule) -> Option<Setting> {
     rule.limit.map(|limit| Setting { key: "limit", value: limit.to_string() })
 }
 
-/// The conditions of a rule in one line, and its limit.
+/// Of how many of its packets one is told of, if the rule says so.
+pub(super) fn log(rule: &Rule) -> Option<Setting> {
+    rule.log.map(|log| Setting { key: "log", value: log.to_string() })
+}
+
+/// The conditions of a rule in one line, its limit, and how it is logged.
 pub(super) fn conditions_line(rule: &Rule) -> String {
     let words = |settings: Vec<Setting>| -> Vec<String> {
         settings.into_iter().map(|Setting { key, value }| format!("{key} {value}")).collect()
@@ -95,18 +102,19 @@ pub(super) fn conditions_line(rule: &Rule) -> String {
     if line.is_empty() {
         line.push("every packet".to_owned());
     }
-    line.extend(words(limit(rule).into_iter().collect()));
+    line.extend(words(limit(rule).into_iter().chain(log(rule)).collect()));
     line.join("  ")
 }
 
 /// `[policy]`.
 pub(super) fn settings_of_policy(policy: &Policy) -> Vec<Setting> {
-    let Policy { inbound, outbound, malformed, fragments, infrastructure, replies, adopt } = policy;
+    let Policy { inbound, outbound, malformed, fragments, infrastructure, replies, log_drops, adopt } =
+        policy;
     let fragments = match fragments {
         FragmentPolicy::Rules => "rules".to_owned(),
         FragmentPolicy::Always(verdict) => verdict.label().to_owned(),
     };
-    vec![
+    let mut settings = vec![
         Setting { key: "in", value: inbound.label().to_owned() },
         Setting { key: "out", value: outbound.label().to_owned() },
         Setting { key: "malformed", value: malformed.label().to_owned() },
@@ -114,7 +122,9 @@ pub(super) fn settings_of_policy(policy: &Policy) -> Vec<Setting> {
         Setting { key: "infrastructure", value: infrastructure.to_string() },
         Setting { key: "replies", value: if *replies { "accept" } else { "rules" }.to_owned() },
         Setting { key: "adopt", value: format!("{}s", adopt.as_secs()) },
-    ]
+    ];
+    settings.extend(log_drops.map(|log| Setting { key: "log_drops", value: log.to_string() }));
+    settings
 }
 
 /// `[failsafe]`.

@@ -1,6 +1,7 @@
 //! A scrape: the counters and the daemon's facts as metric families.
 
 mod bans;
+mod events;
 mod reconcile;
 mod services;
 
@@ -299,6 +300,19 @@ fn flow_families(flows: Option<&FlowFacts>, families: &mut Vec<MetricFamily>) {
     families.extend([failures.into_proto(), evictions.into_proto(), now.into_proto(), seen.into_proto()]);
 }
 
+fn decryption_families(decryption: &[DecryptionFacts], families: &mut Vec<MetricFamily>) {
+    let mut watched = catalogue::DECRYPT_PROCESSES.family();
+    let mut complete = catalogue::DECRYPT_COMPLETE.family();
+    let mut missed = catalogue::DECRYPT_MISSED.family();
+    for DecryptionFacts { service: _, port, processes, missed_connections, problems } in decryption {
+        let port = port.to_string();
+        watched.add_integer([&port], processes.len() as u64);
+        complete.add_flag([&port], problems.is_empty());
+        missed.add_integer([&port], *missed_connections);
+    }
+    families.extend([watched.into_proto(), complete.into_proto(), missed.into_proto()]);
+}
+
 fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     let Status {
         version,
@@ -313,6 +327,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         programs,
         decryption,
         bans,
+        events,
         reconcile,
         syn_cookies,
         pid: _,
@@ -349,21 +364,13 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     }
     families.extend([runs.into_proto(), run_seconds.into_proto()]);
 
-    let mut watched = catalogue::DECRYPT_PROCESSES.family();
-    let mut complete = catalogue::DECRYPT_COMPLETE.family();
-    let mut missed = catalogue::DECRYPT_MISSED.family();
-    for DecryptionFacts { service: _, port, processes, missed_connections, problems } in decryption {
-        let port = port.to_string();
-        watched.add_integer([&port], processes.len() as u64);
-        complete.add_flag([&port], problems.is_empty());
-        missed.add_integer([&port], *missed_connections);
-    }
-    families.extend([watched.into_proto(), complete.into_proto(), missed.into_proto()]);
+    decryption_families(decryption, families);
     reconcile::families(reconcile, families);
     bans::families(bans, families);
     if let Some(facts) = syn_cookies {
         families.push(flag(catalogue::SYN_COOKIES_POSSIBLE, facts.problem.is_none()));
     }
+    events::families(events, families);
 
     let mut attached = catalogue::PROGRAM_ATTACHED.family();
     let mut modes = catalogue::ATTACH_MODE.family();

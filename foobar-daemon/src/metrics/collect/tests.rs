@@ -16,6 +16,7 @@ use super::*;
 use crate::{
     control::{
         bans::BanCounts,
+        events::EventFacts,
         protocol::{PendingFacts, Reload, RulesetFacts, SynCookieFacts},
     },
     dataplane::{
@@ -216,6 +217,14 @@ impl Source for Fixed {
                 notes: Vec::new(),
                 sysctls: String::new(),
             }),
+            events: EventFacts {
+                draws: true,
+                drawn: 50,
+                lost_in_ring: 5,
+                unwatched: 20,
+                lost_by_watchers: 6,
+                watchers: 1,
+            },
             reconcile: vec![ReconcileFacts {
                 source: "nginx".to_owned(),
                 services: vec!["www".to_owned(), "https".to_owned()],
@@ -399,6 +408,10 @@ fn a_scrape_tells_of_bans() {
         "foobar_bans_expired_total 2",
         "foobar_bans_lifted_total 1",
         "foobar_bans_refused_total 4",
+        "foobar_events_total 50",
+        r#"foobar_events_lost_total{where="ring"} 5"#,
+        r#"foobar_events_lost_total{where="watcher"} 6"#,
+        r#"foobar_events_lost_total{where="unwatched"} 20"#,
         r#"foobar_firewall_packets_total{iface="eth0",direction="in",action="drop",reason="ban"} 0"#,
     ] {
         assert!(lines.contains(&line), "{line} is not in\n{text}");

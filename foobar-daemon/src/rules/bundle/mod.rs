@@ -142,6 +142,14 @@ pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().flat_map(digits).flatten().collect()
 }
 
+/// The bytes that such digits stand for; `None` if they are none.
+pub fn bytes_of(digits: &str) -> Option<Vec<u8>> {
+    let (pairs, rest) = digits.as_bytes().as_chunks::<2>();
+    let digit = |one: u8| char::from(one).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    if rest.is_empty() { bytes } else { None }
+}
+
 /// The rule files that a path stands for, and the folder that set files are relative to.
 fn rule_files(path: &Path) -> Result<(Vec<PathBuf>, PathBuf)> {
     let kind = fs::metadata(path).map_err(|error| invalid(path, "read rules", &error.to_string()))?;

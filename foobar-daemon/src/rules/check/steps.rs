@@ -66,16 +66,20 @@ impl<'r> Steps<'r> {
         self.list[step].verdict
     }
 
-    /// Whether a packet can fare otherwise by one of two steps than by the other. What has a limit depends on the rate.
+    /// Whether a packet can fare otherwise by one of two steps than by the other, or is told of otherwise. What has a limit
+    /// depends on the rate.
     pub(super) fn differ(&self, one: usize, other: usize) -> bool {
         let (one, other) = (&self.list[one], &self.list[other]);
-        one.verdict != other.verdict || one.rule.limit.is_some() || other.rule.limit.is_some()
+        one.verdict != other.verdict
+            || one.rule.limit.is_some()
+            || other.rule.limit.is_some()
+            || one.rule.log != other.rule.log
     }
 
     /// The same of a step and the policy.
     pub(super) fn differs_from_policy(&self, step: usize) -> bool {
         let step = &self.list[step];
-        step.verdict != self.policy || step.rule.limit.is_some()
+        step.verdict != self.policy || step.rule.limit.is_some() || step.rule.log.is_some()
     }
 
     /// The boxes of a step, each with its space.

@@ -9,6 +9,7 @@ mod classes;
 mod clauses;
 mod fields;
 mod limits;
+mod logs;
 mod sets;
 mod vectors;
 
@@ -40,6 +41,7 @@ use self::{
     vectors::Blocks,
 };
 use super::{
+    log::OneIn,
     model::{DecryptFrom, FragmentPolicy, Policy, Ruleset, Service, ServicePort, Spoken},
     sets::{SetFacts, SetTable},
 };
@@ -77,6 +79,8 @@ pub struct CompiledRuleset {
     pub decrypted: Vec<DecryptedService>,
     /// The limits, each with the counter slot of its rule.
     pub limits: Vec<(u32, Limit)>,
+    /// Of how many packets of a rule one is told of, by counter slot; zero is none.
+    pub rule_logs: Vec<u32>,
     /// How long old TCP connections are learnt; `None` if flows are not tracked.
     pub adopt: Option<Duration>,
     /// Whose the counters are.
@@ -112,6 +116,13 @@ impl Sets {
             Self::New(table) => &table.facts,
             Self::Kept(facts) => facts,
         }
+    }
+}
+
+impl CompiledRuleset {
+    /// Whether packets are told of at all.
+    pub fn draws(&self) -> bool {
+        self.settings.rule_logs != 0 || self.settings.log_drops != 0
     }
 }
 
@@ -185,6 +196,7 @@ pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Res
         spoken: ruleset.spoken(),
         decrypted: decrypted(ruleset, slots)?,
         limits: limits::compile(rules, slots)?,
+        rule_logs: logs::compile(rules, slots),
         adopt: ruleset.tracks().then_some(policy.adopt),
         slots: slots.clone(),
     })
@@ -316,7 +328,8 @@ fn settings(
     tables: &Tables,
     ranked: &[RankedRule],
 ) -> Settings {
-    let Policy { inbound, outbound, malformed, fragments, infrastructure, replies, adopt: _ } = *policy;
+    let Policy { inbound, outbound, malformed, fragments, infrastructure, replies, log_drops, adopt: _ } =
+        *policy;
     let used = |bit, used: bool| if used { bit } else { 0 };
     let by_some = |bit, asks: fn(&clauses::Clause<'_>) -> bool| used(bit, clauses.list.iter().any(asks));
     let asks_prefix = |condition: Option<&super::model::AddressCondition>| {
@@ -372,6 +385,8 @@ fn settings(
         first_destination_set: tables.first_destination_set,
         more_rule_slots: u32::from(ranked.iter().any(|rule| rule.slot() >= RULE_SLOTS)),
         learns_until: 0,
+        rule_logs: u32::from(rules.iter().any(|rule| rule.log.is_some())),
+        log_drops: log_drops.map_or(0, OneIn::packets),
         trace: 0,
     }
 }

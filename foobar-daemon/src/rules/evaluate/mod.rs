@@ -17,8 +17,11 @@ use foobar_common::{
 use ipnet::IpNet;
 
 pub use self::{cookies::may_answer, known::Known};
-use super::model::{
-    AddressCondition, AddressMatch, Failsafe, FragmentPolicy, PortProtocol, Rule, Ruleset, ServicePort,
+use super::{
+    log::OneIn,
+    model::{
+        AddressCondition, AddressMatch, Failsafe, FragmentPolicy, PortProtocol, Rule, Ruleset, ServicePort,
+    },
 };
 
 /// What becomes of a packet, and why.
@@ -94,6 +97,18 @@ pub fn evaluate_with_bans<'r>(
         }
     }
     decided(otherwise, Reason::Policy)
+}
+
+/// Of how many packets that fare so one is told of: what the rule that was met says, else what the policy says of those that
+/// go no further. Within the limit of that rule.
+pub fn log(ruleset: &Ruleset, evaluation: &Evaluation<'_>) -> Option<OneIn> {
+    let Evaluation { verdict, reason: _, rule } = evaluation;
+    let own = rule.and_then(|id| ruleset.rules.iter().find(|rule| rule.id == id)?.log);
+    match own {
+        Some(own) => Some(own),
+        None if verdict.is_refusal() => ruleset.policy.log_drops,
+        None => None,
+    }
 }
 
 /// A condition of a rule, in the order in which they are looked at.

@@ -5,6 +5,7 @@ mod condition;
 mod decryption;
 mod error;
 mod limit;
+mod log;
 mod peers;
 mod policy;
 mod port;

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::{
     Reading, address,
     error::{Errors, Place},
-    port,
+    log, port,
     value::{Section, Value},
 };
 use crate::rules::model::{Failsafe, FragmentPolicy, Policy};
@@ -50,7 +50,8 @@ pub(super) fn is_first(
     false
 }
 
-const POLICY_KEYS: [&str; 7] = ["in", "out", "malformed", "fragments", "infrastructure", "replies", "adopt"];
+const POLICY_KEYS: [&str; 8] =
+    ["in", "out", "malformed", "fragments", "infrastructure", "replies", "log_drops", "adopt"];
 
 fn policy(section: &Section<'_>, errors: &mut Errors<'_>) -> Policy {
     section.check_keys(&POLICY_KEYS, errors);
@@ -91,6 +92,8 @@ fn policy(section: &Section<'_>, errors: &mut Errors<'_>) -> Policy {
     {
         policy.replies = replies;
     }
+    policy.log_drops =
+        section.get("log_drops").and_then(|value| log::one_in(&value, "policy.log_drops", errors));
     if let Some(value) = section.get("adopt")
         && let Some(adopt) = adopt(&value, errors)
     {

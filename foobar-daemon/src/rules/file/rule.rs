@@ -6,7 +6,7 @@ use foobar_common::{
     verdict::Verdict,
 };
 
-use super::{Reading, address, condition, error::Errors, limit, name, policy, port, value::Section};
+use super::{Reading, address, condition, error::Errors, limit, log, name, policy, port, value::Section};
 use crate::rules::model::Rule;
 
 const RULE_KEYS: [&str; 20] = [
@@ -84,6 +84,7 @@ fn rule(section: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -
     rule.vlan = section.get("vlan").and_then(|value| condition::vlan(&value, errors));
     rule.length = section.get("length").and_then(|value| port::range(&value, "length", errors));
     rule.limit = limit::read(section, rule.action, rule.direction, errors);
+    rule.log = section.get("log").and_then(|value| log::one_in(&value, "log", errors));
     rule.comment =
         section.get("comment").and_then(|value| value.string("comment", errors)).map(str::to_owned);
 
@@ -116,7 +117,6 @@ fn direction(section: &Section<'_>, errors: &mut Errors<'_>) -> Option<Direction
 
 /// Keys of the language that nothing acts on.
 fn refuse_unenforced(section: &Section<'_>, errors: &mut Errors<'_>) {
-    section.refuse("log", "leave it out; every rule is counted", errors);
     section.refuse_true("shadow", "leave the rule out, or put it in force", errors);
 }
 

@@ -97,14 +97,6 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// Reports the key, if it is there: the language has it, but nothing acts on it.
-    pub(super) fn refuse(&self, key: &str, help: &str, errors: &mut Errors<'_>) {
-        if self.get(key).is_some() {
-            let message = format!("{key} of {} is not yet enforced", self.title);
-            errors.add(&self.key_place(key), message, help);
-        }
-    }
-
     /// The value of a yes-or-no key. `true` is reported: the language has it, but nothing acts on it.
     pub(super) fn refuse_true(&self, key: &str, help: &str, errors: &mut Errors<'_>) {
         if let Some(value) = self.get(key)

@@ -11,12 +11,11 @@ pub(super) const HOP_LIMIT: &str = "the hop limit is not in the rule language; n
     be 255, is accepted before the rules (policy.infrastructure)";
 
 /// Rules that do nothing but log are refused.
-pub(super) const ONLY_LOGS: &str =
-    "log is not enforced by this version yet, and the rule does nothing else; every rule is counted";
+pub(super) const ONLY_LOGS: &str = "a rule that only logs is left out: here a rule logs what it decides; write log = \"1/1\" \
+    into the rule that decides these packets, and foobar watch shows them";
 
 /// A rule that logs and decides only decides.
-pub(super) const LOG_LEFT_OUT: &str =
-    "log is not enforced by this version yet: the rule is kept without it, and counted as every rule is";
+pub(super) const LOG_LEFT_OUT: &str = "log is left out: nothing is written to the system's log here; with log = \"1/1\" foobar watch shows the packets";
 
 /// Rejected packets are dropped.
 pub(super) const REJECT_IS_DROP: &str =

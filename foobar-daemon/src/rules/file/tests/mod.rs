@@ -6,9 +6,12 @@ use foobar_common::{
 };
 
 use super::*;
-use crate::rules::model::{
-    AddressCondition, AddressMatch, AddressSet, DecryptFrom, Failsafe, FlagCondition, FragmentPolicy,
-    IcmpCondition, Policy, PortProtocol, Rule, Service, ServicePort, SynCookies, TlsRequirements,
+use crate::rules::{
+    log::OneIn,
+    model::{
+        AddressCondition, AddressMatch, AddressSet, DecryptFrom, Failsafe, FlagCondition, FragmentPolicy,
+        IcmpCondition, Policy, PortProtocol, Rule, Service, ServicePort, SynCookies, TlsRequirements,
+    },
 };
 
 mod noise;
@@ -24,6 +27,7 @@ malformed = "accept"
 fragments = "drop"
 infrastructure = false
 replies = "rules"
+log_drops = "1/1000"
 adopt = "1m"
 [failsafe]
 ports = ["tcp/22", "udp/51820"]
@@ -59,6 +63,7 @@ interface = ["eth0", "bond0.10"]
 vlan = [10, 4095]
 length = "0-128"
 shadow = false
+log = "1/100"
 comment = "…"
 [[rule]]
 id = "ping"
@@ -98,6 +103,7 @@ fn the_whole_language_is_read() {
             fragments: FragmentPolicy::Always(Verdict::Drop),
             infrastructure: false,
             replies: false,
+            log_drops: OneIn::new(1_000),
             adopt: Duration::from_mins(1),
         }
     );
@@ -147,6 +153,7 @@ fn the_whole_language_is_read() {
     web.interface = Some(BTreeSet::from(["eth0".to_owned(), "bond0.10".to_owned()]));
     web.vlan = Some(BTreeSet::from([10, 4095]));
     web.length = Some(0..=128);
+    web.log = OneIn::new(100);
     web.comment = Some("…".to_owned());
     let icmp = |protocol, kind, code| IcmpCondition { protocol, kind, code };
     let mut ping = Rule::new("ping", Verdict::Drop);
@@ -168,9 +175,9 @@ fn the_whole_language_is_read() {
 fn positions_are_those_of_ids_and_names() {
     let (_, positions) = whole_bundle().parse_with_positions().unwrap();
     let at = |line, column| Position { file: "rules.toml".to_owned(), line, column };
-    assert_eq!(positions.rules["web"], at(29, 6));
-    assert_eq!(positions.services["vpn"], at(26, 8));
-    assert_eq!(positions.sets["offices"], at(14, 7));
+    assert_eq!(positions.rules["web"], at(30, 6));
+    assert_eq!(positions.services["vpn"], at(27, 8));
+    assert_eq!(positions.sets["offices"], at(15, 7));
 }
 
 /// A rule with these lines, which begin at line 5 of the file.
@@ -351,12 +358,23 @@ fn what_is_wrong_elsewhere() {
 }
 
 #[test]
-fn what_is_not_enforced_is_refused_by_name() {
-    for lines in [r#"log = "1/1000""#, "shadow = true"] {
-        let key = lines.split(' ').next().unwrap();
-        let column = if key == "shadow" { key.len() + 4 } else { 1 };
-        check_errors(&rule(lines), &[(5, column, &["not yet", key])]);
+fn how_many_packets_are_told_of() {
+    let text = rule("log = \"1/1000\"").replace("[[rule]]", "[policy]\nlog_drops = \"1/1\"\n[[rule]]");
+    let ruleset = Bundle::of_text("rules.toml", &text).parse().unwrap();
+    assert_eq!((ruleset.policy.log_drops, ruleset.rules[0].log), (OneIn::new(1), OneIn::new(1_000)));
+    assert!(ruleset.logs());
+    assert!(!Bundle::of_text("rules.toml", &rule("")).parse().unwrap().logs());
+    for wrong in ["", "1", "1/", "1/0", "2/3", "1/-1", "1/+1", "1/4294967296", "1 / 2", "1/1.5", "1/x"] {
+        let line = format!("log = {wrong:?}");
+        check_errors(&rule(&line), &[(5, 7, &["log cannot be", "write \"1/1000\""])]);
     }
+    check_errors(&rule("log = 1000"), &[(5, 7, &["log"])]);
+    check_errors("schema = 1\n[policy]\nlog_drops = \"all\"\n", &[(3, 13, &["policy.log_drops cannot be"])]);
+}
+
+#[test]
+fn what_is_not_enforced_is_refused_by_name() {
+    check_errors(&rule("shadow = true"), &[(5, 10, &["not yet", "shadow"])]);
     check_errors(&rule("").replace("drop", "reject"), &[(4, 10, &["not yet", "reject"])]);
     for lines in [r#"in = "reject""#, r#"out = "reject""#] {
         let key = lines.split(' ').next().unwrap();
@@ -573,7 +591,7 @@ fn errors_of_set_files_name_the_set_file() {
     assert!(text.contains("sets/drop.txt:3:1: \"foo\" is no address"), "{text}");
     bundle.attachments.clear();
     assert!(
-        bundle.parse().unwrap_err().to_string().contains("rules.toml:17:8: the set file"),
+        bundle.parse().unwrap_err().to_string().contains("rules.toml:18:8: the set file"),
         "no attachment"
     );
 }

@@ -96,7 +96,7 @@ fn what_cannot_be_said_is_refused() {
         ("-m conntrack --ctstate DNAT -j ACCEPT", "the state \"dnat\""),
         ("-m conntrack --ctorigdstport 80 -j ACCEPT", "--ctorigdstport is not"),
         ("-m limit --limit 5/s -j ACCEPT", "goes on to the next rule"),
-        ("-j LOG --log-prefix \"in: \" --log-level 4", "log is not enforced"),
+        ("-j LOG --log-prefix \"in: \" --log-level 4", "only logs"),
         ("-m recent --set --name DEFAULT --rsource -j DROP", "the match recent"),
         ("-p icmp -m hl --hl-eq 255 -j ACCEPT", "accepted before the rules"),
         ("-m addrtype --dst-type LOCAL -j DROP", "the match addrtype"),
