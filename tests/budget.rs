@@ -38,7 +38,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 29] = [
+const PER_CPU: [&str; 31] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -68,6 +68,8 @@ const PER_CPU: [&str; 29] = [
     "HTTP2_NEW",
     "TLS_HTTP2_NEW",
     "TLS_STREAM_READINGS",
+    maps::REJECT_COUNTERS,
+    "QUOTED",
 ];
 
 /// Of the rulesets that are generated.
@@ -89,6 +91,7 @@ fn the_program_costs_what_is_recorded() {
     let found = BTreeMap::from([
         ("nothing-used", cost(&Ruleset::default())),
         ("everything-used", cost(&everything())),
+        ("rejects", cost(&rejects())),
         ("most-rules", cost(&most_rules())),
         ("services", cost(&services())),
         ("services-by-group", cost(&services_by_group())),
@@ -231,6 +234,21 @@ fn everything() -> Ruleset {
         peers: vec!["198.51.100.10/32".parse().unwrap()],
         never_ban: Vec::new(),
     };
+    ruleset
+}
+
+/// The same where all that is not accepted is rejected.
+fn rejects() -> Ruleset {
+    let mut ruleset = everything();
+    (ruleset.policy.inbound, ruleset.policy.outbound) = (Verdict::Reject, Verdict::Reject);
+    for rule in &mut ruleset.rules {
+        if rule.action == Verdict::Drop {
+            rule.action = Verdict::Reject;
+        }
+        if let Some(limit) = &mut rule.limit {
+            limit.over = Verdict::Reject;
+        }
+    }
     ruleset
 }
 

@@ -46,4 +46,4 @@ mod words;
 ///
 /// It is part of the path of all pins, so that a daemon with another layout never adopts them. Raise it
 /// whenever a pinned map or the meaning of a slot changes; `tests/layout/` notices when that is forgotten.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;

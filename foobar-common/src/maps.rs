@@ -1,5 +1,7 @@
 //! Names of the maps, as the object file has them, and who owns them.
 
+use crate::service::Protocol;
+
 /// One [`crate::fields::Root`] for each [`crate::fields::AddressField`].
 pub const ROOTS: &str = "ROOTS";
 /// The [`crate::fields::Stride`]s that roots and strides refer to.
@@ -28,8 +30,10 @@ pub const DECISION: &str = "DECISION";
 pub const SERVICE_SETTINGS: &str = "SERVICE_SETTINGS";
 /// The [`crate::limit::Limit`]s by counter slot of their rules.
 pub const LIMITS: &str = "LIMITS";
+/// The [`crate::reject::AnswerBucket`] of each direction.
+pub const ANSWER_BUCKETS: &str = "ANSWER_BUCKETS";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 14] = [
+pub const OF_RULESET: [&str; 15] = [
     ROOTS,
     STRIDES,
     TABLES,
@@ -44,6 +48,7 @@ pub const OF_RULESET: [&str; 14] = [
     DECISION,
     SERVICE_SETTINGS,
     LIMITS,
+    ANSWER_BUCKETS,
 ];
 
 /// Per-CPU [`crate::counters::Counter`]s by rule slot, the first [`crate::counters::RULE_SLOTS`] of them.
@@ -110,8 +115,10 @@ pub const FLOWS: &str = "FLOWS";
 pub const UNPROVED_FLOWS: &str = "UNPROVED_FLOWS";
 /// Per-CPU [`crate::tracking::FlowCounters`]; there only since a ruleset needed them.
 pub const FLOW_COUNTERS: &str = "FLOW_COUNTERS";
+/// Per-CPU numbers of rejected packets by [`crate::reject::outcome_slot`]; there only since a ruleset needed them.
+pub const REJECT_COUNTERS: &str = "REJECT_COUNTERS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 29] = [
+pub const SURVIVING: [&str; 30] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -141,6 +148,7 @@ pub const SURVIVING: [&str; 29] = [
     FLOWS,
     UNPROVED_FLOWS,
     FLOW_COUNTERS,
+    REJECT_COUNTERS,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.
@@ -161,10 +169,17 @@ pub const SERVICES_IN: &str = "SERVICES_IN";
 /// The same for what goes out.
 pub const SERVICES_OUT: &str = "SERVICES_OUT";
 
+/// Where in both the program is that answers rejected packets: behind those of protocols.
+pub const REJECT_PROGRAM: u32 = Protocol::COUNT;
+
 /// The XDP program.
 pub const INGRESS: &str = "ingress";
 /// The program for what goes out.
 pub const EGRESS: &str = "egress";
+/// The XDP program that answers packets that came in and are rejected.
+pub const REJECT_INBOUND: &str = "reject_inbound";
+/// The program that answers packets that were to go out and are rejected.
+pub const REJECT_OUTBOUND: &str = "reject_outbound";
 /// The XDP program that sees connections to services of which nothing is read reset by their clients.
 pub const RAW_INBOUND: &str = "raw_inbound";
 /// The program that sees such connections opened and reset by the server.

@@ -13,6 +13,7 @@ use crate::{
     plaintext::WatchedProcess,
     proxy::ProxyCounters,
     raw::RawCounters,
+    reject::AnswerBucket,
     rule::{DecisionRecord, Interfaces, Settings},
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
@@ -30,6 +31,7 @@ macro_rules! pod {
 }
 
 pod!(
+    AnswerBucket,
     Ban,
     BanKey,
     BanLengths,

@@ -7,6 +7,15 @@ words! {
     Verdict {
         Accept = 0, "accept", "goes its way";
         Drop = 1, "drop", "ends here, without an answer";
+        Reject = 2, "reject", "ends here, and its sender is told so";
+    }
+}
+
+impl Verdict {
+    /// Whether the packet ends here.
+    #[inline(always)]
+    pub const fn is_refusal(self) -> bool {
+        !matches!(self, Self::Accept)
     }
 }
 
@@ -44,6 +53,12 @@ words! {
 }
 
 impl Reason {
+    /// Whether packets that have it have no [`crate::flow::Flow`]: nothing of them could be read as IP, or not to the end.
+    #[inline(always)]
+    pub const fn is_without_flow(self) -> bool {
+        self.number() >= Self::Arp.number() && self.number() <= Self::Internal.number()
+    }
+
     /// Whether `policy.malformed` decides such packets: frames that could not be read to the end.
     #[inline(always)]
     pub const fn is_malformed(self) -> bool {

@@ -18,6 +18,7 @@ mod limit;
 mod maps;
 mod probes;
 mod received;
+mod reject;
 mod scratch;
 mod sent;
 mod services;
@@ -30,7 +31,7 @@ mod track;
 use aya_ebpf::{
     bindings::{
         TC_ACT_SHOT, TC_ACT_UNSPEC,
-        xdp_action::{XDP_DROP, XDP_PASS},
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_TX},
     },
     macros::{classifier, raw_tracepoint, uprobe, uretprobe, xdp},
     programs::{ProbeContext, RawTracePointContext, RetProbeContext, TcContext, XdpContext},
@@ -45,10 +46,17 @@ use crate::{decide::Decision, headers::Headers, interface::Interface, services::
 #[expect(clippy::cast_possible_truncation, reason = "the kernel has the index as 32 bits")]
 fn ingress(context: XdpContext) -> u32 {
     let interface = interface::of(context.ingress_ifindex() as u32);
-    let headers = received::headers(&context);
-    let decision = judge(&headers, &interface, Direction::In);
-    let lost = services::enter_in(&context, &headers, &decision, &interface);
-    xdp_action(count::decision(&decision, &interface, Direction::In, headers.size, lost))
+    let (headers, size) = received::headers(&context);
+    let decision = if reject::is_own_answer(&context) {
+        Decision::own_answer()
+    } else {
+        judge(&headers, &interface, Direction::In)
+    };
+    let lost = services::enter_in(&context, &headers, size, &decision, &interface).unwrap_or_else(
+        #[inline(always)]
+        || reject::enter_in(&context, size, &decision, &interface),
+    );
+    xdp_action(count::decision(&decision, &interface, Direction::In, size, lost))
 }
 
 /// Judges every packet that the kernel is about to give to a network card.
@@ -59,8 +67,32 @@ fn egress(context: TcContext) -> i32 {
     let interface = interface::of(unsafe { (*context.skb.skb).ifindex });
     let headers = sent::headers(&context);
     let decision = judge(&headers, &interface, Direction::Out);
-    let lost = services::enter_out(&context, &headers, &decision, &interface);
-    tc_action(count::decision(&decision, &interface, Direction::Out, headers.size, lost))
+    let size = sent::size(&context);
+    let lost = services::enter_out(&context, &headers, size, &decision, &interface).unwrap_or_else(
+        #[inline(always)]
+        || reject::enter_out(&context, size, &decision, &interface),
+    );
+    tc_action(count::decision(&decision, &interface, Direction::Out, size, lost))
+}
+
+/// Goes on with a packet that is rejected by `ingress`, and answers it.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn reject_inbound(context: XdpContext) -> u32 {
+    let is_answer = reject::inbound(&context);
+    let action = xdp_action(Passage::end(Direction::In));
+    if is_answer { XDP_TX } else { action }
+}
+
+/// Goes on with a packet that is rejected by `egress`, and answers it.
+#[classifier]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+#[expect(clippy::cast_possible_truncation, reason = "the helper gives a code")]
+fn reject_outbound(context: TcContext) -> i32 {
+    // The code that the helper gives says that the packet goes where it has noted (TC_ACT_REDIRECT), or not (TC_ACT_SHOT).
+    let answer = reject::outbound(&context);
+    let action = tc_action(Passage::end(Direction::Out));
+    answer.map_or(action, |answer| answer as i32)
 }
 
 /// Goes on with a packet that is accepted by `ingress` and may have requests of HTTP/1.x in it.
@@ -249,7 +281,8 @@ fn judge(headers: &Headers, interface: &Interface, direction: Direction) -> Deci
 fn xdp_action(verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Accept => XDP_PASS,
-        Verdict::Drop => XDP_DROP,
+        // What is rejected and comes to its end here has no answer.
+        Verdict::Drop | Verdict::Reject => XDP_DROP,
     }
 }
 
@@ -258,7 +291,7 @@ fn tc_action(verdict: Verdict) -> i32 {
     match verdict {
         // Other programs and filters follow.
         Verdict::Accept => TC_ACT_UNSPEC,
-        Verdict::Drop => TC_ACT_SHOT,
+        Verdict::Drop | Verdict::Reject => TC_ACT_SHOT,
     }
 }
 

@@ -9,6 +9,7 @@ mod bans;
 mod frames;
 mod machine;
 mod many;
+mod rejects;
 mod report;
 mod rulesets;
 mod services;
@@ -43,6 +44,7 @@ fn run(report: &mut Report) -> Result<()> {
         test_runs::run(report, ruleset);
     }
     bans::run(report);
+    rejects::run(report);
     services::run(report);
     attached::run(report, "native", Mode::Native);
     attached::run(report, "generic", Mode::Generic);

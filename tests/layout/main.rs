@@ -30,6 +30,7 @@ use foobar_common::{
     plaintext::{Call, TlsObject, WatchedProcess},
     proxy::ProxyCounters,
     raw::{RawConnection, RawCounters},
+    reject::{AnswerBucket, Outcome, outcome_slot},
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
@@ -37,8 +38,8 @@ use foobar_common::{
     verdict::{Reason, Verdict},
 };
 
-/// Everything that outlives a ruleset, as version 5 has it.
-const VERSION_5: &str = "\
+/// Everything that outlives a ruleset, as version 6 has it.
+const VERSION_6: &str = "\
 map RULE_COUNTERS
 map MORE_RULE_COUNTERS
 map VERDICT_COUNTERS
@@ -68,11 +69,13 @@ map PEER_CONNECTIONS
 map FLOWS
 map UNPROVED_FLOWS
 map FLOW_COUNTERS
+map REJECT_COUNTERS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports, 16 groups of peers (16 is former ones)
-entries: 1836 verdicts, 2380 ports, 1088 services by group
+entries: 2754 verdicts, 2380 ports, 1088 services by group
 verdict 0 accept
 verdict 1 drop
+verdict 2 reject
 reason 0 policy
 reason 1 rule
 reason 2 infrastructure
@@ -233,7 +236,14 @@ connections of a group 72 bytes: first bytes at 0, sessions at 32, opened at 64
 131072 flows and 65536 without proof, of 12 bytes: until at 0, said at 4, number at 8, in units of 2^30 ns
 flow key 40 bytes: local at 0, remote at 16, ports at 32 and 34, kind at 36
 flow counters 24 bytes: begun at 0, proved at 8, failed at 16
-interface 2, out, drop, malformed ip_length: entry 311
+rejected: entry 0 of in, 6 of out
+rejected 0 tcp_reset
+rejected 1 icmp
+rejected 2 icmpv6
+rejected 3 not_allowed
+rejected 4 rate
+rejected 5 internal
+interface 2, out, drop, malformed ip_length: entry 446
 interface 2, out, port 5: entry 355
 group 2, service 5: entry 133
 ";
@@ -241,9 +251,9 @@ group 2, service 5: entry 133
 #[test]
 fn what_outlives_a_ruleset_changes_only_with_the_layout_version() {
     let found = surviving();
-    assert_eq!(LAYOUT_VERSION, 5, "write down what version {LAYOUT_VERSION} has:\n{found}");
+    assert_eq!(LAYOUT_VERSION, 6, "write down what version {LAYOUT_VERSION} has:\n{found}");
     assert_eq!(
-        found, VERSION_5,
+        found, VERSION_6,
         "daemons of either layout would read the other's counters wrongly: raise LAYOUT_VERSION and write the new \
          layout down here"
     );
@@ -321,6 +331,11 @@ fn surviving() -> String {
         offset_of!(FlowCounters, proved),
         offset_of!(FlowCounters, failed)
     ));
+    let [inbound, outbound] = Direction::ALL.map(|direction| outcome_slot(direction, Outcome::Reset));
+    line(format!("rejected: entry {inbound} of in, {outbound} of out"));
+    for outcome in Outcome::ALL {
+        line(format!("rejected {} {}", outcome.number(), outcome.label()));
+    }
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
     line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
     line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
@@ -334,6 +349,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Counter>(), align_of::<Counter>()), (8 + 8, 8));
     assert_eq!((size_of::<Limit>(), align_of::<Limit>()), (2 * 16 + 8 + 8 + 4 * 4, 8));
     assert_eq!((size_of::<BucketKey>(), align_of::<BucketKey>()), (16 + 4 + 4, 8));
+    assert_eq!((size_of::<AnswerBucket>(), align_of::<AnswerBucket>()), (3 * 8, 8));
     assert_eq!((size_of::<BanKey>(), align_of::<BanKey>()), (16 + 4 + 4, 8));
     assert_eq!((size_of::<Ban>(), align_of::<Ban>()), (8 + 4 + 4, 8));
     assert_eq!((size_of::<BanLengths>(), align_of::<BanLengths>()), (8 + 2 * 8, 8));
@@ -348,9 +364,9 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Line>(), align_of::<Line>()), (64, 64));
     assert_eq!((size_of::<RankedRule>(), align_of::<RankedRule>()), (8, 8));
     assert_eq!((size_of::<InterfaceRecord>(), align_of::<InterfaceRecord>()), (4 + 4 + 8, 4));
-    assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * 16, 4));
+    assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * (16 + 8), 4));
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
-    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (20 * 4, 4));
+    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (20 * 4 + 6 + 2, 4));
     // All words of 64 bits.
     assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (2 + 11 + 6 + 1 + 44 + 42), 8));
     assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (4 + 8 + 4 * 8 + 8 + 21 + 44), 8));
@@ -412,6 +428,7 @@ fn fields_are_where_the_programs_look_for_them() {
     assert_eq!(offset_of!(InterfaceRecord, index), 0);
     assert_eq!(offset_of!(InterfaceRecord, slot), 4);
     assert_eq!(offset_of!(InterfaceRecord, classes), 8);
+    assert_eq!(offset_of!(Interfaces, cards), 8 * 16);
     assert_eq!(offset_of!(DecisionRecord, verdict), 0);
     assert_eq!(offset_of!(DecisionRecord, reason), 4);
     assert_eq!(offset_of!(DecisionRecord, rule), 8);

@@ -29,6 +29,10 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         or_problem("count the flows", error);
         None
     });
+    let rejects = filter.rejects().unwrap_or_else(|error| {
+        or_problem("count what came of rejected packets", error);
+        None
+    });
     let mut programs = filter.programs().unwrap_or_else(|error| {
         or_problem("ask for the programs", error);
         Vec::new()
@@ -92,6 +96,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         last_reload: last_reload.clone(),
         maps,
         flows,
+        rejects,
         programs,
         rates,
         services,

@@ -38,6 +38,8 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
+use super::rejects;
+
 /// What is below the folder.
 const FOLDERS: [&str; 4] = [links(Direction::In), links(Direction::Out), "maps", SERVICES];
 /// Where the arrays of programs are.
@@ -276,6 +278,7 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
             (MapType::LruHash, size_of::<FlowKey>() as u32, size_of::<TrackedFlow>() as u32, entries)
         }
         maps::FLOW_COUNTERS => (MapType::PerCpuArray, 4, size_of::<FlowCounters>() as u32, 1),
+        maps::REJECT_COUNTERS => (MapType::PerCpuArray, 4, 8, rejects::OUTCOMES),
         _ => counters(0),
     }
 }

@@ -29,7 +29,7 @@ use foobar_common::{
     tls::TlsVersion,
 };
 
-use super::pins::PinFolder;
+use super::{pins::PinFolder, rejects};
 use crate::rules::{
     compile::CompiledRuleset,
     model::{Spoken, TlsRequirements},
@@ -137,15 +137,11 @@ pub(super) fn maps(compiled: &CompiledRuleset) -> BTreeMap<&'static str, (u32, b
 pub(super) fn connect(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<()> {
     for protocol in protocols(compiled) {
         for (array, name) in NAMES.into_iter().zip(needs(protocol).programs) {
-            let program =
-                object.program(name).with_context(|| format!("the object has no program '{name}'"))?;
-            let program = handle(program)?;
-            let array = object.map_mut(array).with_context(|| format!("the object has no map {array}"))?;
-            let mut array: ProgramArray<_> = array.try_into()?;
-            array
-                .set(protocol.number(), &program, 0)
-                .with_context(|| format!("let packets of services go on in '{name}'"))?;
+            enter(object, array, protocol.number(), name)?;
         }
+    }
+    for (array, name) in NAMES.into_iter().zip(rejects::programs(compiled)) {
+        enter(object, array, maps::REJECT_PROGRAM, name)?;
     }
     let map = object.map_mut(maps::SERVICE_SETTINGS).context("the object has no settings of services")?;
     let mut map: Array<_, ServiceSettings> = map.try_into()?;
@@ -161,6 +157,15 @@ pub(super) fn connect(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<(
         map.set(*slot, settings, 0).with_context(|| format!("enter what the rules say of {port}"))?;
     }
     Ok(())
+}
+
+/// Puts a program into one of the arrays.
+fn enter(object: &mut Ebpf, array: &str, number: u32, name: &str) -> Result<()> {
+    let program = object.program(name).with_context(|| format!("the object has no program '{name}'"))?;
+    let program = handle(program)?;
+    let array = object.map_mut(array).with_context(|| format!("the object has no map {array}"))?;
+    let mut array: ProgramArray<_> = array.try_into()?;
+    array.set(number, &program, 0).with_context(|| format!("let packets go on in '{name}'"))
 }
 
 fn handle(program: &Program) -> Result<ProgramFd> {

@@ -20,6 +20,7 @@ use super::{
     flows::{self, FlowFacts},
     load::LoadedRuleset,
     programs::ProgramFacts,
+    rejects::{self, RejectFacts},
 };
 use crate::rules::{compile::CompiledRuleset, model::ServicePort};
 
@@ -31,6 +32,11 @@ pub struct TestRuns {
     bans: BanMaps,
     rules: BTreeMap<u32, String>,
 }
+
+/// `XDP_TX`.
+const SENT_BACK: u32 = 3;
+/// `TC_ACT_REDIRECT`.
+const REDIRECTED: u32 = 7;
 
 /// What the program said of one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,14 +90,7 @@ impl TestRuns {
     /// # Errors
     /// The kernel takes no frame of less than 14 bytes, nor more than it can hold in buffers.
     pub fn judge(&mut self, frame: &[u8], direction: Direction) -> Result<Judgement> {
-        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-        let result = match direction {
-            Direction::In => self.loaded.ingress()?.test_run(options),
-            Direction::Out => self.loaded.egress()?.test_run(options),
-        };
-        let returned = result
-            .with_context(|| format!("run the program on a frame of {} bytes", frame.len()))?
-            .return_value;
+        let returned = self.run(frame, direction, None)?.0;
         let DecisionRecord { verdict, reason, rule, port: _ } = self.decision.get(&0, 0)?;
         let judgement = Judgement {
             verdict: Verdict::from_number(verdict).context("a verdict without a name")?,
@@ -99,13 +98,49 @@ impl TestRuns {
             rule: (rule != NO_RULE).then(|| self.rules.get(&rule).cloned()).flatten(),
         };
         // enum xdp_action (include/uapi/linux/bpf.h) and TC_ACT_ (include/uapi/linux/pkt_cls.h).
-        let expected = match (direction, judgement.verdict) {
-            (Direction::In, Verdict::Drop) => 1,
-            (Direction::In, Verdict::Accept) | (Direction::Out, Verdict::Drop) => 2,
-            (Direction::Out, Verdict::Accept) => u32::MAX,
+        let expected: &[u32] = match (direction, judgement.verdict) {
+            (Direction::In, Verdict::Drop) => &[1],
+            (Direction::In, Verdict::Accept) | (Direction::Out, Verdict::Drop) => &[2],
+            (Direction::Out, Verdict::Accept) => &[u32::MAX],
+            // Dropped, or an answer: sent back, or given to this machine (TC_ACT_REDIRECT).
+            (Direction::In, Verdict::Reject) => &[1, SENT_BACK],
+            (Direction::Out, Verdict::Reject) => &[2, REDIRECTED],
         };
-        ensure!(returned == expected, "the program returned {returned} for {judgement:?}");
+        ensure!(expected.contains(&returned), "the program returned {returned} for {judgement:?}");
         Ok(judgement)
+    }
+
+    /// Sends one frame through the program for this direction. What it is answered with, if it is rejected and answered.
+    ///
+    /// # Errors
+    /// As [`TestRuns::judge`].
+    pub fn answer(&mut self, frame: &[u8], direction: Direction) -> Result<Option<Vec<u8>>> {
+        // An answer is longer than a short packet by the headers of the message that quotes it.
+        let mut answer = vec![0; frame.len() + 128];
+        let (returned, length) = self.run(frame, direction, Some(&mut answer))?;
+        answer.truncate(length as usize);
+        let is_answer = match direction {
+            Direction::In => returned == SENT_BACK,
+            Direction::Out => returned == REDIRECTED,
+        };
+        Ok(is_answer.then_some(answer))
+    }
+
+    /// What the program returns, and how long the frame is then.
+    fn run(&self, frame: &[u8], direction: Direction, out: Option<&mut [u8]>) -> Result<(u32, u32)> {
+        let options = TestRunOptions { data_in: Some(frame), data_out: out, ..TestRunOptions::default() };
+        let result = match direction {
+            Direction::In => self.loaded.ingress()?.test_run(options),
+            Direction::Out => self.loaded.egress()?.test_run(options),
+        };
+        let result =
+            result.with_context(|| format!("run the program on a frame of {} bytes", frame.len()))?;
+        Ok((result.return_value, result.data_size_out))
+    }
+
+    /// What came of the frames that were rejected.
+    pub fn rejects(&self) -> Result<RejectFacts> {
+        rejects::facts(&self.loaded)
     }
 
     /// The bans that hold for them.
@@ -118,12 +153,7 @@ impl TestRuns {
     /// # Errors
     /// As [`TestRuns::judge`].
     pub fn pass(&self, frame: &[u8], direction: Direction) -> Result<()> {
-        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-        let result = match direction {
-            Direction::In => self.loaded.ingress()?.test_run(options),
-            Direction::Out => self.loaded.egress()?.test_run(options),
-        };
-        result.with_context(|| format!("run the program on a frame of {} bytes", frame.len()))?;
+        self.run(frame, direction, None)?;
         Ok(())
     }
 

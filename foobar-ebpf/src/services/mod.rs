@@ -28,6 +28,7 @@ use aya_ebpf::{
 };
 use foobar_common::{
     flow::{Direction, Flow, Fragment, protocol},
+    maps::REJECT_PROGRAM,
     rule::uses,
     service::Protocol,
     verdict::Verdict,
@@ -40,12 +41,18 @@ pub(crate) use self::{
     mysql::{commands as mysql_commands, replies as mysql_replies},
     passage::Passage,
     raw::{inbound as raw_inbound, outbound as raw_outbound},
+    segment::Packet,
     tls::{choices as tls_choices, offers as tls_offers},
 };
-use crate::{decide::Decision, headers::Headers, interface::Interface, settings};
+use crate::{
+    decide::Decision,
+    headers::{Headers, Size},
+    interface::Interface,
+    settings,
+};
 
-/// The programs of one direction, by number of their protocol.
-type Programs = ProgramArray<{ Protocol::COUNT as usize }>;
+/// The programs of one direction, by number of their protocol; the last one answers what is rejected.
+type Programs = ProgramArray<{ REJECT_PROGRAM as usize + 1 }>;
 
 #[btf_map]
 static SERVICES_IN: Programs = ProgramArray::new();
@@ -57,16 +64,17 @@ const FIN: u8 = 1;
 const SYN: u8 = 1 << 1;
 const RST: u8 = 1 << 2;
 
-/// Goes on in the program of the packet's service, which counts it and gives its verdict. Comes back if there is none,
-/// or nothing in the packet is for it, and says how many bytes went by that were.
+/// Goes on in the program of the packet's service, which counts it and gives its verdict. Comes back if there is none, and
+/// says how many bytes went by that were for it; `None` if nothing in the packet is.
 #[inline(always)]
 pub(crate) fn enter_in(
     context: &XdpContext,
     headers: &Headers,
+    size: Size,
     decision: &Decision,
     interface: &Interface,
-) -> u64 {
-    go_on(&SERVICES_IN, context, wanted(headers, decision, interface, Direction::In))
+) -> Option<u64> {
+    go_on(&SERVICES_IN, context, wanted(headers, size, decision, interface, Direction::In))
 }
 
 /// The same for what goes out.
@@ -74,17 +82,32 @@ pub(crate) fn enter_in(
 pub(crate) fn enter_out(
     context: &TcContext,
     headers: &Headers,
+    size: Size,
     decision: &Decision,
     interface: &Interface,
-) -> u64 {
-    go_on(&SERVICES_OUT, context, wanted(headers, decision, interface, Direction::Out))
+) -> Option<u64> {
+    go_on(&SERVICES_OUT, context, wanted(headers, size, decision, interface, Direction::Out))
+}
+
+/// Goes on in the program that answers rejected packets. Comes back if there is none.
+#[inline(always)]
+pub(crate) fn reject_in(context: &XdpContext) {
+    // SAFETY: nothing here waits to be dropped.
+    unsafe { SERVICES_IN.tail_call(context, REJECT_PROGRAM) }
+}
+
+/// The same for what goes out.
+#[inline(always)]
+pub(crate) fn reject_out(context: &TcContext) {
+    // SAFETY: as above.
+    unsafe { SERVICES_OUT.tail_call(context, REJECT_PROGRAM) }
 }
 
 /// Goes on in the program of a protocol, or gives the bytes back that it was to read. Each call has a number of its own:
 /// the kernel makes a jump of it then (Linux 5.5).
 #[inline(always)]
-fn go_on<C: EbpfContext>(programs: &Programs, context: &C, wanted: Option<(Protocol, u64)>) -> u64 {
-    let Some((protocol, payload)) = wanted else { return 0 };
+fn go_on<C: EbpfContext>(programs: &Programs, context: &C, wanted: Option<(Protocol, u64)>) -> Option<u64> {
+    let (protocol, payload) = wanted?;
     match protocol {
         Protocol::Raw => {
             // SAFETY: nothing here waits to be dropped.
@@ -111,7 +134,7 @@ fn go_on<C: EbpfContext>(programs: &Programs, context: &C, wanted: Option<(Proto
             unsafe { programs.tail_call(context, Protocol::H2c.number()) }
         }
     }
-    payload
+    Some(payload)
 }
 
 /// The protocol whose program goes on with a packet, and how many bytes it has to read; `None` if nothing in the packet
@@ -119,6 +142,7 @@ fn go_on<C: EbpfContext>(programs: &Programs, context: &C, wanted: Option<(Proto
 #[inline(always)]
 fn wanted(
     headers: &Headers,
+    size: Size,
     decision: &Decision,
     interface: &Interface,
     direction: Direction,
@@ -132,7 +156,8 @@ fn wanted(
     if !says(protocol, &parsed.flow, payload, direction) || !matches!(decision.verdict, Verdict::Accept) {
         return None;
     }
-    let passage = Passage { decision: *decision, interface: *interface, size: headers.size, lost: 0 };
+    let passage =
+        Passage { decision: *decision, interface: Interface::counted(interface.slot), size, lost: 0 };
     passage.keep(direction)?;
     Some((protocol, u64::from(payload)))
 }

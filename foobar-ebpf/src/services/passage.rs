@@ -28,7 +28,7 @@ pub(crate) struct Passage {
 impl Passage {
     /// Keeps it for the program that follows. There is an entry for each direction, so this never is `None`.
     #[inline(always)]
-    pub(super) fn keep(self, direction: Direction) -> Option<()> {
+    pub(crate) fn keep(self, direction: Direction) -> Option<()> {
         let place = PASSAGES.get_ptr_mut(direction as u32)?;
         // SAFETY: the map gave the pointer, and programs of one direction do not interrupt each other on a processor.
         unsafe { place.write(self) };
@@ -42,6 +42,14 @@ impl Passage {
         // SAFETY: as above, and the program before this one has written it.
         let Self { decision, interface, size, lost } = unsafe { &*place };
         count::decision(decision, interface, direction, *size, *lost)
+    }
+
+    /// Whether the packet could not be read as one of IP.
+    #[inline(always)]
+    pub(crate) fn is_without_flow(direction: Direction) -> bool {
+        let Some(place) = PASSAGES.get_ptr_mut(direction as u32) else { return true };
+        // SAFETY: as above.
+        unsafe { (*place).decision.reason.is_without_flow() }
     }
 
     /// Drops the packet after all.

@@ -15,6 +15,7 @@ use foobar_common::{
     counters::{Counter, Transport},
     flow::Direction,
     maps,
+    reject::Outcome,
     verdict::{Reason, Verdict},
 };
 use prometheus::{
@@ -31,6 +32,7 @@ use crate::{
         counters::{Counters, Open, Port},
         flows::FlowFacts,
         probes::DecryptionFacts,
+        rejects::RejectFacts,
     },
     rules::model::{PortProtocol, ServicePort},
 };
@@ -281,7 +283,8 @@ fn port_labels(port: Port) -> (String, &'static str) {
     }
 }
 
-fn flow_families(flows: Option<&FlowFacts>, families: &mut Vec<MetricFamily>) {
+fn flow_families(flows: Option<&FlowFacts>, rejects: Option<&RejectFacts>, families: &mut Vec<MetricFamily>) {
+    reject_families(rejects, families);
     let Some(FlowFacts { known, unproved, begun, proved, failed }) = flows else { return };
     let mut failures = catalogue::MAP_FAILURES.family();
     failures.add_integer([maps::FLOWS], *failed);
@@ -292,6 +295,20 @@ fn flow_families(flows: Option<&FlowFacts>, families: &mut Vec<MetricFamily>) {
     seen.add_integer(["begun"], *begun);
     seen.add_integer(["proved"], *proved);
     families.extend([failures.into_proto(), now.into_proto(), seen.into_proto()]);
+}
+
+fn reject_families(rejects: Option<&RejectFacts>, families: &mut Vec<MetricFamily>) {
+    let Some(rejects) = rejects else { return };
+    let mut answers = catalogue::REJECT_ANSWERS.family();
+    let mut unanswered = catalogue::REJECT_UNANSWERED.family();
+    for direction in Direction::ALL {
+        for outcome in Outcome::ALL {
+            let packets = rejects.of(direction).get(outcome.label()).copied().unwrap_or(0);
+            let family = if outcome.is_answer() { &mut answers } else { &mut unanswered };
+            family.add_integer([direction.label(), outcome.label()], packets);
+        }
+    }
+    families.extend([answers.into_proto(), unanswered.into_proto()]);
 }
 
 fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
@@ -305,6 +322,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         last_reload,
         maps,
         flows,
+        rejects,
         programs,
         decryption,
         bans,
@@ -332,7 +350,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         memory.add_integer([&map.map], map.bytes);
     }
     families.extend([entries.into_proto(), max_entries.into_proto(), memory.into_proto()]);
-    flow_families(flows.as_ref(), families);
+    flow_families(flows.as_ref(), rejects.as_ref(), families);
 
     let mut runs = catalogue::PROGRAM_RUNS.family();
     let mut run_seconds = catalogue::PROGRAM_RUN_SECONDS.family();

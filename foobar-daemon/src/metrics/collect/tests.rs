@@ -166,6 +166,10 @@ impl Source for Fixed {
             pending: Some(PendingFacts { previous: "abd".to_owned(), seconds_left: 3.0 }),
             last_reload: Reload { success: true, unix_ms: 0, what: "start".to_owned(), error: None },
             maps: vec![MapFill { map: "WORD_RULES".to_owned(), entries: 2, max_entries: 256, bytes: 4096 }],
+            rejects: Some(RejectFacts {
+                inbound: [("tcp_reset".to_owned(), 9), ("rate".to_owned(), 2)].into(),
+                outbound: [].into(),
+            }),
             flows: Some(FlowFacts { known: 3, unproved: 5, begun: 40, proved: 30, failed: 1 }),
             programs: vec![ProgramFacts {
                 program: "ingress".to_owned(),

@@ -40,6 +40,7 @@ use self::{
     vectors::Blocks,
 };
 use super::{
+    limit::Rate,
     model::{DecryptFrom, FragmentPolicy, Policy, Ruleset, Service, ServicePort, Spoken},
     sets::{SetFacts, SetTable},
 };
@@ -77,6 +78,8 @@ pub struct CompiledRuleset {
     pub decrypted: Vec<DecryptedService>,
     /// The limits, each with the counter slot of its rule.
     pub limits: Vec<(u32, Limit)>,
+    /// How fast rejected packets are answered at most; `None` if none is rejected.
+    pub reject_rate: Option<Rate>,
     /// How long old TCP connections are learnt; `None` if flows are not tracked.
     pub adopt: Option<Duration>,
     /// Whose the counters are.
@@ -185,6 +188,7 @@ pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Res
         spoken: ruleset.spoken(),
         decrypted: decrypted(ruleset, slots)?,
         limits: limits::compile(rules, slots)?,
+        reject_rate: ruleset.rejects().then_some(policy.reject_rate),
         adopt: ruleset.tracks().then_some(policy.adopt),
         slots: slots.clone(),
     })
@@ -316,7 +320,8 @@ fn settings(
     tables: &Tables,
     ranked: &[RankedRule],
 ) -> Settings {
-    let Policy { inbound, outbound, malformed, fragments, infrastructure, replies, adopt: _ } = *policy;
+    let Policy { inbound, outbound, malformed, fragments, infrastructure, replies, adopt: _, reject_rate: _ } =
+        *policy;
     let used = |bit, used: bool| if used { bit } else { 0 };
     let by_some = |bit, asks: fn(&clauses::Clause<'_>) -> bool| used(bit, clauses.list.iter().any(asks));
     let asks_prefix = |condition: Option<&super::model::AddressCondition>| {
@@ -358,6 +363,7 @@ fn settings(
             })
             | by_some(uses::VLAN, |clause| clause.rule.vlan.is_some())
             | used(uses::TRACKING, ruleset.tracks())
+            | used(uses::REJECTS, ruleset.rejects())
             | used(uses::REPLIES, replies && ruleset.tracks())
             | by_some(uses::LENGTH, |clause| clause.rule.length.is_some())
             | by_some(uses::INTERFACE, |clause| {
@@ -372,6 +378,8 @@ fn settings(
         more_rule_slots: u32::from(ranked.iter().any(|rule| rule.slot() >= RULE_SLOTS)),
         learns_until: 0,
         trace: 0,
+        answer_card: [0; 3],
+        rejects_out: u16::from(ruleset.rejects_out()),
     }
 }
 

@@ -18,9 +18,9 @@ pub(super) const ONLY_LOGS: &str =
 pub(super) const LOG_LEFT_OUT: &str =
     "log is not enforced by this version yet: the rule is kept without it, and counted as every rule is";
 
-/// Rejected packets are dropped.
-pub(super) const REJECT_IS_DROP: &str =
-    "reject is not enforced by this version yet: the packets are dropped without an answer";
+/// Rejected packets get another answer.
+pub(super) const OTHER_ANSWER: &str = "what is rejected gets the answer that foobar has: TCP a RST, everything else ICMP \
+    \"administratively prohibited\"";
 
 /// Rules behind routing are refused.
 pub(super) const POSTROUTING: &str = "packets that are passed on leave there, too, and are not told from those that this \
