@@ -221,7 +221,8 @@ fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut V
     families.extend([packets.into_proto(), bytes.into_proto()]);
 
     let mut verdicts: BTreeMap<(&str, Direction, Verdict, Reason), Counter> = BTreeMap::new();
-    for (verdict, reason) in usual_verdicts() {
+    let rejects = facts.is_some_and(|facts| facts.status.rejects.is_some());
+    for (verdict, reason) in usual_verdicts(rejects) {
         let usual = ways(&interfaces).map(|(name, direction)| (name, direction, verdict, reason));
         verdicts.extend(usual.map(|key| (key, Counter::default())));
     }
@@ -255,17 +256,19 @@ fn ways<'n>(interfaces: &[&'n str]) -> impl Iterator<Item = (&'n str, Direction)
     interfaces.iter().flat_map(|name| Direction::ALL.map(|direction| (*name, direction)))
 }
 
-/// The pairs of verdict and reason that any ruleset can lead to.
-fn usual_verdicts() -> impl Iterator<Item = (Verdict, Reason)> {
+/// The pairs of verdict and reason that any ruleset can lead to, also one that rejects.
+fn usual_verdicts(rejects: bool) -> impl Iterator<Item = (Verdict, Reason)> {
     let accepted = [Reason::Policy, Reason::Rule, Reason::Infrastructure, Reason::Failsafe];
     let dropped = Reason::ALL.iter().copied().filter(|reason| {
         matches!(reason, Reason::Policy | Reason::Rule | Reason::Fragments | Reason::Ban)
             || reason.is_malformed()
     });
+    let rejected = if rejects { &[Reason::Policy, Reason::Rule][..] } else { &[] };
     accepted
         .into_iter()
         .map(|reason| (Verdict::Accept, reason))
         .chain(dropped.map(|reason| (Verdict::Drop, reason)))
+        .chain(rejected.iter().map(|reason| (Verdict::Reject, *reason)))
 }
 
 /// The labels `port` and `l4`.

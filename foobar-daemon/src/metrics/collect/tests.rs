@@ -348,6 +348,19 @@ fn a_scrape_tells_what_the_source_gave() {
 }
 
 #[test]
+fn a_scrape_tells_what_came_of_rejected_packets() {
+    let text = exposition(Fixed { fail: false });
+    for line in [
+        r#"foobar_firewall_packets_total{iface="eth0",direction="in",action="reject",reason="rule"} 0"#,
+        r#"foobar_reject_answers_total{direction="in",answer="tcp_reset"} 9"#,
+        r#"foobar_reject_answers_total{direction="out",answer="icmpv6"} 0"#,
+        r#"foobar_reject_unanswered_total{direction="in",cause="rate"} 2"#,
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+    }
+}
+
+#[test]
 fn a_scrape_tells_what_was_over_limits() {
     let text = exposition(Fixed { fail: false });
     assert!(text.contains("\nfoobar_firewall_rule_over_limit_total{rule=\"web\"} 2\n"), "{text}");
