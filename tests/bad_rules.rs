@@ -47,7 +47,11 @@ fn bad_files() -> Vec<Bad> {
             "schema = 1\n[[rule]]\nid = \"a\"\naction = \"drop\"\nsource = [\"192.0.2.1/24\"]\n",
             &[":5:", "192.0.2.0/24"],
         ),
-        text("what is not enforced yet", "schema = 1\n[policy]\nin = \"reject\"\n", &[":3:", "not yet"]),
+        text(
+            "what is not enforced yet",
+            "schema = 1\n[[rule]]\nid = \"a\"\naction = \"drop\"\nshadow = true\n",
+            &[":5:", "not yet"],
+        ),
         text("an empty file", "", &["schema = 1"]),
         Bad { what: "10 MB of noise", text: noise(10 << 20, |byte| byte), words: &["UTF-8"] },
         Bad {

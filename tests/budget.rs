@@ -39,7 +39,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 34] = [
+const PER_CPU: [&str; 36] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -74,6 +74,8 @@ const PER_CPU: [&str; 34] = [
     "HTTP2_NEW",
     "TLS_HTTP2_NEW",
     "TLS_STREAM_READINGS",
+    maps::REJECT_COUNTERS,
+    "QUOTED",
 ];
 
 /// Of the rulesets that are generated.
@@ -96,6 +98,7 @@ fn the_program_costs_what_is_recorded() {
         ("nothing-used", cost(&Ruleset::default())),
         ("everything-used", cost(&everything())),
         ("everything-logged", cost(&logged(everything()))),
+        ("rejects", cost(&rejects())),
         ("most-rules", cost(&most_rules())),
         ("services", cost(&services())),
         ("services-logged", cost(&logged(services()))),
@@ -258,6 +261,21 @@ fn logged(mut ruleset: Ruleset) -> Ruleset {
         rule.log = OneIn::new(1_000);
     }
     ruleset.policy.log_drops = OneIn::new(1_000);
+    ruleset
+}
+
+/// The same where all that is not accepted is rejected.
+fn rejects() -> Ruleset {
+    let mut ruleset = everything();
+    (ruleset.policy.inbound, ruleset.policy.outbound) = (Verdict::Reject, Verdict::Reject);
+    for rule in &mut ruleset.rules {
+        if rule.action == Verdict::Drop {
+            rule.action = Verdict::Reject;
+        }
+        if let Some(limit) = &mut rule.limit {
+            limit.over = Verdict::Reject;
+        }
+    }
     ruleset
 }
 

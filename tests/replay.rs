@@ -130,7 +130,7 @@ fn every_frame_has_a_line_and_the_summary_adds_up() {
         run.summary(),
         json!({
             "frames": 6,
-            "verdicts": {"accept": 4, "drop": 2, "answer": 0},
+            "verdicts": {"accept": 4, "drop": 2, "reject": 0, "answer": 0},
             "reasons": {"policy": 4, "rule": 1, "infrastructure": 1},
             "rules": {"web": {"packets": 1, "bytes": 54}, "unused": {"packets": 0, "bytes": 0}},
             "services": {
@@ -156,7 +156,7 @@ fn people_get_a_table() {
         "       1  in   accept   rule                  web",
         "       2  out  accept   policy                -",
         "",
-        "2 frames, accept 2, drop 0, answer 0",
+        "2 frames, accept 2, drop 0, reject 0, answer 0",
         "",
         "reason      frames",
         "policy           1",
@@ -173,6 +173,16 @@ fn people_get_a_table() {
         "www: 1 connections, 0 reset, 0 refused",
     ];
     assert_eq!(run.out.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn rejected_frames_are_told_as_such() {
+    let rules = "schema = 1\n[policy]\nout = \"reject\"\n[[rule]]\nid = \"ident\"\naction = \"reject\"\nprotocol = \"tcp\"\n\
+                 destination_port = 443\n";
+    let reset = tcp((CLIENT, 40_000), (SERVER, 443), flag::RST).frame();
+    let run = replay(&ethernet_capture(&[syn(), reset, syn_ack()]), rules, &["--json", "--local", SERVER]);
+    assert_eq!(run.frames(), ["in reject rule ident", "in reject rule ident", "out reject policy -"]);
+    assert_eq!(run.summary()["verdicts"], json!({"accept": 0, "drop": 0, "reject": 3, "answer": 0}));
 }
 
 #[test]

@@ -102,6 +102,8 @@ pub unsafe trait Plain: Copy {}
 // SAFETY: any bytes are integers.
 unsafe impl<const N: usize> Plain for [u8; N] {}
 // SAFETY: as above.
+unsafe impl<const N: usize> Plain for [u16; N] {}
+// SAFETY: as above.
 unsafe impl<const N: usize> Plain for [u32; N] {}
 // SAFETY: as above.
 unsafe impl<const N: usize> Plain for [u64; N] {}

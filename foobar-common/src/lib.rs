@@ -33,6 +33,7 @@ pub mod plaintext;
 mod pod;
 pub mod proxy;
 pub mod raw;
+pub mod reject;
 pub mod rule;
 pub mod service;
 pub mod sets;

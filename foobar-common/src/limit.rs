@@ -73,11 +73,16 @@ impl Limit {
     /// another one, that the rule or its counter slot had before, and counts as full.
     #[inline(always)]
     pub const fn charge(&self, bucket: u64, now: u64) -> Option<u64> {
-        let Self { interval, tolerance, .. } = *self;
-        let mut ahead = if bucket > now { bucket.wrapping_sub(now) } else { 0 };
-        if ahead > tolerance.wrapping_add(interval).wrapping_add(LATE_MAX) {
-            ahead = 0;
-        }
-        if ahead > tolerance { None } else { Some(now.wrapping_add(ahead).wrapping_add(interval)) }
+        charge([self.interval, self.tolerance], bucket, now)
     }
+}
+
+/// The same for a bucket of whatever has this interval and tolerance.
+#[inline(always)]
+pub const fn charge([interval, tolerance]: [u64; 2], bucket: u64, now: u64) -> Option<u64> {
+    let mut ahead = if bucket > now { bucket.wrapping_sub(now) } else { 0 };
+    if ahead > tolerance.wrapping_add(interval).wrapping_add(LATE_MAX) {
+        ahead = 0;
+    }
+    if ahead > tolerance { None } else { Some(now.wrapping_add(ahead).wrapping_add(interval)) }
 }

@@ -1,5 +1,7 @@
 //! Names of the maps, as the object file has them, and who owns them.
 
+use crate::service::Protocol;
+
 /// One [`crate::fields::Root`] for each [`crate::fields::AddressField`].
 pub const ROOTS: &str = "ROOTS";
 /// The [`crate::fields::Stride`]s that roots and strides refer to.
@@ -32,8 +34,10 @@ pub const LIMITS: &str = "LIMITS";
 pub const SYN_OFFER: &str = "SYN_OFFER";
 /// Of how many packets of a rule one is drawn, by counter slot; zero is none.
 pub const RULE_LOGS: &str = "RULE_LOGS";
+/// The [`crate::reject::AnswerBucket`] of each direction.
+pub const ANSWER_BUCKETS: &str = "ANSWER_BUCKETS";
 /// Maps that belong to one ruleset and are made anew with it.
-pub const OF_RULESET: [&str; 16] = [
+pub const OF_RULESET: [&str; 17] = [
     ROOTS,
     STRIDES,
     TABLES,
@@ -50,6 +54,7 @@ pub const OF_RULESET: [&str; 16] = [
     LIMITS,
     SYN_OFFER,
     RULE_LOGS,
+    ANSWER_BUCKETS,
 ];
 
 /// Per-CPU [`crate::counters::Counter`]s by rule slot, the first [`crate::counters::RULE_SLOTS`] of them.
@@ -128,8 +133,10 @@ pub const EVENTS: &str = "EVENTS";
 pub const EVENT_COUNTERS: &str = "EVENT_COUNTERS";
 /// The one [`crate::event::EventReader`].
 pub const EVENT_READER: &str = "EVENT_READER";
+/// Per-CPU numbers of rejected packets by [`crate::reject::outcome_slot`]; there only since a ruleset needed them.
+pub const REJECT_COUNTERS: &str = "REJECT_COUNTERS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 35] = [
+pub const SURVIVING: [&str; 36] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -165,6 +172,7 @@ pub const SURVIVING: [&str; 35] = [
     EVENTS,
     EVENT_COUNTERS,
     EVENT_READER,
+    REJECT_COUNTERS,
 ];
 
 /// The [`crate::plaintext::WatchedProcess`]es by process id.
@@ -180,16 +188,25 @@ pub const TLS_HTTP2: &str = "TLS_HTTP2";
 /// Maps that belong to the probes and live as long as the daemon.
 pub const OF_PROBES: [&str; 5] = [PROCESSES, STRANGERS, TLS_CALLS, TLS_OBJECTS, TLS_HTTP2];
 
-/// The programs that read what comes in to services, by number of the [`crate::service::Protocol`]; behind them the one that
-/// answers SYNs.
+/// The programs that read what comes in to services, by number of the [`crate::service::Protocol`]; behind them those that
+/// answer.
 pub const SERVICES_IN: &str = "SERVICES_IN";
 /// The same for what goes out.
 pub const SERVICES_OUT: &str = "SERVICES_OUT";
+
+/// Where in the former the program is that answers SYNs: behind those of protocols.
+pub const SYN_PROGRAM: u32 = Protocol::COUNT;
+/// Where in both the program is that answers rejected packets.
+pub const REJECT_PROGRAM: u32 = Protocol::COUNT + 1;
 
 /// The XDP program.
 pub const INGRESS: &str = "ingress";
 /// The program for what goes out.
 pub const EGRESS: &str = "egress";
+/// The XDP program that answers packets that came in and are rejected.
+pub const REJECT_INBOUND: &str = "reject_inbound";
+/// The program that answers packets that were to go out and are rejected.
+pub const REJECT_OUTBOUND: &str = "reject_outbound";
 /// The XDP program that sees connections to services of which nothing is read reset by their clients.
 pub const RAW_INBOUND: &str = "raw_inbound";
 /// The program that sees such connections opened and reset by the server.

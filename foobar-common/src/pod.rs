@@ -14,6 +14,7 @@ use crate::{
     plaintext::WatchedProcess,
     proxy::ProxyCounters,
     raw::RawCounters,
+    reject::AnswerBucket,
     rule::{DecisionRecord, Interfaces, Settings},
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
@@ -32,6 +33,7 @@ macro_rules! pod {
 }
 
 pod!(
+    AnswerBucket,
     Ban,
     BanKey,
     BanLengths,

@@ -83,12 +83,35 @@ pub struct InterfaceRecord {
     pub classes: [u32; 2],
 }
 
+/// The link-layer address of an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct CardAddress {
+    /// As words of memory; zero if none is known.
+    pub words: [u16; 3],
+    /// Always zero.
+    pub padding: u16,
+}
+
+impl CardAddress {
+    /// The address, if one is known.
+    #[inline(always)]
+    pub const fn known(&self) -> Option<[u16; 3]> {
+        match self.words {
+            [0, 0, 0] => None,
+            words => Some(words),
+        }
+    }
+}
+
 /// The interfaces that are filtered, in no order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Interfaces {
     /// Records without an interface are zero.
     pub records: [InterfaceRecord; INTERFACES_MAX as usize],
+    /// The address of each of them. Apart, since few packets ask for it.
+    pub cards: [CardAddress; INTERFACES_MAX as usize],
 }
 
 /// What the file's `[policy]` says, and what the ruleset makes use of.
@@ -128,6 +151,11 @@ pub struct Settings {
     pub log_drops: u32,
     /// 1 if the program is to leave its last decision in the map of decisions.
     pub trace: u32,
+    /// The link-layer address that answers to this server itself come from, as words of memory: a number that nobody else
+    /// knows. In generic mode they come by the program for what comes in.
+    pub answer_card: [u16; 3],
+    /// 1 if packets that go out can be rejected.
+    pub rejects_out: u16,
 }
 
 /// In [`Settings::fragments`]: later fragments meet the rules like any packet.
@@ -173,6 +201,8 @@ pub mod uses {
     pub const REPLIES: u32 = 1 << 17;
     /// SYNs to some service may be answered with cookies.
     pub const SYN_COOKIES: u32 = 1 << 18;
+    /// Some packet can be rejected.
+    pub const REJECTS: u32 = 1 << 19;
 }
 
 /// The last decision of the program, for replay and tests.

@@ -7,7 +7,8 @@ words! {
     Verdict {
         Accept = 0, "accept", "goes its way";
         Drop = 1, "drop", "ends here, without an answer";
-        Answer = 2, "answer", "ends here, answered by foobar in the server's stead";
+        Reject = 2, "reject", "ends here, and its sender is told so";
+        Answer = 3, "answer", "ends here, answered by foobar in the server's stead";
     }
 }
 
@@ -54,6 +55,12 @@ impl Verdict {
 }
 
 impl Reason {
+    /// Whether packets that have it have no [`crate::flow::Flow`]: nothing of them could be read as IP, or not to the end.
+    #[inline(always)]
+    pub const fn is_without_flow(self) -> bool {
+        self.number() >= Self::Arp.number() && self.number() <= Self::Internal.number()
+    }
+
     /// Whether `policy.malformed` decides such packets: frames that could not be read to the end.
     #[inline(always)]
     pub const fn is_malformed(self) -> bool {

@@ -35,7 +35,9 @@ impl Sample {
             sample.bytes = sample.bytes.wrapping_add(counter.bytes);
             match verdict {
                 Verdict::Accept | Verdict::Answer => {}
-                Verdict::Drop => sample.dropped = sample.dropped.wrapping_add(counter.packets),
+                Verdict::Drop | Verdict::Reject => {
+                    sample.dropped = sample.dropped.wrapping_add(counter.packets);
+                }
             }
         }
         sample

@@ -33,7 +33,7 @@ fn check_table(name: &str, rows: &[(&str, &str)]) {
         let by = found.rule.unwrap_or(found.reason.label());
         let shown = match found.verdict {
             Verdict::Accept | Verdict::Answer => by.to_owned(),
-            Verdict::Drop => by.to_uppercase(),
+            Verdict::Drop | Verdict::Reject => by.to_uppercase(),
         };
         assert_eq!(shown, *expected, "{name}: {packet}");
     }

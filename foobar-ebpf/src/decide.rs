@@ -136,6 +136,14 @@ impl Decision {
         }
     }
 
+    /// For what this server was to send, was rejected, and comes back to it as an answer.
+    #[inline(always)]
+    pub(crate) fn own_answer() -> Self {
+        let Service { port, protocol } = Service::none(Transport::Other);
+        let (verdict, reason) = (Verdict::Accept, Reason::Replies);
+        Self { verdict, reason, rule: NO_RULE, port, protocol, group: u32::from(NO_GROUP) }
+    }
+
     /// For a packet that has no flow, for this reason.
     #[inline(always)]
     pub(crate) fn without_flow(reason: Reason, direction: Direction) -> Self {

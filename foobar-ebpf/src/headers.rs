@@ -6,8 +6,6 @@ use crate::{scratch, track};
 
 /// What a packet says of itself.
 pub(crate) struct Headers {
-    /// What it counts for.
-    pub(crate) size: Size,
     /// Its headers, or why they cannot be read.
     pub(crate) parsed: Result<&'static parse::Headers, Reason>,
 }
@@ -25,12 +23,12 @@ pub(crate) struct Size {
 impl Headers {
     /// From what [`read`] said.
     #[inline(always)]
-    pub(crate) fn new(direction: Direction, size: Size, read: u32) -> Self {
+    pub(crate) fn new(direction: Direction, read: u32) -> Self {
         let parsed = match Reason::from_number(read) {
             Some(reason) => Err(reason),
             None => scratch::headers(direction).map(|headers| &*headers).ok_or(Reason::Internal),
         };
-        Self { size, parsed }
+        Self { parsed }
     }
 }
 

@@ -20,6 +20,14 @@ pub(crate) struct Interface {
     pub(crate) classes: [u32; 2],
 }
 
+impl Interface {
+    /// One that has been judged for: of what class it is, nobody asks any more, and what has to be remembered takes stack.
+    #[inline(always)]
+    pub(crate) const fn counted(slot: u32) -> Self {
+        Self { slot, classes: [0; 2] }
+    }
+}
+
 /// The interface of this index; one that user space does not know yet counts as "other", and no rule with `interface`
 /// accepts it.
 #[inline(always)]
@@ -33,4 +41,17 @@ pub(crate) fn of(present: u32) -> Interface {
         }
     }
     Interface { slot: OTHER_INTERFACE, classes: OTHER_INTERFACE_CLASSES }
+}
+
+/// The link-layer address of the interface with this index, if it is known.
+#[inline(always)]
+pub(crate) fn card(present: u32) -> Option<[u16; 3]> {
+    let interfaces = INTERFACES.get(0)?;
+    let named = interfaces.records.iter().zip(&interfaces.cards);
+    for (record, card) in named {
+        if record.index == present {
+            return card.known();
+        }
+    }
+    None
 }

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use foobar_common::{
     flow::Flow,
-    limit::{BUCKETS_MAX, BucketKey, LIMITS_MAX, Limit},
+    limit::{BUCKETS_MAX, BucketKey, LIMITS_MAX, Limit, charge as charge_once},
 };
 
 #[btf_map]
@@ -34,8 +34,7 @@ pub(crate) fn exceeded(flow: &Flow, rule: u32) -> Option<&'static Limit> {
 /// What cannot be charged, because there is no room for a bucket or others are always faster, is over the limit.
 #[inline(always)]
 fn is_within(limit: &Limit, key: &BucketKey) -> bool {
-    // SAFETY: a helper that only reads a clock (Linux 4.1).
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = now();
     let bucket = if let Some(bucket) = BUCKETS.get_ptr_mut(key) {
         bucket
     } else {
@@ -47,10 +46,27 @@ fn is_within(limit: &Limit, key: &BucketKey) -> bool {
         let Some(bucket) = BUCKETS.get_ptr_mut(key) else { return false };
         bucket
     };
+    charge_at([limit.interval, limit.tolerance], bucket, now)
+}
+
+/// Charges one to a bucket of a map, of whatever has this interval and tolerance, and says whether there was room.
+#[inline(always)]
+pub(crate) fn charge(rate: [u64; 2], bucket: *mut u64) -> bool {
+    charge_at(rate, bucket, now())
+}
+
+#[inline(always)]
+fn now() -> u64 {
+    // SAFETY: a helper that only reads a clock (Linux 4.1).
+    unsafe { bpf_ktime_get_ns() }
+}
+
+#[inline(always)]
+fn charge_at(rate: [u64; 2], bucket: *mut u64, now: u64) -> bool {
     // SAFETY: the map gave the pointer; other processors write whole words.
     let mut found = unsafe { bucket.read_volatile() };
     for _ in 0..TRIES {
-        let Some(charged) = limit.charge(found, now) else { return false };
+        let Some(charged) = charge_once(rate, found, now) else { return false };
         let before = found;
         found = replace(bucket, before, charged);
         if found == before {

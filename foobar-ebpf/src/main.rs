@@ -20,6 +20,7 @@ mod limit;
 mod maps;
 mod probes;
 mod received;
+mod reject;
 mod scratch;
 mod sent;
 mod services;
@@ -48,13 +49,20 @@ use crate::{decide::Decision, services::Passage};
 #[expect(clippy::cast_possible_truncation, reason = "the kernel has the index as 32 bits")]
 fn ingress(context: XdpContext) -> u32 {
     let interface = interface::of(context.ingress_ifindex() as u32);
-    let headers = received::headers(&context);
-    let decision = match headers.parsed {
-        Ok(parsed) => Decision::of_arrived(&parsed.flow, &interface, &context),
-        Err(reason) => Decision::without_flow(reason, Direction::In),
+    let (headers, size) = received::headers(&context);
+    let decision = if reject::is_own_answer(&context) {
+        Decision::own_answer()
+    } else {
+        match headers.parsed {
+            Ok(parsed) => Decision::of_arrived(&parsed.flow, &interface, &context),
+            Err(reason) => Decision::without_flow(reason, Direction::In),
+        }
     };
-    let lost = services::enter_in(&context, &headers, &decision, &interface);
-    xdp_action(count::decision(&context, &decision, &interface, Direction::In, headers.size, lost))
+    let lost = services::enter_in(&context, &headers, size, &decision, &interface).unwrap_or_else(
+        #[inline(always)]
+        || reject::enter_in(&context, size, &decision, &interface),
+    );
+    xdp_action(count::decision(&context, &decision, &interface, Direction::In, size, lost))
 }
 
 /// Judges every packet that the kernel is about to give to a network card.
@@ -68,8 +76,30 @@ fn egress(context: TcContext) -> i32 {
         Ok(parsed) => Decision::of_sent(&parsed.flow, &interface),
         Err(reason) => Decision::without_flow(reason, Direction::Out),
     };
-    let lost = services::enter_out(&context, &headers, &decision, &interface);
-    tc_action(count::decision(&context, &decision, &interface, Direction::Out, headers.size, lost))
+    let size = sent::size(&context);
+    let lost = services::enter_out(&context, &headers, size, &decision, &interface).unwrap_or_else(
+        #[inline(always)]
+        || reject::enter_out(&context, size, &decision, &interface),
+    );
+    tc_action(count::decision(&context, &decision, &interface, Direction::Out, size, lost))
+}
+
+/// Goes on with a packet that is rejected by `ingress`, and answers it once it has been counted as it came.
+#[xdp(frags)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+fn reject_inbound(context: XdpContext) -> u32 {
+    let action = xdp_action(Passage::end(&context, Direction::In));
+    if reject::inbound(&context) { XDP_TX } else { action }
+}
+
+/// Goes on with a packet that is rejected by `egress`, and answers it once it has been counted as it was sent.
+#[classifier]
+#[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
+#[expect(clippy::cast_possible_truncation, reason = "the helper gives a code")]
+fn reject_outbound(context: TcContext) -> i32 {
+    let action = tc_action(Passage::end(&context, Direction::Out));
+    // The code that the helper gives says that the packet goes where it has noted (TC_ACT_REDIRECT), or not (TC_ACT_SHOT).
+    reject::outbound(&context).map_or(action, |answer| answer as i32)
 }
 
 /// Goes on with a SYN that is accepted by `ingress`, to a service that may answer it with a cookie.
@@ -258,7 +288,8 @@ fn raw_outbound(context: TcContext) -> i32 {
 fn xdp_action(verdict: Verdict) -> u32 {
     match verdict {
         Verdict::Accept => XDP_PASS,
-        Verdict::Drop => XDP_DROP,
+        // What is rejected and comes to its end here has no answer.
+        Verdict::Drop | Verdict::Reject => XDP_DROP,
         Verdict::Answer => XDP_TX,
     }
 }
@@ -268,8 +299,8 @@ fn tc_action(verdict: Verdict) -> i32 {
     match verdict {
         // Other programs and filters follow.
         Verdict::Accept => TC_ACT_UNSPEC,
-        // Nothing that goes out is answered.
-        Verdict::Drop | Verdict::Answer => TC_ACT_SHOT,
+        // Nothing that goes out is answered in the server's stead.
+        Verdict::Drop | Verdict::Reject | Verdict::Answer => TC_ACT_SHOT,
     }
 }
 

@@ -8,11 +8,11 @@ use foobar_common::{
 
 use crate::headers::{self, Headers, Size};
 
-/// The headers of the packet.
+/// The headers of the packet, and what it counts for.
 #[inline(always)]
-pub(crate) fn headers(context: &XdpContext) -> Headers {
+pub(crate) fn headers(context: &XdpContext) -> (Headers, Size) {
     let (length, read) = headers::split(parse(context));
-    Headers::new(Direction::In, Size { packets: 1, bytes: u64::from(length) }, read)
+    (Headers::new(Direction::In, read), Size { packets: 1, bytes: u64::from(length) })
 }
 
 /// A function of its own, so that its stack is free again afterwards: 512 bytes are all that there are.

@@ -26,8 +26,8 @@ const TAG: u64 = 4;
 /// The headers of the packet.
 #[inline(always)]
 pub(crate) fn headers(context: &TcContext) -> Headers {
-    let (length, read) = headers::split(parse(context));
-    Headers::new(Direction::Out, size(context, length), read)
+    let (_, read) = headers::split(parse(context));
+    Headers::new(Direction::Out, read)
 }
 
 /// A function of its own, for its stack.
@@ -61,12 +61,13 @@ fn tag(context: &TcContext) -> u16 {
     if skb.vlan_present == 0 { UNTAGGED } else { (skb.vlan_tci & 0x0fff) as u16 }
 }
 
-/// How many packets this one is on the wire, and how many bytes they have in all: each has its own headers.
+/// How many packets the one whose headers were read is on the wire, and how many bytes they have in all: each has its own
+/// headers. To be asked when it has been judged, so that nobody has to remember it meanwhile: there is no stack left.
 #[inline(always)]
-fn size(context: &TcContext, length: u32) -> Size {
+pub(crate) fn size(context: &TcContext) -> Size {
     // SAFETY: as above.
     let skb = unsafe { &*context.skb.skb };
-    let (length, segment) = (u64::from(length), u64::from(skb.gso_size));
+    let (length, segment) = (u64::from(context.len()), u64::from(skb.gso_size));
     let (headers, family) = scratch::headers(Direction::Out)
         .map_or((0, Family::V4), |headers| (u64::from(headers.payload), headers.flow.family));
     let payload = length.saturating_sub(headers);

@@ -30,6 +30,8 @@ static SETTINGS: Global<Settings> = Global::new(Settings {
     rule_logs: 0,
     log_drops: 0,
     trace: 0,
+    answer_card: [0; 3],
+    rejects_out: 0,
 });
 
 /// Reads one setting. By itself, since kernels before 6.4 forget a constant that went over the stack with others.
@@ -134,6 +136,12 @@ pub(crate) fn log_drops() -> u32 {
     setting!(log_drops)
 }
 
+/// The link-layer address that answers to this server itself come from; `None` if there are no such answers.
+#[inline(always)]
+pub(crate) fn answer_card() -> Option<[u16; 3]> {
+    if setting!(rejects_out) == 0 { None } else { Some(setting!(answer_card)) }
+}
+
 /// Whether the last decision is kept to be read.
 #[inline(always)]
 pub(crate) fn trace() -> bool {
@@ -143,5 +151,8 @@ pub(crate) fn trace() -> bool {
 /// A verdict that user space gave as a number; anything unknown is a drop.
 #[inline(always)]
 pub(crate) fn verdict(number: u32) -> Verdict {
-    if number == Verdict::Accept as u32 { Verdict::Accept } else { Verdict::Drop }
+    match Verdict::from_number(number) {
+        Some(verdict) => verdict,
+        None => Verdict::Drop,
+    }
 }

@@ -105,7 +105,7 @@ fn check(
         let evaluation = judged(ruleset, frame);
         // enum xdp_action, include/uapi/linux/bpf.h
         let wanted = match evaluation.verdict {
-            Verdict::Drop => 1,
+            Verdict::Drop | Verdict::Reject => 1,
             Verdict::Accept => 2,
             Verdict::Answer => 3,
         };

@@ -10,6 +10,7 @@ mod events;
 mod frames;
 mod machine;
 mod many;
+mod rejects;
 mod report;
 mod rulesets;
 mod services;
@@ -46,6 +47,7 @@ fn run(report: &mut Report) -> Result<()> {
     }
     bans::run(report);
     events::run(report);
+    rejects::run(report);
     services::run(report);
     syn_cookies::run(report);
     attached::run(report, "native", Mode::Native);

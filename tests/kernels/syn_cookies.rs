@@ -96,7 +96,8 @@ fn ack(port: u16, client: u16, cookie: u32) -> Vec<u8> {
 
 /// The number of the SYN-ACK that a SYN becomes, whose headers before TCP are so long.
 fn cookie(runs: &mut TestRuns, frame: &[u8], before: usize) -> Result<u32> {
-    let (judgement, answer) = runs.answer(frame)?;
+    let judgement = runs.judge(frame, Direction::In)?;
+    let answer = runs.answer(frame, Direction::In)?.context("it is not answered")?;
     ensure!(
         (judgement.verdict, judgement.reason) == (Verdict::Answer, Reason::SynCookie),
         "judged as {judgement:?}"

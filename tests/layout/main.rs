@@ -31,6 +31,7 @@ use foobar_common::{
     plaintext::{Call, TlsObject, WatchedProcess},
     proxy::ProxyCounters,
     raw::{RawConnection, RawCounters},
+    reject::{AnswerBucket, Outcome, outcome_slot},
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
@@ -79,12 +80,14 @@ map SYN_PACES
 map EVENTS
 map EVENT_COUNTERS
 map EVENT_READER
+map REJECT_COUNTERS
 counter 16 bytes: packets at 0, bytes at 8
 slots: 32768 and 229376 rules, 17 interfaces (16 is other), 64 services, 70 ports, 16 groups of peers (16 is former ones)
-entries: 2856 verdicts, 2380 ports, 1088 services by group
+entries: 3808 verdicts, 2380 ports, 1088 services by group
 verdict 0 accept
 verdict 1 drop
-verdict 2 answer
+verdict 2 reject
+verdict 3 answer
 reason 0 policy
 reason 1 rule
 reason 2 infrastructure
@@ -257,7 +260,14 @@ passed 5 route
 passed 6 frame
 event 304 bytes: interface at 8, verdict at 16, rule at 24, length at 32, tag at 40, captured at 44, bytes at 48
 event counters 24 bytes: drawn at 0, lost at 8, unwatched at 16; reader 24 bytes: watchers at 0, unwatched at 8, lost at 16
-interface 2, out, drop, malformed ip_length: entry 462
+rejected: entry 0 of in, 6 of out
+rejected 0 tcp_reset
+rejected 1 icmp
+rejected 2 icmpv6
+rejected 3 not_allowed
+rejected 4 rate
+rejected 5 internal
+interface 2, out, drop, malformed ip_length: entry 602
 interface 2, out, port 5: entry 355
 group 2, service 5: entry 133
 ";
@@ -399,6 +409,11 @@ fn surviving() -> String {
         offset_of!(EventReader, unwatched),
         offset_of!(EventReader, lost)
     ));
+    let [inbound, outbound] = Direction::ALL.map(|direction| outcome_slot(direction, Outcome::Reset));
+    line(format!("rejected: entry {inbound} of in, {outbound} of out"));
+    for outcome in Outcome::ALL {
+        line(format!("rejected {} {}", outcome.number(), outcome.label()));
+    }
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
     line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
     line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
@@ -412,6 +427,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Counter>(), align_of::<Counter>()), (8 + 8, 8));
     assert_eq!((size_of::<Limit>(), align_of::<Limit>()), (2 * 16 + 8 + 8 + 4 * 4, 8));
     assert_eq!((size_of::<BucketKey>(), align_of::<BucketKey>()), (16 + 4 + 4, 8));
+    assert_eq!((size_of::<AnswerBucket>(), align_of::<AnswerBucket>()), (3 * 8, 8));
     assert_eq!((size_of::<BanKey>(), align_of::<BanKey>()), (16 + 4 + 4, 8));
     assert_eq!((size_of::<Ban>(), align_of::<Ban>()), (8 + 4 + 4, 8));
     assert_eq!((size_of::<BanLengths>(), align_of::<BanLengths>()), (8 + 2 * 8, 8));
@@ -426,9 +442,9 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Line>(), align_of::<Line>()), (64, 64));
     assert_eq!((size_of::<RankedRule>(), align_of::<RankedRule>()), (8, 8));
     assert_eq!((size_of::<InterfaceRecord>(), align_of::<InterfaceRecord>()), (4 + 4 + 8, 4));
-    assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * 16, 4));
+    assert_eq!((size_of::<Interfaces>(), align_of::<Interfaces>()), (8 * (16 + 8), 4));
     assert_eq!((size_of::<Table>(), align_of::<Table>()), (2 * 65_536, 2));
-    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (22 * 4, 4));
+    assert_eq!((size_of::<Settings>(), align_of::<Settings>()), (22 * 4 + 6 + 2, 4));
     // All words of 64 bits.
     assert_eq!((size_of::<HttpCounters>(), align_of::<HttpCounters>()), (8 * (2 + 11 + 6 + 1 + 44 + 42), 8));
     assert_eq!((size_of::<TlsCounters>(), align_of::<TlsCounters>()), (8 * (4 + 8 + 4 * 8 + 8 + 21 + 44), 8));
@@ -493,6 +509,7 @@ fn fields_are_where_the_programs_look_for_them() {
     assert_eq!(offset_of!(InterfaceRecord, index), 0);
     assert_eq!(offset_of!(InterfaceRecord, slot), 4);
     assert_eq!(offset_of!(InterfaceRecord, classes), 8);
+    assert_eq!(offset_of!(Interfaces, cards), 8 * 16);
     assert_eq!(offset_of!(DecisionRecord, verdict), 0);
     assert_eq!(offset_of!(DecisionRecord, reason), 4);
     assert_eq!(offset_of!(DecisionRecord, rule), 8);

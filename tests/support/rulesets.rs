@@ -157,13 +157,18 @@ fn parsed(prefix: &str) -> IpNet {
     prefix.parse().expect("a prefix")
 }
 
+/// What a policy or a rule can say.
+fn refusing() -> impl Strategy<Value = Verdict> {
+    select(Verdict::ALL.to_vec())
+}
+
 fn verdict() -> impl Strategy<Value = Verdict> {
     select(vec![Verdict::Accept, Verdict::Drop])
 }
 
 fn policy() -> impl Strategy<Value = Policy> {
     let fragments = prop_oneof![Just(FragmentPolicy::Rules), verdict().prop_map(FragmentPolicy::Always)];
-    (verdict(), verdict(), verdict(), fragments, any::<bool>(), any::<bool>(), each()).prop_map(
+    (refusing(), refusing(), verdict(), fragments, any::<bool>(), any::<bool>(), each()).prop_map(
         |(inbound, outbound, malformed, fragments, infrastructure, replies, log_drops)| Policy {
             inbound,
             outbound,
@@ -173,6 +178,7 @@ fn policy() -> impl Strategy<Value = Policy> {
             replies,
             log_drops,
             adopt: Duration::ZERO,
+            reject_rate: Policy::default().reject_rate,
         },
     )
 }
@@ -225,7 +231,7 @@ fn rule() -> impl Strategy<Value = Rule> {
         weighted(0.15, btree_set(select(State::ALL.to_vec()), 1..4)),
     );
     let direction = prop_oneof![3 => Just(Direction::In), 1 => Just(Direction::Out)];
-    (verdict(), direction, place, transport(), each()).prop_map(
+    (refusing(), direction, place, transport(), each()).prop_map(
         |(action, direction, place, transport, log)| {
             let (source, destination, interface, vlan, length, fragment, state) = place;
             let Transport { protocol, source_port, destination_port, tcp_flags, icmp } = transport;

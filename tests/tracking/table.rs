@@ -26,7 +26,7 @@ fn check(rules: &str, rows: Vec<Row>) {
         let by = judgement.rule.as_deref().unwrap_or(judgement.reason.label());
         let found = match judgement.verdict {
             Verdict::Accept | Verdict::Answer => by.to_owned(),
-            Verdict::Drop => by.to_uppercase(),
+            Verdict::Drop | Verdict::Reject => by.to_uppercase(),
         };
         assert_eq!(found, expected, "{about}");
     }

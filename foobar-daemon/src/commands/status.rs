@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use foobar_common::tracking::{FLOWS_MAX, UNPROVED_FLOWS_MAX};
+use foobar_common::{
+    flow::Direction,
+    tracking::{FLOWS_MAX, UNPROVED_FLOWS_MAX},
+};
 use serde::Serialize;
 use serde_json::json;
 
@@ -29,6 +32,7 @@ use crate::{
         pins,
         probes::{DecryptionFacts, ProcessFacts},
         programs::ProgramFacts,
+        rejects::RejectFacts,
     },
     env::Env,
     outcome::Outcome,
@@ -114,6 +118,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         last_reload,
         maps,
         flows,
+        rejects,
         programs,
         rates,
         services,
@@ -190,6 +195,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
     write_decryption(out, decryption)?;
     write_reconcile(out, reconcile, now)?;
     write_flows(out, flows.as_ref())?;
+    write_rejects(out, rejects.as_ref())?;
     writeln!(out, "\nmaps")?;
     for MapFill { map, entries, max_entries, bytes } in maps {
         writeln!(out, "  {map:<18} {entries:>8} of {max_entries:>8}  {:>8} KiB", bytes / 1024)?;
@@ -222,6 +228,23 @@ fn write_flows(out: &mut dyn Write, flows: Option<&FlowFacts>) -> Result<()> {
         "         {begun} began, {proved} were proved, {failed} found no room; {evicted} with proof and {evicted_unproved} \
          without were pushed out by others"
     )?;
+    Ok(())
+}
+
+/// What came of rejected packets, where some are.
+fn write_rejects(out: &mut dyn Write, rejects: Option<&RejectFacts>) -> Result<()> {
+    let Some(rejects) = rejects else { return Ok(()) };
+    writeln!(out)?;
+    for (title, direction) in [("rejected", Direction::In), ("", Direction::Out)] {
+        let counted: Vec<_> = rejects
+            .of(direction)
+            .iter()
+            .filter(|(_, packets)| **packets > 0)
+            .map(|(outcome, packets)| format!("{packets} {}", outcome.replace('_', " ")))
+            .collect();
+        let counted = if counted.is_empty() { "none".to_owned() } else { counted.join(", ") };
+        writeln!(out, "{title:<8} {:<3} {counted}", direction.label())?;
+    }
     Ok(())
 }
 

@@ -19,6 +19,7 @@ use crate::{
         flows::FlowFacts,
         probes::DecryptionFacts,
         programs::ProgramFacts,
+        rejects::RejectFacts,
     },
     rates::SPANS,
     reconcile::ReconcileFacts,
@@ -83,6 +84,9 @@ pub struct Status {
     /// The flows that are tracked, if they are.
     #[serde(default)]
     pub flows: Option<FlowFacts>,
+    /// What came of packets that were rejected, if any are.
+    #[serde(default)]
+    pub rejects: Option<RejectFacts>,
     /// The programs in force.
     pub programs: Vec<ProgramFacts>,
     /// How much passes, over the last seconds.

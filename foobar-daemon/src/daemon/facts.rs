@@ -28,6 +28,10 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         or_problem("count the flows", error);
         None
     });
+    let rejects = filter.rejects().unwrap_or_else(|error| {
+        or_problem("count what came of rejected packets", error);
+        None
+    });
     let maps = filter.maps(writer.bans.in_kernel(), flows.as_ref()).unwrap_or_else(|error| {
         or_problem("ask how full the maps are", error);
         Vec::new()
@@ -99,6 +103,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         last_reload: last_reload.clone(),
         maps,
         flows,
+        rejects,
         programs,
         rates,
         services,

@@ -49,7 +49,9 @@ pub(super) fn with_counters(traffic: Traffic, counters: Counters) -> Traffic {
         add(interfaces.entry(of_interface).or_default(), *counter);
         match verdict {
             Verdict::Accept | Verdict::Answer => {}
-            Verdict::Drop => add(drops.entry((*direction, *reason)).or_default(), *counter),
+            Verdict::Drop | Verdict::Reject => {
+                add(drops.entry((*direction, *reason, *verdict)).or_default(), *counter);
+            }
         }
     }
     let interfaces = interfaces.into_iter().map(|((interface, direction), counted)| InterfaceCounted {
@@ -57,10 +59,10 @@ pub(super) fn with_counters(traffic: Traffic, counters: Counters) -> Traffic {
         direction,
         counted,
     });
-    let drops = drops.into_iter().map(|((direction, reason), counted)| ReasonCounted {
+    let drops = drops.into_iter().map(|((direction, reason, verdict), counted)| ReasonCounted {
         direction: direction.label().to_owned(),
         reason: reason.label().to_owned(),
-        action: Verdict::Drop.label().to_owned(),
+        action: verdict.label().to_owned(),
         counted,
     });
     let rules = counters.rules.into_iter().filter(|(_, counter)| counter.packets > 0);

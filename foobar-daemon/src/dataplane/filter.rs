@@ -20,6 +20,7 @@ use super::{
     pins::{self, PinFolder},
     probes::{Decryption, DecryptionFacts},
     programs::ProgramFacts,
+    rejects::{self, RejectFacts},
     services,
 };
 use crate::rules::{
@@ -59,6 +60,8 @@ pub struct Filter {
     ring_is_read: bool,
     /// Until when old connections are learnt; `None` while flows are not tracked.
     learns_until: Option<Moment>,
+    /// Whether packets are rejected.
+    rejects: bool,
     loaded: LoadedRuleset,
     fill: Fills,
     lines: Vec<Line>,
@@ -99,6 +102,8 @@ impl Drop for Started<'_> {
 struct Line {
     name: String,
     index: Option<u32>,
+    /// Its link-layer address.
+    card: Option<[u8; 6]>,
     link: Option<Link>,
     /// The program for what goes out.
     egress: Option<EgressLink>,
@@ -149,7 +154,7 @@ impl Filter {
         }
         CounterMaps::of(&loaded)?.clear(&compiled.slots.fresh)?;
         for (name, interface) in &found {
-            loaded.name_interface(name, interface.index)?;
+            loaded.name_interface(name, interface.index, interface.card)?;
         }
         let reader = CounterReader::new(&loaded, compiled)?;
         let mut bans = BanMaps::of(&loaded)?;
@@ -170,6 +175,7 @@ impl Filter {
             lines.push(Line {
                 name,
                 index: Some(interface.index),
+                card: interface.card,
                 link: Some(link),
                 egress: None,
                 failure: None,
@@ -215,6 +221,7 @@ impl Filter {
             ring_bytes,
             ring_is_read: false,
             learns_until,
+            rejects: compiled.reject_rate.is_some(),
             loaded,
             fill: fill::of(compiled),
             lines,
@@ -257,7 +264,7 @@ impl Filter {
         CounterMaps::of(&next)?.clear(&compiled.slots.fresh)?;
         for line in &self.lines {
             if let Some(index) = line.index {
-                next.name_interface(&line.name, index)?;
+                next.name_interface(&line.name, index, line.card)?;
             }
         }
         // What can fail comes before the first interface has the new rules.
@@ -290,6 +297,7 @@ impl Filter {
             next.learn_open_connections()?;
         }
         self.learns_until = learns_until;
+        self.rejects = compiled.reject_rate.is_some();
         self.loaded = next;
         self.bans = bans;
         self.fill = fill::of(compiled);
@@ -359,12 +367,21 @@ impl Filter {
             let is_in = is_same && expected.is_some() && expected == found;
             let is_out = is_same && line.egress.as_ref().is_some_and(|link| link.is_on(&line.name));
             if is_in && is_out {
+                if line.card != interface.card {
+                    line.card = interface.card;
+                    if let Err(error) =
+                        self.loaded.name_interface(&line.name, interface.index, interface.card)
+                    {
+                        tracing::warn!(interface = line.name, "enter its new address: {error:#}");
+                    }
+                }
                 continue;
             }
             // Gone and back between two looks is news of its own. What is still there stays.
             line.index = Some(interface.index);
+            line.card = interface.card;
             let mut attach_again = || -> Result<()> {
-                self.loaded.name_interface(&line.name, interface.index)?;
+                self.loaded.name_interface(&line.name, interface.index, interface.card)?;
                 self.pins.prepare()?;
                 if !is_in {
                     line.link = None;
@@ -476,6 +493,11 @@ impl Filter {
     /// The flows that are known, and what became of them; `None` if none are tracked.
     pub fn flows(&self) -> Result<Option<FlowFacts>> {
         self.learns_until.map(|_tracks| flows::facts(&self.loaded)).transpose()
+    }
+
+    /// What came of rejected packets; `None` if none is rejected.
+    pub fn rejects(&self) -> Result<Option<RejectFacts>> {
+        self.rejects.then(|| rejects::facts(&self.loaded)).transpose()
     }
 
     /// The programs in force.

@@ -24,6 +24,8 @@ pub struct Interface {
     pub index: u32,
     /// Largest IP packet in bytes.
     pub mtu: u32,
+    /// Its link-layer address, if it has one.
+    pub card: Option<[u8; 6]>,
     /// The XDP program on it, if there is any.
     pub program: Option<InterfaceProgram>,
 }
@@ -61,10 +63,12 @@ pub fn name_of(index: u32) -> Option<String> {
 }
 
 fn read(message: &LinkMessage) -> Interface {
-    let mut interface = Interface { index: message.header.index, mtu: 0, program: None };
+    let mut interface = Interface { index: message.header.index, mtu: 0, card: None, program: None };
     for attribute in &message.attributes {
         if let LinkAttribute::Mtu(mtu) = attribute {
             interface.mtu = *mtu;
+        } else if let LinkAttribute::Address(card) = attribute {
+            interface.card = card.as_slice().try_into().ok().filter(|card| *card != [0; 6]);
         } else if let LinkAttribute::Xdp(xdp) = attribute {
             interface.program = program(xdp);
         }

@@ -14,14 +14,14 @@ use foobar_common::{
     event::{RING_BYTES, RING_BYTES_UNUSED},
     limit::{BUCKETS_MAX, Limit},
     maps,
-    rule::{InterfaceRecord, Interfaces, Settings},
+    rule::{CardAddress, InterfaceRecord, Interfaces, Settings},
     syn_cookies::SynOffer,
     tracking::Moment,
 };
 
 use super::{
-    events, features, flows, mapped::MappedArray, object, pins::PinFolder, programs::ProgramFacts, services,
-    sets::LoadedSets, test_runs::TestRuns, timed_runs::TimedRuns,
+    events, features, flows, mapped::MappedArray, object, pins::PinFolder, programs::ProgramFacts, rejects,
+    services, sets::LoadedSets, test_runs::TestRuns, timed_runs::TimedRuns,
 };
 use crate::{
     rules::{compile::CompiledRuleset, sets::SetTable},
@@ -46,7 +46,7 @@ impl LoadedRuleset {
     pub fn for_test_runs(compiled: &CompiledRuleset, interface: &str) -> Result<TestRuns> {
         let settings = Settings { trace: 1, ..compiled.settings };
         let mut loaded = Self::load(compiled, settings, None, None, RING_BYTES)?;
-        loaded.name_interface(interface, TestRuns::INTERFACE_INDEX)?;
+        loaded.name_interface(interface, TestRuns::INTERFACE_INDEX, None)?;
         TestRuns::new(loaded, compiled)
     }
 
@@ -54,7 +54,7 @@ impl LoadedRuleset {
     /// interface called `interface`.
     pub fn for_timed_runs(compiled: &CompiledRuleset, interface: &str) -> Result<TimedRuns> {
         let mut loaded = Self::load(compiled, compiled.settings, None, None, RING_BYTES)?;
-        loaded.name_interface(interface, TestRuns::INTERFACE_INDEX)?;
+        loaded.name_interface(interface, TestRuns::INTERFACE_INDEX, None)?;
         TimedRuns::new(loaded, compiled)
     }
 
@@ -79,6 +79,7 @@ impl LoadedRuleset {
         present: Option<&Self>,
         ring_bytes: u32,
     ) -> Result<Self> {
+        let settings = Settings { answer_card: rejects::secret_card()?, ..settings };
         let set_lines = LoadedSets::map_lines(&compiled.sets, present.map(|present| &present.sets))?;
         let mut object = create_maps(
             compiled,
@@ -90,13 +91,18 @@ impl LoadedRuleset {
         fill(&object, compiled)?;
         fill_limits(&mut object, &compiled.limits)?;
         events::fill(&mut object, &compiled.rule_logs)?;
+        rejects::fill(&mut object, compiled)?;
         let sets = LoadedSets::fill(
             &object,
             &compiled.sets,
             present.map(|present| (&present.object, &present.sets)),
         )?;
         let mut loaded = Self { object, interfaces: InterfaceRecords::new(compiled), sets };
-        load_programs(&mut loaded.object, &services::programs(compiled))?;
+        let more: Vec<_> = services::programs(compiled)
+            .into_iter()
+            .chain(rejects::programs(compiled).iter().copied())
+            .collect();
+        load_programs(&mut loaded.object, &more)?;
         services::connect(&mut loaded.object, compiled)?;
         if services::sends_cookies(compiled) {
             let interfaces: Vec<String> = compiled.slots.interfaces.keys().cloned().collect();
@@ -140,9 +146,10 @@ impl LoadedRuleset {
         Ok(self.ingress()?.info()?.id())
     }
 
-    /// Tells the program that packets from interface `index` are from the interface called `name`.
-    pub(super) fn name_interface(&mut self, name: &str, index: u32) -> Result<()> {
-        let record = self.interfaces.name(name, index)?;
+    /// Tells the program that packets from interface `index` are from the interface called `name`, which has this link-layer
+    /// address, if that is known.
+    pub(super) fn name_interface(&mut self, name: &str, index: u32, card: Option<[u8; 6]>) -> Result<()> {
+        let record = self.interfaces.name(name, index, card)?;
         let map = self.object.map_mut(maps::INTERFACES).context("the object has no map of interfaces")?;
         let mut map: Array<_, Interfaces> = map.try_into()?;
         map.set(0, record, 0).with_context(|| format!("enter interface {name}"))
@@ -254,6 +261,7 @@ fn create_maps(
     let when_needed: BTreeMap<&str, Option<u32>> = services::maps(compiled)
         .into_iter()
         .chain(flows::maps(compiled))
+        .chain([rejects::map(compiled)])
         .map(|(name, (entries, is_used))| {
             let is_kept = is_used || pins.is_some_and(|pins| pins.map(name).exists());
             (name, is_kept.then_some(entries))
@@ -331,6 +339,7 @@ fn fill(object: &Ebpf, compiled: &CompiledRuleset) -> Result<()> {
         decrypted: _,
         limits: _,
         rule_logs: _,
+        reject_rate: _,
         adopt: _,
         slots: _,
     } = compiled;
@@ -380,29 +389,32 @@ fn mapped(object: &Ebpf, name: &str) -> Result<MappedArray> {
 struct InterfaceRecords {
     slots: BTreeMap<String, u32>,
     classes: BTreeMap<String, [u32; 2]>,
-    /// The index of each interface by which it was last named.
-    indices: BTreeMap<String, u32>,
+    /// The index and address of each interface by which it was last named.
+    named: BTreeMap<String, (u32, [u16; 3])>,
 }
 
 impl InterfaceRecords {
     fn new(compiled: &CompiledRuleset) -> Self {
         let (slots, classes) = (compiled.slots.interfaces.clone(), compiled.interface_classes.clone());
-        Self { slots, classes, indices: BTreeMap::new() }
+        Self { slots, classes, named: BTreeMap::new() }
     }
 
     /// Gives an interface its present index; it may have had another one. Packets of the others meet the same records
     /// while they are written, and the one that is new has no program yet.
-    fn name(&mut self, name: &str, index: u32) -> Result<Interfaces> {
-        self.indices.insert(name.to_owned(), index);
+    fn name(&mut self, name: &str, index: u32, card: Option<[u8; 6]>) -> Result<Interfaces> {
+        let card = rejects::card_words(card.unwrap_or_default());
+        self.named.insert(name.to_owned(), (index, card));
         let mut interfaces = Interfaces::default();
         let room = interfaces.records.len();
-        ensure!(self.indices.len() <= room, "there is room for {room} interfaces, not for {name}, too");
-        for (place, (name, index)) in interfaces.records.iter_mut().zip(&self.indices) {
-            *place = InterfaceRecord {
+        ensure!(self.named.len() <= room, "there is room for {room} interfaces, not for {name}, too");
+        let Interfaces { records, cards } = &mut interfaces;
+        for ((record, address), (name, (index, card))) in records.iter_mut().zip(cards).zip(&self.named) {
+            *record = InterfaceRecord {
                 index: *index,
                 slot: self.slots.get(name).copied().unwrap_or(OTHER_INTERFACE),
                 classes: self.classes.get(name).copied().unwrap_or(OTHER_INTERFACE_CLASSES),
             };
+            *address = CardAddress { words: *card, padding: 0 };
         }
         Ok(interfaces)
     }
@@ -415,13 +427,15 @@ mod tests {
     #[test]
     fn an_interface_is_known_by_its_last_index_and_without_a_slot_is_counted_as_other() {
         let slots = BTreeMap::from([("eth0".to_owned(), 3)]);
-        let mut records = InterfaceRecords { slots, classes: BTreeMap::new(), indices: BTreeMap::new() };
-        records.name("eth1", 7).unwrap();
-        records.name("eth0", 8).unwrap();
-        let named = records.name("eth0", 9).unwrap().records;
+        let mut records = InterfaceRecords { slots, classes: BTreeMap::new(), named: BTreeMap::new() };
+        records.name("eth1", 7, None).unwrap();
+        records.name("eth0", 8, Some([2; 6])).unwrap();
+        let Interfaces { records: named, cards } = records.name("eth0", 9, Some([2, 3, 4, 5, 6, 7])).unwrap();
         let classes = OTHER_INTERFACE_CLASSES;
         assert_eq!(named[0], InterfaceRecord { index: 9, slot: 3, classes });
         assert_eq!(named[1], InterfaceRecord { index: 7, slot: OTHER_INTERFACE, classes });
+        let card = [[2, 3], [4, 5], [6, 7]].map(u16::from_ne_bytes);
+        assert_eq!([cards[0].known(), cards[1].known()], [Some(card), None]);
         assert!(named[2..].iter().all(|record| *record == InterfaceRecord::default()));
     }
 }

@@ -21,6 +21,7 @@ pub mod object;
 pub mod pins;
 pub mod probes;
 pub mod programs;
+pub mod rejects;
 mod services;
 mod sets;
 pub mod test_runs;

@@ -43,6 +43,8 @@ use nix::{
     sys::statfs::{BPF_FS_MAGIC, statfs},
 };
 
+use super::rejects;
+
 /// What is below the folder.
 const FOLDERS: [&str; 4] = [links(Direction::In), links(Direction::Out), "maps", SERVICES];
 /// Where the arrays of programs are.
@@ -302,6 +304,7 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         maps::EVENTS => (MapType::RingBuf, 0, 0, RING_BYTES),
         maps::EVENT_COUNTERS => (MapType::PerCpuArray, 4, size_of::<EventCounters>() as u32, 1),
         maps::EVENT_READER => (MapType::Array, 4, size_of::<EventReader>() as u32, 1),
+        maps::REJECT_COUNTERS => (MapType::PerCpuArray, 4, 8, rejects::OUTCOMES),
         _ => counters(0),
     }
 }

@@ -30,7 +30,7 @@ use foobar_common::{
     tls::TlsVersion,
 };
 
-use super::pins::PinFolder;
+use super::{pins::PinFolder, rejects};
 use crate::rules::{
     compile::CompiledRuleset,
     model::{Spoken, TlsRequirements},
@@ -145,22 +145,16 @@ pub(super) fn maps(compiled: &CompiledRuleset) -> BTreeMap<&'static str, (u32, b
 
 /// Puts the programs, which have been loaded, where the others go on from.
 pub(super) fn connect(object: &mut Ebpf, compiled: &CompiledRuleset) -> Result<()> {
-    let mut places = Vec::new();
     for protocol in protocols(compiled) {
-        let programs = NAMES.into_iter().zip(needs(protocol).programs);
-        places.extend(programs.map(|(array, name)| (array, protocol.number(), name)));
+        for (array, name) in NAMES.into_iter().zip(needs(protocol).programs) {
+            enter(object, array, protocol.number(), name)?;
+        }
     }
     if sends_cookies(compiled) {
-        places.push((maps::SERVICES_IN, Protocol::NONE, maps::SYN_ANSWERS));
+        enter(object, maps::SERVICES_IN, maps::SYN_PROGRAM, maps::SYN_ANSWERS)?;
     }
-    for (array, place, name) in places {
-        let program = object.program(name).with_context(|| format!("the object has no program '{name}'"))?;
-        let program = handle(program)?;
-        let array = object.map_mut(array).with_context(|| format!("the object has no map {array}"))?;
-        let mut array: ProgramArray<_> = array.try_into()?;
-        array
-            .set(place, &program, 0)
-            .with_context(|| format!("let packets of services go on in '{name}'"))?;
+    for (array, name) in NAMES.into_iter().zip(rejects::programs(compiled)) {
+        enter(object, array, maps::REJECT_PROGRAM, name)?;
     }
     let map = object.map_mut(maps::SERVICE_SETTINGS).context("the object has no settings of services")?;
     let mut map: Array<_, ServiceSettings> = map.try_into()?;
@@ -187,6 +181,15 @@ pub(super) fn offer(object: &mut Ebpf, offer: SynOffer) -> Result<()> {
     let map = object.map_mut(maps::SYN_OFFER).context("the object has no map of offers")?;
     let mut map: Array<_, SynOffer> = map.try_into()?;
     map.set(0, offer, 0).context("enter what answers to SYNs offer")
+}
+
+/// Puts a program into one of the arrays.
+fn enter(object: &mut Ebpf, array: &str, number: u32, name: &str) -> Result<()> {
+    let program = object.program(name).with_context(|| format!("the object has no program '{name}'"))?;
+    let program = handle(program)?;
+    let array = object.map_mut(array).with_context(|| format!("the object has no map {array}"))?;
+    let mut array: ProgramArray<_> = array.try_into()?;
+    array.set(number, &program, 0).with_context(|| format!("let packets go on in '{name}'"))
 }
 
 fn handle(program: &Program) -> Result<ProgramFd> {

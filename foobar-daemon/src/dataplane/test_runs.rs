@@ -22,6 +22,7 @@ use super::{
     flows::{self, FlowFacts},
     load::LoadedRuleset,
     programs::ProgramFacts,
+    rejects::{self, RejectFacts},
 };
 use crate::rules::{compile::CompiledRuleset, model::ServicePort};
 
@@ -36,6 +37,11 @@ pub struct TestRuns {
     events: EventMaps,
     rules: BTreeMap<u32, String>,
 }
+
+/// `XDP_TX`.
+const SENT_BACK: u32 = 3;
+/// `TC_ACT_REDIRECT`.
+const REDIRECTED: u32 = 7;
 
 /// What the program said of one frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,46 +97,7 @@ impl TestRuns {
     /// # Errors
     /// The kernel takes no frame of less than 14 bytes, nor more than it can hold in buffers.
     pub fn judge(&mut self, frame: &[u8], direction: Direction) -> Result<Judgement> {
-        self.judge_with(
-            frame,
-            direction,
-            TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() },
-        )
-    }
-
-    /// Sends one frame that comes in through the program, and gives what the frame is afterwards, too.
-    ///
-    /// # Errors
-    /// As [`TestRuns::judge`].
-    pub fn answer(&mut self, frame: &[u8]) -> Result<(Judgement, Vec<u8>)> {
-        let mut after = vec![0; Self::frame_max(Direction::In)];
-        let options =
-            TestRunOptions { data_in: Some(frame), data_out: Some(&mut after), ..TestRunOptions::default() };
-        let result = self.loaded.ingress()?.test_run(options).context("run the program")?;
-        let length = usize::try_from(result.data_size_out).context("the length of a frame")?;
-        after.truncate(length);
-        let judgement = self.judgement(Direction::In, result.return_value)?;
-        Ok((judgement, after))
-    }
-
-    fn judge_with(
-        &mut self,
-        frame: &[u8],
-        direction: Direction,
-        options: TestRunOptions<'_>,
-    ) -> Result<Judgement> {
-        let result = match direction {
-            Direction::In => self.loaded.ingress()?.test_run(options),
-            Direction::Out => self.loaded.egress()?.test_run(options),
-        };
-        let returned = result
-            .with_context(|| format!("run the program on a frame of {} bytes", frame.len()))?
-            .return_value;
-        self.judgement(direction, returned)
-    }
-
-    /// What the program has left of its decision, which has to be what it returned.
-    fn judgement(&self, direction: Direction, returned: u32) -> Result<Judgement> {
+        let returned = self.run(frame, direction, None)?.0;
         let DecisionRecord { verdict, reason, rule, port: _ } = self.decision.get(&0, 0)?;
         let judgement = Judgement {
             verdict: Verdict::from_number(verdict).context("a verdict without a name")?,
@@ -138,14 +105,50 @@ impl TestRuns {
             rule: (rule != NO_RULE).then(|| self.rules.get(&rule).cloned()).flatten(),
         };
         // enum xdp_action (include/uapi/linux/bpf.h) and TC_ACT_ (include/uapi/linux/pkt_cls.h).
-        let expected = match (direction, judgement.verdict) {
-            (Direction::In, Verdict::Drop) => 1,
-            (Direction::In, Verdict::Accept) | (Direction::Out, Verdict::Drop | Verdict::Answer) => 2,
-            (Direction::In, Verdict::Answer) => 3,
-            (Direction::Out, Verdict::Accept) => u32::MAX,
+        let expected: &[u32] = match (direction, judgement.verdict) {
+            (Direction::In, Verdict::Drop) => &[1],
+            (Direction::In, Verdict::Accept) | (Direction::Out, Verdict::Drop | Verdict::Answer) => &[2],
+            (Direction::In, Verdict::Answer) => &[SENT_BACK],
+            (Direction::Out, Verdict::Accept) => &[u32::MAX],
+            // Dropped, or an answer: sent back, or given to this machine (TC_ACT_REDIRECT).
+            (Direction::In, Verdict::Reject) => &[1, SENT_BACK],
+            (Direction::Out, Verdict::Reject) => &[2, REDIRECTED],
         };
-        ensure!(returned == expected, "the program returned {returned} for {judgement:?}");
+        ensure!(expected.contains(&returned), "the program returned {returned} for {judgement:?}");
         Ok(judgement)
+    }
+
+    /// Sends one frame through the program for this direction. What it is answered with, if it is rejected and answered.
+    ///
+    /// # Errors
+    /// As [`TestRuns::judge`].
+    pub fn answer(&mut self, frame: &[u8], direction: Direction) -> Result<Option<Vec<u8>>> {
+        // An answer is longer than a short packet by the headers of the message that quotes it.
+        let mut answer = vec![0; frame.len() + 128];
+        let (returned, length) = self.run(frame, direction, Some(&mut answer))?;
+        answer.truncate(length as usize);
+        let is_answer = match direction {
+            Direction::In => returned == SENT_BACK,
+            Direction::Out => returned == REDIRECTED,
+        };
+        Ok(is_answer.then_some(answer))
+    }
+
+    /// What the program returns, and how long the frame is then.
+    fn run(&self, frame: &[u8], direction: Direction, out: Option<&mut [u8]>) -> Result<(u32, u32)> {
+        let options = TestRunOptions { data_in: Some(frame), data_out: out, ..TestRunOptions::default() };
+        let result = match direction {
+            Direction::In => self.loaded.ingress()?.test_run(options),
+            Direction::Out => self.loaded.egress()?.test_run(options),
+        };
+        let result =
+            result.with_context(|| format!("run the program on a frame of {} bytes", frame.len()))?;
+        Ok((result.return_value, result.data_size_out))
+    }
+
+    /// What came of the frames that were rejected.
+    pub fn rejects(&self) -> Result<RejectFacts> {
+        rejects::facts(&self.loaded)
     }
 
     /// The bans that hold for them.
@@ -174,12 +177,7 @@ impl TestRuns {
     /// # Errors
     /// As [`TestRuns::judge`].
     pub fn pass(&self, frame: &[u8], direction: Direction) -> Result<()> {
-        let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-        let result = match direction {
-            Direction::In => self.loaded.ingress()?.test_run(options),
-            Direction::Out => self.loaded.egress()?.test_run(options),
-        };
-        result.with_context(|| format!("run the program on a frame of {} bytes", frame.len()))?;
+        self.run(frame, direction, None)?;
         Ok(())
     }
 

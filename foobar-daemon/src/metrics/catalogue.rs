@@ -207,6 +207,10 @@ catalogue! {
         "Flows that are known now, with proof (`proved`) and without (`unproved`). Absent while flows are not tracked.";
     FLOWS_SEEN = "foobar_flows_total", Counter, Number, ["kind"],
         "Flows that began (`begun`), and those of which there was proof (`proved`): a flood of the first without the second is one of invented packets.";
+    REJECT_ANSWERS = "foobar_reject_answers_total", Counter, Number, ["direction", "answer"],
+        "Rejected packets that were answered. Absent while nothing is rejected.";
+    REJECT_UNANSWERED = "foobar_reject_unanswered_total", Counter, Number, ["direction", "cause"],
+        "Rejected packets that ended without an answer, as if they had been dropped. Absent while nothing is rejected.";
     PROGRAM_ATTACHED = "foobar_program_attached", Gauge, Flag, ["program", "iface"],
         "Whether the program that should judge the packets of the interface does.";
     ATTACH_MODE = "foobar_attach_mode_info", Gauge, Info, ["iface", "mode"],
@@ -386,18 +390,19 @@ impl Unit {
 
 /// What each label can be; the same wherever it stands.
 const LABELS: &[(&str, &str)] = &[
-    ("action", "what became of the packet: `accept`, `drop` or `answer`"),
+    ("action", "what became of the packet: `accept`, `drop`, `reject` or `answer`"),
     (
         "alpn",
         "`h2`, `http/1.1`, `other` or `none`: the server's choice, where it is secret the client's first wish",
     ),
+    ("answer", "what a rejected packet was answered with: `tcp_reset`, `icmp` or `icmpv6`"),
     (
         "app",
         "`tls`, `http1`, `h2c`, `mysql` or `other`; `unknown` for a service of raw, of which nothing is read; where TLS is to be spoken, `http1` is HTTP of any version",
     ),
     (
         "cause",
-        "`inactive`, `no_listener`, `connection`, `refused`, `header`, `route` or `frame`: see rules/README.md",
+        "why a rejected packet was not answered: `not_allowed` (an ICMP error, a RST, a later fragment, one from or to many, or no IP at all), `rate` (`policy.reject_rate`) or `internal` (the kernel could not make the answer of it); why a SYN was not answered with a cookie: `inactive`, `no_listener`, `connection`, `refused`, `header`, `route` or `frame` (see rules/README.md)",
     ),
     (
         "class",

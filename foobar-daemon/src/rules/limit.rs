@@ -71,10 +71,32 @@ impl RateSpan {
     }
 }
 
+/// So many of something in a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// So many, at least one …
+    pub packets: u32,
+    /// … in such a span.
+    pub span: RateSpan,
+}
+
+impl Rate {
+    /// Nanoseconds that the rate has for one.
+    pub const fn interval(&self) -> u64 {
+        self.span.nanoseconds() / self.packets as u64
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.packets, self.span.letter())
+    }
+}
+
 impl RateLimit {
     /// Nanoseconds that the rate has for one packet.
     pub const fn interval(&self) -> u64 {
-        self.span.nanoseconds() / self.packets as u64
+        Rate { packets: self.packets, span: self.span }.interval()
     }
 }
 

@@ -18,7 +18,10 @@ use foobar_common::{
 };
 use ipnet::IpNet;
 
-use super::{limit::RateLimit, log::OneIn};
+use super::{
+    limit::{Rate, RateLimit, RateSpan},
+    log::OneIn,
+};
 
 /// Everything that a rule file or a folder of them says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +60,8 @@ pub struct Policy {
     pub log_drops: Option<OneIn>,
     /// How long TCP connections that are older than the tracking of flows are learnt from what this server sends in them.
     pub adopt: Duration,
+    /// How many rejected packets are answered at most, of each direction.
+    pub reject_rate: Rate,
 }
 
 /// The label of everyone who is in no group of peers.
@@ -73,6 +78,7 @@ impl Default for Policy {
             replies: true,
             log_drops: None,
             adopt: Duration::from_secs(30),
+            reject_rate: Rate { packets: 1_000, span: RateSpan::Second },
         }
     }
 }
@@ -90,11 +96,27 @@ impl Ruleset {
 
     /// Whether flows have to be tracked: a rule asks for the state of a packet, or an answer may be dropped.
     pub fn tracks(&self) -> bool {
-        let drops = [self.policy.inbound, self.policy.outbound].contains(&Verdict::Drop)
-            || self.rules.iter().any(|rule| {
-                rule.action == Verdict::Drop || rule.limit.is_some_and(|limit| limit.over == Verdict::Drop)
-            });
-        (self.policy.replies && drops) || self.rules.iter().any(|rule| rule.state.is_some())
+        let refuses = self.verdicts().any(|(_, verdict)| verdict.is_refusal());
+        (self.policy.replies && refuses) || self.rules.iter().any(|rule| rule.state.is_some())
+    }
+
+    /// Whether some packet can be rejected.
+    pub fn rejects(&self) -> bool {
+        self.verdicts().any(|(_, verdict)| verdict == Verdict::Reject)
+    }
+
+    /// Whether some packet that goes out can be.
+    pub fn rejects_out(&self) -> bool {
+        self.verdicts().any(|said| said == (Direction::Out, Verdict::Reject))
+    }
+
+    /// What the policy and the rules say of each direction, each as often as they do.
+    fn verdicts(&self) -> impl Iterator<Item = (Direction, Verdict)> {
+        let of_rules = self.rules.iter().flat_map(|rule| {
+            let over = rule.limit.map(|limit| limit.over);
+            [rule.action].into_iter().chain(over).map(|verdict| (rule.direction, verdict))
+        });
+        Direction::ALL.map(|direction| (direction, self.policy.of(direction))).into_iter().chain(of_rules)
     }
 
     /// Whether SYNs to some service may be answered with cookies.

@@ -29,6 +29,7 @@ use aya_ebpf::{
 use foobar_common::{
     connection::ConnectionKey,
     flow::{Direction, Flow, Fragment, protocol},
+    maps::{REJECT_PROGRAM, SYN_PROGRAM},
     rule::uses,
     service::Protocol,
     verdict::Verdict,
@@ -45,10 +46,15 @@ pub(crate) use self::{
     segment::Packet,
     tls::{choices as tls_choices, offers as tls_offers},
 };
-use crate::{decide::Decision, headers::Headers, interface::Interface, settings, syn_cookies, track};
+use crate::{
+    decide::Decision,
+    headers::{Headers, Size},
+    interface::Interface,
+    settings, syn_cookies, track,
+};
 
-/// The programs of one direction, by number of their protocol, and behind them the one that answers SYNs.
-type Programs = ProgramArray<{ Protocol::COUNT as usize + 1 }>;
+/// The programs of one direction, by number of their protocol, and behind them those that answer.
+type Programs = ProgramArray<{ REJECT_PROGRAM as usize + 1 }>;
 
 #[btf_map]
 static SERVICES_IN: Programs = ProgramArray::new();
@@ -60,29 +66,31 @@ const FIN: u8 = 1;
 const SYN: u8 = 1 << 1;
 const RST: u8 = 1 << 2;
 
-/// Goes on in the program of the packet's service, which counts it and gives its verdict. Comes back if there is none,
-/// or nothing in the packet is for it, and says how many bytes went by that were.
+/// Goes on in the program of the packet's service, which counts it and gives its verdict. Comes back if there is none, and
+/// says how many bytes went by that were for it; `None` if nothing in the packet is.
 #[inline(always)]
 pub(crate) fn enter_in(
     context: &XdpContext,
     headers: &Headers,
+    size: Size,
     decision: &Decision,
     interface: &Interface,
-) -> u64 {
+) -> Option<u64> {
     if settings::uses(uses::SYN_COOKIES)
         && matches!(decision.verdict, Verdict::Accept)
         && let Ok(parsed) = headers.parsed
         && syn_cookies::may_answer(&parsed.flow, decision.port)
     {
-        let passage = Passage { decision: *decision, interface: *interface, size: headers.size, lost: 0 };
+        let passage =
+            Passage { decision: *decision, interface: Interface::counted(interface.slot), size, lost: 0 };
         if passage.keep(Direction::In).is_some() {
             // SAFETY: nothing here waits to be dropped.
-            unsafe { SERVICES_IN.tail_call(context, Protocol::NONE) };
+            unsafe { SERVICES_IN.tail_call(context, SYN_PROGRAM) };
         }
         // Nobody is there to answer.
         track::follow_held_back();
     }
-    go_on(&SERVICES_IN, context, wanted(headers, decision, interface, Direction::In))
+    go_on(&SERVICES_IN, context, wanted(headers, size, decision, interface, Direction::In))
 }
 
 /// Forgets what is kept of a connection to the service of the packet that was kept, whose ends have opened another one.
@@ -117,17 +125,32 @@ pub(crate) fn go_on_in(context: &XdpContext) {
 pub(crate) fn enter_out(
     context: &TcContext,
     headers: &Headers,
+    size: Size,
     decision: &Decision,
     interface: &Interface,
-) -> u64 {
-    go_on(&SERVICES_OUT, context, wanted(headers, decision, interface, Direction::Out))
+) -> Option<u64> {
+    go_on(&SERVICES_OUT, context, wanted(headers, size, decision, interface, Direction::Out))
+}
+
+/// Goes on in the program that answers rejected packets. Comes back if there is none.
+#[inline(always)]
+pub(crate) fn reject_in(context: &XdpContext) {
+    // SAFETY: nothing here waits to be dropped.
+    unsafe { SERVICES_IN.tail_call(context, REJECT_PROGRAM) }
+}
+
+/// The same for what goes out.
+#[inline(always)]
+pub(crate) fn reject_out(context: &TcContext) {
+    // SAFETY: as above.
+    unsafe { SERVICES_OUT.tail_call(context, REJECT_PROGRAM) }
 }
 
 /// Goes on in the program of a protocol, or gives the bytes back that it was to read. Each call has a number of its own:
 /// the kernel makes a jump of it then (Linux 5.5).
 #[inline(always)]
-fn go_on<C: EbpfContext>(programs: &Programs, context: &C, wanted: Option<(Protocol, u64)>) -> u64 {
-    let Some((protocol, payload)) = wanted else { return 0 };
+fn go_on<C: EbpfContext>(programs: &Programs, context: &C, wanted: Option<(Protocol, u64)>) -> Option<u64> {
+    let (protocol, payload) = wanted?;
     match protocol {
         Protocol::Raw => {
             // SAFETY: nothing here waits to be dropped.
@@ -154,7 +177,7 @@ fn go_on<C: EbpfContext>(programs: &Programs, context: &C, wanted: Option<(Proto
             unsafe { programs.tail_call(context, Protocol::H2c.number()) }
         }
     }
-    payload
+    Some(payload)
 }
 
 /// The protocol whose program goes on with a packet, and how many bytes it has to read; `None` if nothing in the packet
@@ -162,6 +185,7 @@ fn go_on<C: EbpfContext>(programs: &Programs, context: &C, wanted: Option<(Proto
 #[inline(always)]
 fn wanted(
     headers: &Headers,
+    size: Size,
     decision: &Decision,
     interface: &Interface,
     direction: Direction,
@@ -179,7 +203,8 @@ fn wanted(
     {
         return None;
     }
-    let passage = Passage { decision: *decision, interface: *interface, size: headers.size, lost: 0 };
+    let passage =
+        Passage { decision: *decision, interface: Interface::counted(interface.slot), size, lost: 0 };
     passage.keep(direction)?;
     Some((protocol, u64::from(payload)))
 }

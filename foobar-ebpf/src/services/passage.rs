@@ -44,6 +44,14 @@ impl Passage {
         count::decision(context, decision, interface, direction, *size, *lost)
     }
 
+    /// Whether the packet could not be read as one of IP.
+    #[inline(always)]
+    pub(crate) fn is_without_flow(direction: Direction) -> bool {
+        let Some(place) = PASSAGES.get_ptr_mut(direction as u32) else { return true };
+        // SAFETY: as above.
+        unsafe { (*place).decision.reason.is_without_flow() }
+    }
+
     /// Drops the packet after all.
     #[inline(always)]
     pub(crate) fn refuse(direction: Direction, reason: Reason) {

@@ -139,10 +139,7 @@ mod tests {
             "{err}"
         );
         assert!(lines.contains(&" 4 | -A INPUT -m limit --limit 5/s -j ACCEPT"), "{err}");
-        assert!(
-            lines.iter().any(|line| line.starts_with("rules.v4:5: changed: reject is not enforced")),
-            "{err}"
-        );
+        assert!(lines.iter().any(|line| line.starts_with("rules.v4:5: changed: what is rejected")), "{err}");
         assert_eq!(lines.last(), Some(&"rules.v4: 2 lines said, 3 changed, 1 refused"));
         assert_eq!(import(RULES, true, false).0, 0);
     }

@@ -108,8 +108,17 @@ pub(super) fn conditions_line(rule: &Rule) -> String {
 
 /// `[policy]`.
 pub(super) fn settings_of_policy(policy: &Policy) -> Vec<Setting> {
-    let Policy { inbound, outbound, malformed, fragments, infrastructure, replies, log_drops, adopt } =
-        policy;
+    let Policy {
+        inbound,
+        outbound,
+        malformed,
+        fragments,
+        infrastructure,
+        replies,
+        log_drops,
+        adopt,
+        reject_rate,
+    } = policy;
     let fragments = match fragments {
         FragmentPolicy::Rules => "rules".to_owned(),
         FragmentPolicy::Always(verdict) => verdict.label().to_owned(),
@@ -122,6 +131,7 @@ pub(super) fn settings_of_policy(policy: &Policy) -> Vec<Setting> {
         Setting { key: "infrastructure", value: infrastructure.to_string() },
         Setting { key: "replies", value: if *replies { "accept" } else { "rules" }.to_owned() },
         Setting { key: "adopt", value: format!("{}s", adopt.as_secs()) },
+        Setting { key: "reject_rate", value: reject_rate.to_string() },
     ];
     settings.extend(log_drops.map(|log| Setting { key: "log_drops", value: log.to_string() }));
     settings

@@ -16,6 +16,7 @@ use foobar_common::{
     counters::{Counter, Transport},
     flow::Direction,
     maps,
+    reject::Outcome,
     verdict::{Reason, Verdict},
 };
 use prometheus::{
@@ -32,6 +33,7 @@ use crate::{
         counters::{Counters, Open, Port},
         flows::FlowFacts,
         probes::DecryptionFacts,
+        rejects::RejectFacts,
     },
     rules::model::{PortProtocol, ServicePort},
 };
@@ -220,7 +222,8 @@ fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut V
     families.extend([packets.into_proto(), bytes.into_proto()]);
 
     let mut verdicts: BTreeMap<(&str, Direction, Verdict, Reason), Counter> = BTreeMap::new();
-    for (verdict, reason) in usual_verdicts() {
+    let rejects = facts.is_some_and(|facts| facts.status.rejects.is_some());
+    for (verdict, reason) in usual_verdicts(rejects) {
         let usual = ways(&interfaces).map(|(name, direction)| (name, direction, verdict, reason));
         verdicts.extend(usual.map(|key| (key, Counter::default())));
     }
@@ -254,17 +257,19 @@ fn ways<'n>(interfaces: &[&'n str]) -> impl Iterator<Item = (&'n str, Direction)
     interfaces.iter().flat_map(|name| Direction::ALL.map(|direction| (*name, direction)))
 }
 
-/// The pairs of verdict and reason that any ruleset can lead to.
-fn usual_verdicts() -> impl Iterator<Item = (Verdict, Reason)> {
+/// The pairs of verdict and reason that any ruleset can lead to, also one that rejects.
+fn usual_verdicts(rejects: bool) -> impl Iterator<Item = (Verdict, Reason)> {
     let accepted = [Reason::Policy, Reason::Rule, Reason::Infrastructure, Reason::Failsafe];
     let dropped = Reason::ALL.iter().copied().filter(|reason| {
         matches!(reason, Reason::Policy | Reason::Rule | Reason::Fragments | Reason::Ban)
             || reason.is_malformed()
     });
+    let rejected = if rejects { &[Reason::Policy, Reason::Rule][..] } else { &[] };
     accepted
         .into_iter()
         .map(|reason| (Verdict::Accept, reason))
         .chain(dropped.map(|reason| (Verdict::Drop, reason)))
+        .chain(rejected.iter().map(|reason| (Verdict::Reject, *reason)))
 }
 
 /// The labels `port` and `l4`.
@@ -282,7 +287,8 @@ fn port_labels(port: Port) -> (String, &'static str) {
     }
 }
 
-fn flow_families(flows: Option<&FlowFacts>, families: &mut Vec<MetricFamily>) {
+fn flow_families(flows: Option<&FlowFacts>, rejects: Option<&RejectFacts>, families: &mut Vec<MetricFamily>) {
+    reject_families(rejects, families);
     let Some(FlowFacts { known, unproved, begun, proved, failed, evicted, evicted_unproved }) = flows else {
         return;
     };
@@ -313,6 +319,20 @@ fn decryption_families(decryption: &[DecryptionFacts], families: &mut Vec<Metric
     families.extend([watched.into_proto(), complete.into_proto(), missed.into_proto()]);
 }
 
+fn reject_families(rejects: Option<&RejectFacts>, families: &mut Vec<MetricFamily>) {
+    let Some(rejects) = rejects else { return };
+    let mut answers = catalogue::REJECT_ANSWERS.family();
+    let mut unanswered = catalogue::REJECT_UNANSWERED.family();
+    for direction in Direction::ALL {
+        for outcome in Outcome::ALL {
+            let packets = rejects.of(direction).get(outcome.label()).copied().unwrap_or(0);
+            let family = if outcome.is_answer() { &mut answers } else { &mut unanswered };
+            family.add_integer([direction.label(), outcome.label()], packets);
+        }
+    }
+    families.extend([answers.into_proto(), unanswered.into_proto()]);
+}
+
 fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     let Status {
         version,
@@ -324,6 +344,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         last_reload,
         maps,
         flows,
+        rejects,
         programs,
         decryption,
         bans,
@@ -353,7 +374,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         memory.add_integer([&map.map], map.bytes);
     }
     families.extend([entries.into_proto(), max_entries.into_proto(), memory.into_proto()]);
-    flow_families(flows.as_ref(), families);
+    flow_families(flows.as_ref(), rejects.as_ref(), families);
 
     let mut runs = catalogue::PROGRAM_RUNS.family();
     let mut run_seconds = catalogue::PROGRAM_RUN_SECONDS.family();

@@ -173,6 +173,10 @@ impl Source for Fixed {
             pending: Some(PendingFacts { previous: "abd".to_owned(), seconds_left: 3.0 }),
             last_reload: Reload { success: true, unix_ms: 0, what: "start".to_owned(), error: None },
             maps: vec![MapFill { map: "WORD_RULES".to_owned(), entries: 2, max_entries: 256, bytes: 4096 }],
+            rejects: Some(RejectFacts {
+                inbound: [("tcp_reset".to_owned(), 9), ("rate".to_owned(), 2)].into(),
+                outbound: [].into(),
+            }),
             flows: Some(FlowFacts {
                 known: 3,
                 unproved: 5,
@@ -386,6 +390,19 @@ fn a_scrape_tells_of_flows() {
         r#"foobar_flows_total{kind="begun"} 40"#,
     ] {
         assert!(lines.contains(&line), "{line} is missing in\n{text}");
+    }
+}
+
+#[test]
+fn a_scrape_tells_what_came_of_rejected_packets() {
+    let text = exposition(Fixed { fail: false });
+    for line in [
+        r#"foobar_firewall_packets_total{iface="eth0",direction="in",action="reject",reason="rule"} 0"#,
+        r#"foobar_reject_answers_total{direction="in",answer="tcp_reset"} 9"#,
+        r#"foobar_reject_answers_total{direction="out",answer="icmpv6"} 0"#,
+        r#"foobar_reject_unanswered_total{direction="in",cause="rate"} 2"#,
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line}\n{text}");
     }
 }
 

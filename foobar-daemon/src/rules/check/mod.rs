@@ -130,7 +130,8 @@ fn check_within(ruleset: &Ruleset, session: Option<&SshSession>, work: &mut Work
 
 fn policy(ruleset: &Ruleset, findings: &mut Vec<Finding>) {
     let policy = &ruleset.policy;
-    if [policy.inbound, policy.outbound].contains(&Verdict::Drop) && !policy.infrastructure {
+    if [policy.inbound, policy.outbound].iter().any(|verdict| verdict.is_refusal()) && !policy.infrastructure
+    {
         findings.push(Finding {
             severity: Severity::Warning,
             kind: Kind::Infrastructure,
@@ -141,7 +142,7 @@ fn policy(ruleset: &Ruleset, findings: &mut Vec<Finding>) {
             help: "write infrastructure = true under [policy], or leave it out".to_owned(),
         });
     }
-    if policy.inbound == Verdict::Drop && policy.malformed == Verdict::Accept {
+    if policy.inbound.is_refusal() && policy.malformed == Verdict::Accept {
         findings.push(Finding {
             severity: Severity::Warning,
             kind: Kind::Malformed,

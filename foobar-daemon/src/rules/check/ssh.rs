@@ -9,7 +9,7 @@ use foobar_common::{
     address::Address,
     flow::{Direction, Family, Flow, Fragment, UNTAGGED, protocol},
     tracking::State,
-    verdict::{Reason, Verdict},
+    verdict::Reason,
 };
 
 use ipnet::IpNet;
@@ -92,7 +92,7 @@ pub(super) fn lock_out(ruleset: &Ruleset, session: &SshSession) -> Option<Findin
         let judged = packets
             .iter()
             .map(|(direction, through)| (*direction, *through.get(interface).unwrap_or(&through[""])));
-        let dropped = judged.into_iter().find(|(_, one)| one.verdict == Verdict::Drop);
+        let dropped = judged.into_iter().find(|(_, one)| one.verdict.is_refusal());
         dropped.map(|(direction, one)| (*interface, direction, one))
     })?;
     let by = match evaluation.rule {

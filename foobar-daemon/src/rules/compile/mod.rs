@@ -41,6 +41,7 @@ use self::{
     vectors::Blocks,
 };
 use super::{
+    limit::Rate,
     log::OneIn,
     model::{DecryptFrom, FragmentPolicy, Policy, Ruleset, Service, ServicePort, Spoken},
     sets::{SetFacts, SetTable},
@@ -81,6 +82,8 @@ pub struct CompiledRuleset {
     pub limits: Vec<(u32, Limit)>,
     /// Of how many packets of a rule one is told of, by counter slot; zero is none.
     pub rule_logs: Vec<u32>,
+    /// How fast rejected packets are answered at most; `None` if none is rejected.
+    pub reject_rate: Option<Rate>,
     /// How long old TCP connections are learnt; `None` if flows are not tracked.
     pub adopt: Option<Duration>,
     /// Whose the counters are.
@@ -197,6 +200,7 @@ pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Res
         decrypted: decrypted(ruleset, slots)?,
         limits: limits::compile(rules, slots)?,
         rule_logs: logs::compile(rules, slots),
+        reject_rate: ruleset.rejects().then_some(policy.reject_rate),
         adopt: ruleset.tracks().then_some(policy.adopt),
         slots: slots.clone(),
     })
@@ -328,8 +332,17 @@ fn settings(
     tables: &Tables,
     ranked: &[RankedRule],
 ) -> Settings {
-    let Policy { inbound, outbound, malformed, fragments, infrastructure, replies, log_drops, adopt: _ } =
-        *policy;
+    let Policy {
+        inbound,
+        outbound,
+        malformed,
+        fragments,
+        infrastructure,
+        replies,
+        log_drops,
+        adopt: _,
+        reject_rate: _,
+    } = *policy;
     let used = |bit, used: bool| if used { bit } else { 0 };
     let by_some = |bit, asks: fn(&clauses::Clause<'_>) -> bool| used(bit, clauses.list.iter().any(asks));
     let asks_prefix = |condition: Option<&super::model::AddressCondition>| {
@@ -372,6 +385,7 @@ fn settings(
             })
             | by_some(uses::VLAN, |clause| clause.rule.vlan.is_some())
             | used(uses::TRACKING, ruleset.tracks())
+            | used(uses::REJECTS, ruleset.rejects())
             | used(uses::REPLIES, replies && ruleset.tracks())
             | by_some(uses::LENGTH, |clause| clause.rule.length.is_some())
             | by_some(uses::INTERFACE, |clause| {
@@ -388,6 +402,8 @@ fn settings(
         rule_logs: u32::from(rules.iter().any(|rule| rule.log.is_some())),
         log_drops: log_drops.map_or(0, OneIn::packets),
         trace: 0,
+        answer_card: [0; 3],
+        rejects_out: u16::from(ruleset.rejects_out()),
     }
 }
 

@@ -11,11 +11,16 @@ use super::{
     policy,
     value::{Section, Value},
 };
-use crate::rules::limit::{Per, RateLimit, RateSpan};
+use crate::rules::limit::{Per, Rate, RateLimit, RateSpan};
 
 const LIMIT_KEYS: [&str; 3] = ["rate", "burst", "per"];
 const LIMIT_HELP: &str = "write limit = { rate = \"100/s\", burst = 200, per = \"source\" }";
-const RATE_HELP: &str = "write a number of packets and s, m, h or d, as \"100/s\" or \"6/m\"";
+/// How `limit.rate` is written.
+const RATE: RateWords = RateWords {
+    what: "limit.rate",
+    help: "write a number of packets and s, m, h or d, as \"100/s\" or \"6/m\"",
+    zero: "write a rule with action = \"drop\" instead",
+};
 const PER_HELP: &str =
     "write \"rule\", \"source\", or \"source/24\" for another prefix than /32 and, of IPv6, /64";
 /// Bits of an address whose packets are counted together: of IPv6, those of a network that one customer has.
@@ -39,7 +44,7 @@ pub(super) fn read(
     let table = value.section("limit", LIMIT_HELP, errors)?;
     table.check_keys(&LIMIT_KEYS, errors);
     let rate_value = table.require("rate", LIMIT_HELP, errors)?;
-    let (packets, span) = rate(&rate_value, errors)?;
+    let (packets, span) = rate(&rate_value, &RATE, errors)?;
     let burst = match table.get("burst") {
         Some(burst) => u32::try_from(burst.number("limit.burst", 1..=u64::from(u32::MAX), errors)?).ok()?,
         None => packets,
@@ -76,29 +81,39 @@ pub(super) fn read(
     Some(limit)
 }
 
-fn rate(value: &Value<'_>, errors: &mut Errors<'_>) -> Option<(u32, RateSpan)> {
-    let text = value.string("limit.rate", errors)?;
+/// What is said of a rate that is wrong.
+pub(super) struct RateWords {
+    /// Its key.
+    pub(super) what: &'static str,
+    /// What to write.
+    pub(super) help: &'static str,
+    /// What to write instead of zero.
+    pub(super) zero: &'static str,
+}
+
+/// Reads a rate: a number, and the span that it is for.
+pub(super) fn rate(value: &Value<'_>, words: &RateWords, errors: &mut Errors<'_>) -> Option<(u32, RateSpan)> {
+    let text = value.string(words.what, errors)?;
     let parts = text.split_once('/').and_then(|(packets, letter)| {
         let span = RateSpan::ALL.into_iter().find(|span| span.letter() == letter)?;
         let is_digits = !packets.is_empty() && packets.bytes().all(|byte| byte.is_ascii_digit());
         is_digits.then(|| (packets.parse::<u32>(), span))
     });
     let Some((packets, span)) = parts else {
-        errors.add(&value.place, format!("{text:?} is no rate"), RATE_HELP);
+        errors.add(&value.place, format!("{text:?} is no rate"), words.help);
         return None;
     };
-    let limit = |packets| RateLimit { packets, span, burst: 1, per: Per::Rule, over: Verdict::Drop };
     match packets {
         Ok(0) => {
             let message = "a rate of zero lets nothing through".to_owned();
-            errors.add(&value.place, message, "write a rule with action = \"drop\" instead");
+            errors.add(&value.place, message, words.zero);
             None
         }
-        Ok(packets) if limit(packets).interval() >= INTERVAL_MIN => Some((packets, span)),
+        Ok(packets) if (Rate { packets, span }).interval() >= INTERVAL_MIN => Some((packets, span)),
         Ok(_) | Err(_) => {
             let fastest = 1_000_000_000 / INTERVAL_MIN;
             let message = format!("the rate {text:?} is too high: the highest is {fastest}/s");
-            errors.add(&value.place, message, "leave the limit out");
+            errors.add(&value.place, message, "write a smaller number");
             None
         }
     }

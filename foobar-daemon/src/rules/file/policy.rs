@@ -8,10 +8,14 @@ use ipnet::IpNet;
 use super::{
     Reading, address,
     error::{Errors, Place},
+    limit::{self, RateWords},
     log, port,
     value::{Section, Value},
 };
-use crate::rules::model::{Failsafe, FragmentPolicy, Policy};
+use crate::rules::{
+    limit::Rate,
+    model::{Failsafe, FragmentPolicy, Policy},
+};
 
 /// Reads both, if the file has them.
 pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) {
@@ -50,8 +54,8 @@ pub(super) fn is_first(
     false
 }
 
-const POLICY_KEYS: [&str; 8] =
-    ["in", "out", "malformed", "fragments", "infrastructure", "replies", "log_drops", "adopt"];
+const POLICY_KEYS: [&str; 9] =
+    ["in", "out", "malformed", "fragments", "infrastructure", "replies", "log_drops", "adopt", "reject_rate"];
 
 fn policy(section: &Section<'_>, errors: &mut Errors<'_>) -> Policy {
     section.check_keys(&POLICY_KEYS, errors);
@@ -99,8 +103,20 @@ fn policy(section: &Section<'_>, errors: &mut Errors<'_>) -> Policy {
     {
         policy.adopt = adopt;
     }
+    if let Some(value) = section.get("reject_rate")
+        && let Some((answers, span)) = limit::rate(&value, &REJECT_RATE, errors)
+    {
+        policy.reject_rate = Rate { packets: answers, span };
+    }
     policy
 }
+
+/// How `policy.reject_rate` is written.
+const REJECT_RATE: RateWords = RateWords {
+    what: "policy.reject_rate",
+    help: "write how many rejected packets are answered at most and s, m, h or d, as \"1000/s\"",
+    zero: "leave it out, and write \"drop\" instead of \"reject\" where nothing is to be answered",
+};
 
 /// The longest time that old connections are learnt.
 const ADOPT_MAX: Duration = Duration::from_hours(1);
@@ -118,18 +134,10 @@ fn adopt(value: &Value<'_>, errors: &mut Errors<'_>) -> Option<Duration> {
     adopt
 }
 
-/// `accept` or `drop`; `reject` is refused.
+/// `accept`, `drop` or `reject`.
 pub(super) fn verdict(value: &Value<'_>, what: &str, errors: &mut Errors<'_>) -> Option<Verdict> {
-    let words = [("accept", Some(Verdict::Accept)), ("drop", Some(Verdict::Drop)), ("reject", None)];
-    let verdict = value.word(what, &words, errors)?;
-    if verdict.is_none() {
-        errors.add(
-            &value.place,
-            format!("{what} = \"reject\" is not yet enforced"),
-            "write \"drop\": the packet ends without an answer",
-        );
-    }
-    verdict
+    let words: Vec<_> = Verdict::ALL.iter().map(|verdict| (verdict.label(), *verdict)).collect();
+    value.word(what, &words, errors)
 }
 
 const FAILSAFE_KEYS: [&str; 3] = ["ports", "peers", "never_ban"];

@@ -91,7 +91,8 @@ impl Statement {
     pub(super) fn target(&self) -> Option<&str> {
         match &self.action {
             Ok(Action::Jump(target) | Action::Goto(target)) => Some(target),
-            Ok(Action::Accept | Action::Drop | Action::Continue | Action::Return) | Err(_) => None,
+            Ok(Action::Accept | Action::Drop | Action::Reject | Action::Continue | Action::Return)
+            | Err(_) => None,
         }
     }
 }
@@ -101,6 +102,7 @@ impl Statement {
 pub(super) enum Action {
     Accept,
     Drop,
+    Reject,
     /// It goes on with the next statement.
     Continue,
     /// It goes through a chain, then on with the next statement.

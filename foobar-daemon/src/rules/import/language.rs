@@ -17,9 +17,9 @@ pub(super) const ONLY_LOGS: &str = "a rule that only logs is left out: here a ru
 /// A rule that logs and decides only decides.
 pub(super) const LOG_LEFT_OUT: &str = "log is left out: nothing is written to the system's log here; with log = \"1/1\" foobar watch shows the packets";
 
-/// Rejected packets are dropped.
-pub(super) const REJECT_IS_DROP: &str =
-    "reject is not enforced by this version yet: the packets are dropped without an answer";
+/// Rejected packets get another answer.
+pub(super) const OTHER_ANSWER: &str = "what is rejected gets the answer that foobar has: TCP a RST, everything else ICMP \
+    \"administratively prohibited\"";
 
 /// Rules behind routing are refused.
 pub(super) const POSTROUTING: &str = "packets that are passed on leave there, too, and are not told from those that this \

@@ -29,9 +29,9 @@ pub(super) fn rule_file(format: Format, list: &List, sets: &BTreeMap<String, Vec
     if outbound != Verdict::Accept {
         file.extend(["out = \"", outbound.label(), "\"\n"]);
     }
-    let drops =
-        list.policies.contains(&Verdict::Drop) || list.rules.iter().any(|rule| rule.action == Verdict::Drop);
-    if drops {
+    let refuses = list.policies.iter().any(|policy| policy.is_refusal())
+        || list.rules.iter().any(|rule| rule.action.is_refusal());
+    if refuses {
         // Nothing is accepted that the rules do not accept.
         file.push_str("replies = \"rules\"\n");
     }

@@ -47,7 +47,7 @@ fn bare(_context: XdpContext) -> u32 {
 #[xdp(frags)]
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn parse_only(context: XdpContext) -> u32 {
-    let Headers { size, parsed } = received::headers(&context);
+    let (Headers { parsed }, size) = received::headers(&context);
     if parsed.is_ok() && size.packets > 0 && size.bytes > 0 { XDP_DROP } else { XDP_ABORTED }
 }
 

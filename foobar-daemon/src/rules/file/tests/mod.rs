@@ -7,6 +7,7 @@ use foobar_common::{
 
 use super::*;
 use crate::rules::{
+    limit::{Rate, RateSpan},
     log::OneIn,
     model::{
         AddressCondition, AddressMatch, AddressSet, DecryptFrom, Failsafe, FlagCondition, FragmentPolicy,
@@ -29,6 +30,7 @@ infrastructure = false
 replies = "rules"
 log_drops = "1/1000"
 adopt = "1m"
+reject_rate = "50/m"
 [failsafe]
 ports = ["tcp/22", "udp/51820"]
 peers = ["198.51.100.10", "2001:db8::/48"]
@@ -105,6 +107,7 @@ fn the_whole_language_is_read() {
             replies: false,
             log_drops: OneIn::new(1_000),
             adopt: Duration::from_mins(1),
+            reject_rate: Rate { packets: 50, span: RateSpan::Minute },
         }
     );
     let tcp = |port| ServicePort { protocol: PortProtocol::Tcp, port };
@@ -175,9 +178,9 @@ fn the_whole_language_is_read() {
 fn positions_are_those_of_ids_and_names() {
     let (_, positions) = whole_bundle().parse_with_positions().unwrap();
     let at = |line, column| Position { file: "rules.toml".to_owned(), line, column };
-    assert_eq!(positions.rules["web"], at(30, 6));
-    assert_eq!(positions.services["vpn"], at(27, 8));
-    assert_eq!(positions.sets["offices"], at(15, 7));
+    assert_eq!(positions.rules["web"], at(31, 6));
+    assert_eq!(positions.services["vpn"], at(28, 8));
+    assert_eq!(positions.sets["offices"], at(16, 7));
 }
 
 /// A rule with these lines, which begin at line 5 of the file.
@@ -375,12 +378,6 @@ fn how_many_packets_are_told_of() {
 #[test]
 fn what_is_not_enforced_is_refused_by_name() {
     check_errors(&rule("shadow = true"), &[(5, 10, &["not yet", "shadow"])]);
-    check_errors(&rule("").replace("drop", "reject"), &[(4, 10, &["not yet", "reject"])]);
-    for lines in [r#"in = "reject""#, r#"out = "reject""#] {
-        let key = lines.split(' ').next().unwrap();
-        let column = key.len() + 4;
-        check_errors(&format!("schema = 1\n[policy]\n{lines}\n"), &[(3, column, &["not yet", key])]);
-    }
 }
 
 #[test]
@@ -411,6 +408,30 @@ fn syn_cookies_are_read_and_what_cannot_be_meant_is_shown() {
         ("tcp/1", "{ start = \"5/s\", rate = \"6/s\" }", 32, &["rate"]),
     ] {
         check_errors(&service(port, text), &[(5, column, words)]);
+    }
+}
+
+#[test]
+fn packets_are_rejected_by_policies_rules_and_limits_up_to_a_rate() {
+    let text = "schema = 1\n[policy]\nin = \"reject\"\nout = \"reject\"\n[[rule]]\nid = \"r\"\naction = \"reject\"\n\
+                [[rule]]\nid = \"l\"\naction = \"accept\"\nlimit = { rate = \"1/s\" }\nover = \"reject\"\n";
+    let parse = |text| Bundle::of_text("rules.toml", text).parse().unwrap();
+    let ruleset = parse(text);
+    let Policy { inbound, outbound, reject_rate, .. } = ruleset.policy;
+    assert_eq!((inbound, outbound), (Verdict::Reject, Verdict::Reject));
+    assert_eq!(reject_rate, Rate { packets: 1_000, span: RateSpan::Second });
+    let [rejects, limited] = &ruleset.rules[..] else { panic!("{:?}", ruleset.rules) };
+    assert_eq!(rejects.action, Verdict::Reject);
+    assert_eq!(limited.limit.map(|limit| limit.over), Some(Verdict::Reject));
+    assert!(ruleset.rejects() && ruleset.tracks());
+    assert!(!parse("schema = 1\n[policy]\nin = \"drop\"\n").rejects());
+    for (rate, said) in [
+        ("\"0/s\"", "a rate of zero"),
+        ("\"many\"", "is no rate"),
+        ("\"99999999/s\"", "too high"),
+        ("5", "policy.reject_rate"),
+    ] {
+        check_errors(&format!("schema = 1\n[policy]\nreject_rate = {rate}\n"), &[(3, 15, &[said])]);
     }
 }
 
@@ -591,7 +612,7 @@ fn errors_of_set_files_name_the_set_file() {
     assert!(text.contains("sets/drop.txt:3:1: \"foo\" is no address"), "{text}");
     bundle.attachments.clear();
     assert!(
-        bundle.parse().unwrap_err().to_string().contains("rules.toml:18:8: the set file"),
+        bundle.parse().unwrap_err().to_string().contains("rules.toml:19:8: the set file"),
         "no attachment"
     );
 }

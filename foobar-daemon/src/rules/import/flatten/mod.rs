@@ -245,6 +245,7 @@ impl<'f> Walk<'f, '_, '_> {
         match &statement.action {
             Ok(Action::Accept) => self.accept(statement, next, conditions)?,
             Ok(Action::Drop) => self.emit(statement, next, Verdict::Drop, conditions)?,
+            Ok(Action::Reject) => self.emit(statement, next, Verdict::Reject, conditions)?,
             Ok(Action::Continue) | Err(_) => return Ok(End::GoOn),
             Ok(Action::Jump(target)) => return self.enter(target, statement, Some(next), next, conditions),
             Ok(Action::Goto(target)) => {
@@ -295,7 +296,9 @@ impl<'f> Walk<'f, '_, '_> {
             caller = frame.caller;
         }
         match self.hooks.get(next.hook).map(|hook| hook.policy) {
-            Some(Verdict::Drop) => self.emit(statement, next, Verdict::Drop, conditions)?,
+            Some(policy @ (Verdict::Drop | Verdict::Reject)) => {
+                self.emit(statement, next, policy, conditions)?;
+            }
             Some(Verdict::Accept | Verdict::Answer) | None => self.accept(statement, next, conditions)?,
         }
         Ok(End::Decided)

@@ -18,12 +18,13 @@ pub(super) fn read(line: usize, words: &[&str], family: Family, sets: &mut Sets)
     let mut matches = Matches::new(line, family, sets);
     let mut target = Target::None;
     let mut refusal = None;
+    let mut resets = false;
     while let Some(option) = options.next() {
         let read = match option {
             "-j" | "--jump" => options.value().map(|name| target = Target::Jump(name)),
             "-g" | "--goto" => options.value().map(|name| target = Target::Goto(name)),
             // What a rejection answers.
-            "--reject-with" => options.value().map(|_| ()),
+            "--reject-with" => options.value().map(|kind| resets = kind == "tcp-reset"),
             // What a log line looks like.
             _ if option.starts_with("--log-") || option.starts_with("--nflog-") => {
                 options.skip_values();
@@ -40,7 +41,7 @@ pub(super) fn read(line: usize, words: &[&str], family: Family, sets: &mut Sets)
     }
     let Matches { conditions, comment, .. } = matches;
     let mut changes = Vec::new();
-    let action = target.action(&mut changes);
+    let action = target.action(resets, &mut changes);
     let conditions = match refusal {
         Some(why) => Err(why),
         None => alternatives::all(&conditions, &mut changes),
@@ -95,7 +96,8 @@ enum Target<'w> {
 }
 
 impl Target<'_> {
-    fn action(&self, changes: &mut Vec<String>) -> Result<Action, String> {
+    /// `resets`: what it rejects is answered with a RST.
+    fn action(&self, resets: bool, changes: &mut Vec<String>) -> Result<Action, String> {
         let name = match self {
             Self::None => {
                 changes.push("the rule only counts, so it is left out; every rule is counted".to_owned());
@@ -109,8 +111,10 @@ impl Target<'_> {
             "DROP" => Ok(Action::Drop),
             "RETURN" => Ok(Action::Return),
             "REJECT" => {
-                changes.push(language::REJECT_IS_DROP.to_owned());
-                Ok(Action::Drop)
+                if !resets {
+                    changes.push(language::OTHER_ANSWER.to_owned());
+                }
+                Ok(Action::Reject)
             }
             "LOG" | "NFLOG" | "ULOG" => Err(language::ONLY_LOGS.to_owned()),
             // Targets of the kernel are in capitals, and chains of this file may be too.

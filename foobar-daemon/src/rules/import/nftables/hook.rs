@@ -98,8 +98,10 @@ impl Base {
     pub(super) fn report_policy(&self, report: &mut Report<'_>) {
         match (self.policy, self.hook.as_str()) {
             (Verdict::Accept | Verdict::Answer, _) => {}
-            (Verdict::Drop, "forward") => report.change(self.policy_line, language::FORWARD),
-            (Verdict::Drop, hook) => {
+            (Verdict::Drop | Verdict::Reject, "forward") => {
+                report.change(self.policy_line, language::FORWARD);
+            }
+            (Verdict::Drop | Verdict::Reject, hook) => {
                 report.refuse(
                     self.policy_line,
                     format!("no policy for the hook {hook} is in the rule language"),

@@ -47,7 +47,8 @@ type Way = (Result<Value, String>, Verdict);
 #[derive(Clone)]
 enum Verdict {
     Action(Action),
-    Reject,
+    /// Whether with a RST of TCP.
+    Reject(bool),
     None,
 }
 
@@ -116,9 +117,11 @@ impl Rule<'_, '_> {
                 Ok(Action::Continue)
             }
             Verdict::Action(action) => Ok(action),
-            Verdict::Reject => {
-                changes.push(language::REJECT_IS_DROP.to_owned());
-                Ok(Action::Drop)
+            Verdict::Reject(resets) => {
+                if !resets {
+                    changes.push(language::OTHER_ANSWER.to_owned());
+                }
+                Ok(Action::Reject)
             }
         };
         if self.logs {
@@ -145,10 +148,14 @@ impl Rule<'_, '_> {
             "goto" => Verdict::Action(Action::Goto(chain()?)),
             "reject" => {
                 // What it answers with.
-                while ahead.peek().is_some_and(|token| !token.is("comment")) {
+                let mut resets = false;
+                while let Some(token) = ahead.peek()
+                    && !token.is("comment")
+                {
+                    resets |= token.is("reset");
                     ahead.next();
                 }
-                Verdict::Reject
+                Verdict::Reject(resets)
             }
             _ => return None,
         };

@@ -47,6 +47,7 @@ enum Transport {
 enum Act {
     Accept,
     Drop,
+    Reject,
     Return,
     Jump(usize),
     Goto(usize),
@@ -59,10 +60,13 @@ const ADDRESSES_V6: [&str; 5] = ["2001:db9::1", "2001:db8::1", "2001:db8:1::3", 
 const FLAGS: [(&str, u8); 3] = [("syn", 0x02), ("rst", 0x04), ("ack", 0x10)];
 
 impl Chains {
-    fn accepts(&self, flow: &Flow, interface: &str) -> bool {
+    /// The first refusal of a chain, or that there is none.
+    fn judge(&self, flow: &Flow, interface: &str) -> Verdict {
         self.bases
             .iter()
-            .all(|(policy, lines)| self.walk(lines, flow, interface).unwrap_or(*policy) == Verdict::Accept)
+            .map(|(policy, lines)| self.walk(lines, flow, interface).unwrap_or(*policy))
+            .find(|verdict| verdict.is_refusal())
+            .unwrap_or(Verdict::Accept)
     }
 
     /// The verdict of a chain, if it comes to one.
@@ -71,6 +75,7 @@ impl Chains {
             match line.action {
                 Act::Accept => return Some(Verdict::Accept),
                 Act::Drop => return Some(Verdict::Drop),
+                Act::Reject => return Some(Verdict::Reject),
                 Act::Return => return None,
                 Act::Goto(chain) => return self.walk(&self.others[chain], flow, interface),
                 Act::Jump(chain) => {
@@ -218,6 +223,7 @@ impl Line {
         match self.action {
             Act::Accept => text + " -j ACCEPT",
             Act::Drop => text + " -j DROP",
+            Act::Reject => text + " -j REJECT",
             Act::Return => text + " -j RETURN",
             Act::Jump(chain) => format!("{text} -j c{chain}"),
             Act::Goto(chain) => format!("{text} -g c{chain}"),
@@ -264,6 +270,7 @@ impl Line {
         match self.action {
             Act::Accept => text + "accept",
             Act::Drop => text + "drop",
+            Act::Reject => text + "reject",
             Act::Return => text + "return",
             Act::Jump(chain) => format!("{text}jump c{chain}"),
             Act::Goto(chain) => format!("{text}goto c{chain}"),
@@ -305,7 +312,7 @@ fn transport() -> impl Strategy<Value = Transport> {
 /// A line of a chain that may lead to those from `first` on.
 fn line(first: usize, chains: usize) -> impl Strategy<Value = Line> {
     let address = || prop::option::weighted(0.4, (0..5usize, any::<bool>()));
-    let ends = prop_oneof![3 => Just(Act::Accept), 3 => Just(Act::Drop), 2 => Just(Act::Return)];
+    let ends = prop_oneof![3 => Just(Act::Accept), 3 => Just(Act::Drop), 1 => Just(Act::Reject), 2 => Just(Act::Return)];
     let action = if first < chains {
         prop_oneof![
             3 => ends,
@@ -416,8 +423,8 @@ fn check_meaning(
         let verdict = of(direction);
         let other = Direction::ALL.into_iter().find(|one| *one != direction).map(of);
         prop_assert_eq!(other, Some(Verdict::Accept), "{:?}\n{}\n{}", flow, text, import.toml);
-        let accepts = chains.accepts(&flow, interface);
-        prop_assert_eq!(verdict == Verdict::Accept, accepts, "{:?}\n{}\n{}", flow, text, import.toml);
+        let judged = chains.judge(&flow, interface);
+        prop_assert_eq!(verdict, judged, "{:?}\n{}\n{}", flow, text, import.toml);
     }
     Ok(())
 }

@@ -140,7 +140,7 @@ fn sets_maps_and_variables() {
         rules: &[
             r#"input-13 drop; source = ["@bad"]"#,
             r#"input-14 accept; protocol = "tcp"; destination_port = [80, 443]; comment = "the web""#,
-            r#"input-15 drop; protocol = "tcp"; destination_port = ["25-27"]"#,
+            r#"input-15 reject; protocol = "tcp"; destination_port = ["25-27"]"#,
             r#"input-16 accept; protocol = "udp"; destination_port = [53]"#,
             r#"ssh-21 accept; source = ["10.0.0.0/8"]; protocol = "tcp"; destination_port = [22]"#,
             r#"input-17 drop; protocol = "tcp"; destination_port = ["8000-8099"]"#,
@@ -153,7 +153,6 @@ fn sets_maps_and_variables() {
             (7, "for ever"),
             (12, "frames that are neither"),
             (15, "log is left out"),
-            (15, "reject is not enforced"),
         ],
         refused: &[],
     };
