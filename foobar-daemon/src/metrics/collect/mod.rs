@@ -160,6 +160,9 @@ impl Collector for ScrapeCollector {
 
         if let Some(facts) = &last.facts {
             status_families(&facts.status, &mut families);
+            if let Some(cookies) = &facts.status.syn_cookies {
+                families.push(flag(catalogue::SYN_COOKIES_POSSIBLE, cookies.problem.is_none()));
+            }
         }
         families.extend([success.into_proto(), seconds.into_proto()]);
         families.retain(|family| !family.get_metric().is_empty());
@@ -309,7 +312,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         decryption,
         bans,
         reconcile,
-        syn_cookies,
+        syn_cookies: _,
         pid: _,
         started_unix_ms: _,
         not_ready: _,
@@ -356,9 +359,6 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     families.extend([watched.into_proto(), complete.into_proto(), missed.into_proto()]);
     reconcile::families(reconcile, families);
     bans::families(bans, families);
-    if let Some(facts) = syn_cookies {
-        families.push(flag(catalogue::SYN_COOKIES_POSSIBLE, facts.problem.is_none()));
-    }
 
     let mut attached = catalogue::PROGRAM_ATTACHED.family();
     let mut modes = catalogue::ATTACH_MODE.family();
