@@ -42,7 +42,7 @@ words! {
         Ban = 24, "ban", "from a banned address";
         Limit = 25, "limit", "over the limit of the rule that matched";
         Replies = 26, "replies", "an answer in a known flow, or an ICMP error about one (policy.replies)";
-        SynCookie = 27, "syn_cookie", "a SYN to a service with syn_cookies, answered with one";
+        SynCookie = 27, "syn_cookie", "a SYN, answered with a cookie in the server's stead";
     }
 }
 

@@ -132,10 +132,10 @@ fn opened(runs: &TestRuns) -> Result<u64> {
     let services = runs.counters()?.services;
     let mut services = services.iter();
     let (_, service) = services.find(|(port, _)| port.port == MAIL).context("no counters of mail")?;
-    match &service.of_protocol {
-        ProtocolCounters::Raw(counters) => Ok(counters.opened),
-        other => anyhow::bail!("counters of another protocol: {other:?}"),
-    }
+    let ProtocolCounters::Raw(counters) = &service.of_protocol else {
+        anyhow::bail!("counters of another protocol: {:?}", service.of_protocol);
+    };
+    Ok(counters.opened)
 }
 
 fn nobody_listens(runs: &mut TestRuns) -> Result<String> {

@@ -46,14 +46,19 @@ pub fn segment(
 pub fn invented(port: u16, families: &[Family], count: usize, seed: u64) -> Result<Vec<Vec<u8>>> {
     let mut random = Random::new(seed);
     let client = |family: &Family| {
-        let [a, b, c, p, q, s, t, u] = random.number().to_be_bytes();
-        let [high, low] = [[a, b], [c, u]].map(u16::from_be_bytes);
+        let number = random.number();
+        let [upper, lower] =
+            [number >> 32, number & 0xffff_ffff].map(|half| u32::try_from(half).unwrap_or(0));
+        let [_, a, b, c] = upper.to_be_bytes();
+        let [_, _, high, low] = lower.to_be_bytes();
         let address = match family {
             Family::V4 => IpAddr::from([10, a, b, c]),
-            Family::V6 => IpAddr::from([0x2001, 0xdb8, 0xbad, 0, 0, 0, high, low]),
+            Family::V6 => {
+                IpAddr::from([0x2001, 0xdb8, 0xbad, 0, 0, 0, u16::from(a), u16::from_be_bytes([b, c])])
+            }
         };
-        let client = (address, u16::from_be_bytes([p | 0x80, q]));
-        segment(client, port, flag::SYN, (u32::from_be_bytes([s, t, u, 1]), 0), &LINUX_OPTIONS)
+        let client = (address, u16::from_be_bytes([high | 0x80, low]));
+        segment(client, port, flag::SYN, (lower, 0), &LINUX_OPTIONS)
     };
     families.iter().cycle().take(count).map(client).collect()
 }

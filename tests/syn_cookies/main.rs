@@ -249,9 +249,10 @@ fn a_connection_becomes_known_by_its_cookie_and_nothing_else_does() -> Result<()
     }
     let mut random = Random::new(2);
     for _ in 0..2_000 {
-        let [a, b, c, p, q, s, t, u] = random.number().to_be_bytes();
-        let client = (IpAddr::from([10, a, b, c]), u16::from_be_bytes([p | 0x80, q]));
-        let numbers = (u32::from_be_bytes([s, t, u, 1]), u32::from_be_bytes([u, a, s, b]));
+        let [_, a, b, c, high, low, numbers @ ..] = random.number().to_be_bytes();
+        let client = (IpAddr::from([10, a, b, c]), u16::from_be_bytes([high | 0x80, low]));
+        let sequence = u32::from(u16::from_be_bytes(numbers)) << 8;
+        let numbers = (sequence, u32::try_from(random.below(u64::from(u32::MAX)))?);
         socket.send(&segment(client, flag::ACK, numbers, &[])?)?;
     }
     settle();
@@ -390,25 +391,25 @@ fn hostile_syns_break_nothing() -> Result<()> {
         header[12] = (5 + u8::try_from(words)?) << 4;
         for _ in 0..words * 4 {
             header.push(match random.below(4) {
-                0 => random.below(256) as u8,
+                0 => u8::try_from(random.below(256))?,
                 1 => random.pick(&[0, 1, 2, 3, 4, 5, 8, 10, 34, 254]),
-                _ => random.below(12) as u8,
+                _ => u8::try_from(random.below(12))?,
             });
         }
         header.resize(header.len() + random.pick(&[0, 0, 0, 1, 100, 1_300]), 7);
         if random.percent(10) {
-            header[12] = (random.below(16) as u8) << 4;
+            header[12] = u8::try_from(random.below(16))? << 4;
         }
         let mut packet = packet(client, server, 6, header);
         if random.percent(10) && number % 2 == 0 {
             packet = packet.options(&[7, 4, 4, 0]);
         }
         if random.percent(10) && number % 2 == 1 {
-            packet = packet.extension_of(60, 8 + 8 * random.below(3) as usize);
+            packet = packet.extension_of(60, 8 + 8 * usize::try_from(random.below(3))?);
         }
         let mut frame = packet.frame();
         if random.percent(5) {
-            frame.truncate(20 + random.below(60) as usize);
+            frame.truncate(20 + usize::try_from(random.below(60))?);
         }
         frame[..12].copy_from_slice(&[SERVER_MAC, CLIENT_MAC].concat());
         socket.send(&frame).with_context(|| format!("{frame:02x?}"))?;

@@ -37,7 +37,7 @@ words! {
         Inactive = 0, "inactive", "fewer SYNs come than cookies are sent from";
         NoListener = 1, "no_listener", "nobody listens at its port";
         Connection = 2, "connection", "its ends have a connection, or had one a moment ago";
-        Refused = 3, "refused", "the kernel gives no cookie: net.ipv4.tcp_syncookies is not 2, or connections wait in vain to be accepted";
+        Refused = 3, "refused", "the kernel gives no cookie: its settings are against it, or connections wait in vain to be accepted";
         Header = 4, "header", "the kernel is to look at it: IP options, extension headers, or an address of more than one";
         Route = 5, "route", "it is for another machine";
         Frame = 6, "frame", "its frame is in several buffers, or has no room for the answer";

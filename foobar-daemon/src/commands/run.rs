@@ -36,6 +36,7 @@ pub const LONG_ABOUT: &str = "Attach the filter, keep it in force and serve its 
                        http://127.0.0.1:9477/metrics\n\nExit codes: 0 ended by SIGTERM, SIGINT or `foobar detach`; \
                        1 failed; 2 wrong usage, settings or rules."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Args {
     /// Interface to filter; several by several names or flags
     #[arg(long, value_name = "IF", num_args = 1.., value_delimiter = ',')]
@@ -68,8 +69,8 @@ pub struct Args {
     /// In set files, set bits behind a prefix to zero, where they are errors otherwise; the log says how many
     #[arg(long)]
     lenient: bool,
-    /// Set net.ipv4.tcp_syncookies and net.ipv4.tcp_timestamps to 2 when a service of the rules has syn_cookies, as those
-    /// need; the log says what was changed. Without it they are only looked at
+    /// Set `net.ipv4.tcp_syncookies` and `net.ipv4.tcp_timestamps` to 2 when a service has `syn_cookies`, which needs them;
+    /// the log says what was changed
     #[arg(long)]
     set_sysctls: bool,
     /// Size of the buffer that keeps events (`log`, `log_drops`) until they are read, a power of two from 64KiB to 64MiB;

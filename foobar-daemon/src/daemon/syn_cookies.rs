@@ -32,9 +32,10 @@ impl Writer {
             tracing::error!("answers to SYNs offer what they did: {error:#}");
             return;
         }
-        match sysctls.problem() {
-            Some(problem) => tracing::error!("no SYN cookies: {problem}"),
-            None => tracing::info!("SYN cookies with {}", sysctls.words()),
+        if let Some(problem) = sysctls.problem() {
+            tracing::error!("no SYN cookies: {problem}");
+        } else {
+            tracing::info!("SYN cookies with {}", sysctls.words());
         }
         for note in sysctls.notes() {
             tracing::warn!("SYN cookies: {note}");

@@ -30,6 +30,8 @@ use crate::{
 
 const ETHERNET_HEADER: u32 = 14;
 const ETHERTYPE_AT: usize = 12;
+/// Behind one VLAN tag.
+const INNER_ETHERTYPE_AT: usize = 16;
 const VLAN_TAG: u32 = 4;
 const VLAN: u16 = 0x8100;
 const SERVICE_VLAN: u16 = 0x88a8;
@@ -122,7 +124,6 @@ fn is_active(service: u32, settings: &ServiceSettings) -> bool {
     let Some(pace) = pace(service) else { return false };
     // SAFETY: adds to a word of a map, in one step for all processors.
     unsafe {
-        #[cfg(target_arch = "bpf")]
         asm!("lock *(u64 *)({seen} + 0) += {one}", seen = in(reg) pace.seen.as_ptr(), one = in(reg) 1_u64, options(nostack));
     };
     pace.notice(settings.cookies_start, settings.cookies_stop, now())
@@ -141,7 +142,7 @@ fn plain_link(frame: &Frame<'_>, arrived: Arrived<'_>) -> Option<u32> {
     let mut link = ETHERNET_HEADER;
     if is_tag(frame, ETHERTYPE_AT)? {
         link = link.wrapping_add(VLAN_TAG);
-        if is_tag(frame, ETHERTYPE_AT + VLAN_TAG as usize)? {
+        if is_tag(frame, INNER_ETHERTYPE_AT)? {
             link = link.wrapping_add(VLAN_TAG);
         }
     }
@@ -186,10 +187,10 @@ fn is_local(reading: &mut Reading, flow: &Flow, context: &XdpContext) -> bool {
     let ([s0, s1], [d0, d1]) = (flow.source_port, flow.destination_port);
     let first = u32::from_ne_bytes([family, protocol::TCP, s0, s1]);
     let second = u32::from_ne_bytes([d0, d1, 0, 0]);
-    let ([a, b, c, d], [e, f, g, h]) = (flow.source.quarters(), flow.destination.quarters());
+    let ([s0, s1, s2, s3], [d0, d1, d2, d3]) = (flow.source.quarters(), flow.destination.quarters());
     // SAFETY: the context is the one that the kernel gave.
     let index = unsafe { (*context.ctx).ingress_ifindex };
-    reading.route = [first, second, index, 0, a, b, c, d, e, f, g, h, 0, 0, 0, 0];
+    reading.route = [first, second, index, 0, s0, s1, s2, s3, d0, d1, d2, d3, 0, 0, 0, 0];
     let route = (&raw mut reading.route).cast();
     // SAFETY: the context is the packet's, and there are so many bytes (Linux 4.18).
     let found = unsafe { bpf_fib_lookup(context.ctx.cast(), route, 64, 0) };
@@ -230,7 +231,7 @@ fn send(context: &XdpContext, reading: &mut Reading, link: u32, length: u32) -> 
     let frame = context.first_buffer();
     let present = frame.first_buffer();
     let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5] =
-        frame.read::<[u8; ETHERTYPE_AT]>(0, Reason::TruncatedLink).map_err(|_| Passed::Frame)?;
+        frame.read::<[u8; ETHERTYPE_AT]>(0, Reason::TruncatedLink).map_err(|_short| Passed::Frame)?;
     let wanted = link.wrapping_add(length).cast_signed();
     #[expect(
         clippy::cast_possible_truncation,

@@ -121,7 +121,11 @@ impl Socket {
     /// # Errors
     /// The kernel gives none.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "the largest segment is in the upper half")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the largest segment is in the upper half"
+    )]
     pub(super) fn cookie(&self, reading: &mut Reading, family: Family) -> Result<u32, Passed> {
         let (ip, tcp) = ((&raw mut reading.ip).cast::<c_void>(), (&raw mut reading.tcp).cast());
         let length = without_history::<0xff>(reading.length);

@@ -163,6 +163,9 @@ impl Collector for ScrapeCollector {
 
         if let Some(facts) = &last.facts {
             status_families(&facts.status, &mut families);
+            if let Some(cookies) = &facts.status.syn_cookies {
+                families.push(flag(catalogue::SYN_COOKIES_POSSIBLE, cookies.problem.is_none()));
+            }
         }
         families.extend([success.into_proto(), seconds.into_proto()]);
         families.retain(|family| !family.get_metric().is_empty());
@@ -350,7 +353,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         bans,
         events,
         reconcile,
-        syn_cookies,
+        syn_cookies: _,
         pid: _,
         started_unix_ms: _,
         not_ready: _,
@@ -388,9 +391,6 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     decryption_families(decryption, families);
     reconcile::families(reconcile, families);
     bans::families(bans, families);
-    if let Some(facts) = syn_cookies {
-        families.push(flag(catalogue::SYN_COOKIES_POSSIBLE, facts.problem.is_none()));
-    }
     events::families(events, families);
 
     let mut attached = catalogue::PROGRAM_ATTACHED.family();
