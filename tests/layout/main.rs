@@ -330,6 +330,19 @@ fn surviving() -> String {
         offset_of!(BucketKey, rule)
     ));
     text.push_str(&services::surviving());
+    text.push_str(&flows());
+    text.push_str(&answers_and_events());
+    let mut line = |words: String| writeln!(text, "{words}").unwrap();
+    let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
+    line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
+    line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
+    line(format!("group 2, service 5: entry {}", group_slot(2, 5)));
+    text
+}
+
+/// What is kept of flows.
+fn flows() -> String {
+    let mut text = String::new();
     let mut line = |words: String| writeln!(text, "{words}").unwrap();
     line(format!(
         "{FLOWS_MAX} flows and {UNPROVED_FLOWS_MAX} without proof, of {} bytes: until at {}, said at {}, number at {}, in units \
@@ -373,6 +386,13 @@ fn surviving() -> String {
         offset_of!(Datagram, protocol),
         offset_of!(Datagram, group)
     ));
+    text
+}
+
+/// What is kept of SYNs, samples and rejected packets.
+fn answers_and_events() -> String {
+    let mut text = String::new();
+    let mut line = |words: String| writeln!(text, "{words}").unwrap();
     line(format!(
         "SYN counters {} bytes: answered at {}, passed at {}; a pace {} bytes: seen at {}, begun at {}, until at {}",
         size_of::<SynCounters>(),
@@ -414,10 +434,6 @@ fn surviving() -> String {
     for outcome in Outcome::ALL {
         line(format!("rejected {} {}", outcome.number(), outcome.label()));
     }
-    let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
-    line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
-    line(format!("interface 2, out, port 5: entry {}", port_slot(2, Direction::Out, 5)));
-    line(format!("group 2, service 5: entry {}", group_slot(2, 5)));
     text
 }
 

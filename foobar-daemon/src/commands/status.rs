@@ -143,29 +143,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
 
     write_interfaces(out, interfaces, programs)?;
 
-    let RulesetFacts {
-        hash,
-        generation,
-        applied,
-        previous,
-        path,
-        rules,
-        services: service_count,
-        sets,
-        edited_sets,
-    } = ruleset;
-    writeln!(out, "\nruleset {hash}")?;
-    writeln!(out, "  generation {generation}, {rules} rules, {service_count} services, {sets} sets")?;
-    if let Some(applied) = applied {
-        writeln!(out, "  in force since {} by {}", time(applied.unix_ms), applied.by)?;
-    }
-    if !edited_sets.is_empty() {
-        writeln!(out, "  sets changed at runtime: {} (`foobar set list`)", edited_sets.join(", "))?;
-    }
-    writeln!(out, "  a reload reads {path}")?;
-    if let Some(previous) = previous {
-        writeln!(out, "  a rollback brings back {previous}")?;
-    }
+    write_ruleset(out, ruleset)?;
     if let Some(PendingFacts { seconds_left, .. }) = pending {
         writeln!(
             out,
@@ -206,6 +184,25 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
     )?;
     for problem in problems {
         writeln!(out, "problem  {problem}")?;
+    }
+    Ok(())
+}
+
+/// Which rules are in force, since when, and which may be.
+fn write_ruleset(out: &mut dyn Write, ruleset: &RulesetFacts) -> Result<()> {
+    let RulesetFacts { hash, generation, applied, previous, path, rules, services, sets, edited_sets } =
+        ruleset;
+    writeln!(out, "\nruleset {hash}")?;
+    writeln!(out, "  generation {generation}, {rules} rules, {services} services, {sets} sets")?;
+    if let Some(applied) = applied {
+        writeln!(out, "  in force since {} by {}", time(applied.unix_ms), applied.by)?;
+    }
+    if !edited_sets.is_empty() {
+        writeln!(out, "  sets changed at runtime: {} (`foobar set list`)", edited_sets.join(", "))?;
+    }
+    writeln!(out, "  a reload reads {path}")?;
+    if let Some(previous) = previous {
+        writeln!(out, "  a rollback brings back {previous}")?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use super::{handle::Facts, writer::Writer};
 use crate::{
     control::{
         events::EventFacts,
-        protocol::{PendingFacts, RulesetFacts, ServiceFacts, Status},
+        protocol::{PendingFacts, Rates, RulesetFacts, ServiceFacts, Status},
     },
     dataplane::{
         attach::Attachment,
@@ -50,19 +50,10 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         or_problem("ask for the programs that read inside of TLS", error);
         Vec::new()
     }));
-    let rates = match filter.counters() {
-        Ok(counters) => {
-            let sample = Sample::of(&counters, writer.started.elapsed());
-            // The last sample may be a moment old only, which gives no useful rate.
-            let [older, last] = writer.samples;
-            let long_ago = |earlier: &Sample| sample.at.abs_diff(earlier.at).as_secs_f64() >= 1.0;
-            last.filter(long_ago).or(older).or(last).and_then(|earlier| sample.since(&earlier))
-        }
-        Err(error) => {
-            or_problem("read the counters", error);
-            None
-        }
-    };
+    let rates = rates(writer).unwrap_or_else(|error| {
+        or_problem("read the counters", error);
+        None
+    });
     let services = services(writer).unwrap_or_else(|error| {
         or_problem("read the counters of services", error);
         Vec::new()
@@ -82,20 +73,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         not_ready,
         mode: settings.mode,
         interfaces,
-        ruleset: RulesetFacts {
-            hash: rules.hash.clone(),
-            generation: state.generation,
-            applied: state.applied.clone(),
-            previous: match &state.pending {
-                Some(pending) => Some(pending.previous.clone()),
-                None => state.previous.clone(),
-            },
-            path: absolute(&settings.rules),
-            rules: rules.ruleset.rules.len(),
-            services: rules.ruleset.services.len(),
-            sets: rules.ruleset.sets.len(),
-            edited_sets: writer.overlays.keys().cloned().collect(),
-        },
+        ruleset: ruleset(writer),
         pending: state.pending.as_ref().zip(*deadline).map(|(pending, deadline)| PendingFacts {
             previous: pending.previous.clone(),
             seconds_left: deadline.saturating_duration_since(Instant::now()).as_secs_f64(),
@@ -127,6 +105,33 @@ pub(super) fn gather(writer: &Writer) -> Facts {
     service_ports.sort_unstable();
     service_ports.dedup();
     Facts { status, service_ports }
+}
+
+/// How much passed of late; `None` before there is anything to compare with.
+fn rates(writer: &Writer) -> Result<Option<Rates>> {
+    let sample = Sample::of(&writer.filter.counters()?, writer.started.elapsed());
+    // The last sample may be a moment old only, which gives no useful rate.
+    let [older, last] = writer.samples;
+    let long_ago = |earlier: &Sample| sample.at.abs_diff(earlier.at).as_secs_f64() >= 1.0;
+    Ok(last.filter(long_ago).or(older).or(last).and_then(|earlier| sample.since(&earlier)))
+}
+
+fn ruleset(writer: &Writer) -> RulesetFacts {
+    let Writer { settings, state, rules, overlays, .. } = writer;
+    RulesetFacts {
+        hash: rules.hash.clone(),
+        generation: state.generation,
+        applied: state.applied.clone(),
+        previous: match &state.pending {
+            Some(pending) => Some(pending.previous.clone()),
+            None => state.previous.clone(),
+        },
+        path: absolute(&settings.rules),
+        rules: rules.ruleset.rules.len(),
+        services: rules.ruleset.services.len(),
+        sets: rules.ruleset.sets.len(),
+        edited_sets: overlays.keys().cloned().collect(),
+    }
 }
 
 /// What was counted of services, by their names.

@@ -251,14 +251,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
     })?;
     laid.forget_void(&store);
     bans.settle(Moment::now((env.now)())?);
-    for attachment in filter.attachments() {
-        let mode = attachment.mode.map_or("no", |mode| mode.label());
-        if let Some(why) = &attachment.fallback {
-            tracing::warn!("filtering {} in {mode} mode: {why}", attachment.interface);
-        } else {
-            tracing::info!("filtering {} in {mode} mode", attachment.interface);
-        }
-    }
+    tell_attachments(&filter);
     tracing::info!(
         "ruleset {} with {} rules is in force, generation {}: {why}",
         rules.hash.get(..12).unwrap_or(&rules.hash),
@@ -310,6 +303,18 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
     };
     writer.begin_syn_cookies();
     Ok(writer)
+}
+
+/// Says in the log how each interface is filtered.
+fn tell_attachments(filter: &Filter) {
+    for attachment in filter.attachments() {
+        let mode = attachment.mode.map_or("no", |mode| mode.label());
+        if let Some(why) = &attachment.fallback {
+            tracing::warn!("filtering {} in {mode} mode: {why}", attachment.interface);
+        } else {
+            tracing::info!("filtering {} in {mode} mode", attachment.interface);
+        }
+    }
 }
 
 fn spawn_writer(writer: Writer, requests: Receiver<Request>) -> Result<oneshot::Receiver<Result<End>>> {

@@ -111,6 +111,20 @@ struct Line {
     failure: Option<String>,
 }
 
+/// The interfaces with these names.
+///
+/// # Errors
+/// Names the first that does not exist.
+fn find_all(names: Vec<String>) -> Result<Vec<(String, interfaces::Interface)>> {
+    let find = |name: String| -> Result<(String, interfaces::Interface)> {
+        let Some(interface) = interfaces::find(&name)? else {
+            bail!("interface {name} does not exist ('ip link' lists those that do)");
+        };
+        Ok((name, interface))
+    };
+    names.into_iter().map(find).collect()
+}
+
 impl Filter {
     /// Puts rules in force: updates the links that an earlier daemon pinned, attaches where there are none.
     ///
@@ -133,13 +147,7 @@ impl Filter {
             Pins::Lasting(folder) => (PinFolder::new(&folder), false),
             Pins::Ephemeral(folder) => (PinFolder::new(&folder), true),
         };
-        let mut found = Vec::new();
-        for name in interfaces {
-            let Some(interface) = interfaces::find(&name)? else {
-                bail!("interface {name} does not exist ('ip link' lists those that do)");
-            };
-            found.push((name, interface));
-        }
+        let found = find_all(interfaces)?;
         features::check_privileges()?;
         features::check_kernel()?;
         pins.prepare()?;

@@ -140,16 +140,6 @@ impl Source for Fixed {
         if self.fail {
             return Err("the daemon is busy".to_owned());
         }
-        let attachment = Attachment {
-            interface: "eth0".to_owned(),
-            index: Some(2),
-            mode: Some(AttachedMode::Generic),
-            fallback: Some("the driver cannot run XDP programs".to_owned()),
-            obstacle: Some(Obstacle::Driver),
-            expected_program: Some(7),
-            found_program: Some(7),
-            egress: Some(EgressHook::Tcx),
-        };
         let status = Status {
             version: "1.2.3".to_owned(),
             object: "built from \"source\"".to_owned(),
@@ -158,7 +148,7 @@ impl Source for Fixed {
             ready: true,
             not_ready: vec![],
             mode: Mode::Auto,
-            interfaces: vec![attachment],
+            interfaces: vec![attachment()],
             ruleset: RulesetFacts {
                 hash: "abc".to_owned(),
                 generation: 4,
@@ -247,6 +237,19 @@ impl Source for Fixed {
             ephemeral: false,
         };
         Ok(Facts { status, service_ports: vec![WEB] })
+    }
+}
+
+fn attachment() -> Attachment {
+    Attachment {
+        interface: "eth0".to_owned(),
+        index: Some(2),
+        mode: Some(AttachedMode::Generic),
+        fallback: Some("the driver cannot run XDP programs".to_owned()),
+        obstacle: Some(Obstacle::Driver),
+        expected_program: Some(7),
+        found_program: Some(7),
+        egress: Some(EgressHook::Tcx),
     }
 }
 
