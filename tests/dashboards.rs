@@ -1,0 +1,112 @@
+//! The dashboard for Grafana asks for nothing that there is not, in words that Prometheus understands.
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use foobar_daemon::metrics::catalogue::{ALL, Entry};
+use foobar_tests::command::succeed;
+use serde_json::Value;
+
+/// Labels that Prometheus puts there, and that of buckets.
+const OTHERS: [&str; 3] = ["instance", "job", "le"];
+
+fn dashboard() -> Result<Value> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/grafana/foobar.json");
+    serde_json::from_str(&fs::read_to_string(path)?).context("the dashboard is JSON")
+}
+
+/// Everything that is asked of Prometheus, as it would be asked with all servers and ports chosen.
+fn questions(dashboard: &Value) -> Vec<String> {
+    let panels = dashboard["panels"].as_array().unwrap().iter();
+    let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
+    let notes = dashboard["annotations"]["list"].as_array().unwrap().iter();
+    targets
+        .chain(notes)
+        .map(|one| one["expr"].as_str().unwrap())
+        .map(|text| {
+            let mut text = text.to_owned();
+            for (variable, value) in [("$__rate_interval", "1m"), ("$instance", ".*"), ("$port", ".*")] {
+                text = text.replace(variable, value);
+            }
+            text
+        })
+        .collect()
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+        .filter(|word| !word.is_empty())
+}
+
+#[test]
+fn every_metric_and_label_is_one_of_foobar() -> Result<()> {
+    let dashboard = dashboard()?;
+    let questions = questions(&dashboard);
+    ensure!(questions.len() > 40, "{} questions", questions.len());
+    for question in &questions {
+        ensure!(!question.contains('$'), "a variable that nobody has: {question}");
+        let known = |word: &str| {
+            ALL.iter().find(|entry| [word, word.trim_end_matches("_bucket")].contains(&entry.name()))
+        };
+        let asked: Vec<&Entry> = words(question).filter_map(known).collect();
+        let names = words(question).filter(|word| word.starts_with("foobar_")).count();
+        ensure!(names > 0 && asked.len() == names, "not all of these are metrics: {question}");
+        // What stands in `by (…)`, and before `=` in braces.
+        let labels: BTreeSet<&str> =
+            asked.iter().flat_map(|entry| entry.labels().iter().copied()).chain(OTHERS).collect();
+        let grouped =
+            question.split("by (").skip(1).filter_map(|rest| rest.split(')').next()).flat_map(words);
+        let matched = question.split(['{', ',']).skip(1).filter_map(|rest| Some(rest.split_once('=')?.0));
+        for label in grouped.chain(matched.filter(|word| words(word).eq([*word]))) {
+            ensure!(labels.contains(label), "{label} is no label of what is asked for: {question}");
+        }
+    }
+    for variable in dashboard["templating"]["list"].as_array().unwrap() {
+        let Some(query) = variable["query"]["query"].as_str() else { continue };
+        let name = words(query).nth(1).context("label_values(metric, label)")?;
+        ensure!(ALL.iter().any(|entry| entry.name() == name), "{query}");
+    }
+    Ok(())
+}
+
+#[test]
+fn prometheus_understands_every_question() -> Result<()> {
+    let mut rules = "groups:\n  - name: questions\n    rules:\n".to_owned();
+    for (number, question) in questions(&dashboard()?).iter().enumerate() {
+        writeln!(
+            rules,
+            "      - record: question_{number}\n        expr: {}",
+            Value::from(question.as_str())
+        )?;
+    }
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
+    let file = folder.join(format!("questions-{}.yml", std::process::id()));
+    fs::write(&file, rules)?;
+    let checked = succeed(Command::new("promtool").args(["check", "rules"]).arg(&file));
+    fs::remove_file(&file)?;
+    checked.map(drop)
+}
+
+#[test]
+fn panels_lie_side_by_side() -> Result<()> {
+    let dashboard = dashboard()?;
+    let mut taken = BTreeSet::new();
+    let mut ids = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let title = panel["title"].as_str().context("a title")?;
+        ensure!(ids.insert(panel["id"].as_u64()), "{title}: its id is taken");
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap());
+        ensure!(x + w <= 24, "{title} is beyond the right edge");
+        for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
+            ensure!(taken.insert(place), "{title} lies over another one at {place:?}");
+        }
+    }
+    Ok(())
+}
