@@ -331,6 +331,51 @@ fn connections_that_are_older_than_the_filter_go_on() -> Result<()> {
 }
 
 /// Says something on a connection, which has to arrive.
+/// The table of flows is as large as the settings say; what is in it stays when they say something else.
+#[test]
+fn flows_outlive_another_size_of_their_table() -> Result<()> {
+    let world = World::new()?;
+    let mut foobar = Foobar::new(world.server(), &[SERVER], CLOSED)?;
+    let settings = foobar.write("foobar.toml", "flows = 1024\n")?.display().to_string();
+    foobar = foobar.with_options(&["--config", &settings]);
+    foobar.start()?;
+    let listener = world.far.enter(|| Ok(TcpListener::bind((FAR_V4, 7_000))?))?;
+    let ours = world.server().enter(|| Ok(TcpStream::connect((FAR_V4, 7_000))?))?;
+    let (theirs, _) = listener.accept()?;
+    // Of UDP, the kernel has no list that would tell what is open.
+    let other = world.far.enter(|| Ok(UdpSocket::bind((FAR_V4, 7_001))?))?;
+    let asking = world.server().enter(|| Ok(UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?))?;
+    asking.set_read_timeout(Some(Duration::from_secs(5)))?;
+    asking.send_to(b"a query", (FAR_V4, 7_001))?;
+    let (_, asked_from) = other.recv_from(&mut [0; 16])?;
+    let heard = |when: &str| -> Result<()> {
+        other.send_to(b"an answer", asked_from)?;
+        asking.recv(&mut [0; 16]).with_context(|| format!("an answer {when}"))?;
+        say(&theirs, &ours).with_context(|| format!("to the server {when}"))?;
+        say(&ours, &theirs).with_context(|| format!("from the server {when}"))
+    };
+    heard("at first")?;
+    let room = |foobar: &Foobar| -> Result<u64> {
+        Ok(foobar.scrape()?.count("foobar_map_max_entries", &[("map", "FLOWS")]))
+    };
+    ensure!(room(&foobar)? == 1_024, "{} at first", room(&foobar)?);
+    for (size, ends) in [(4_096, false), (2_048, true)] {
+        if ends {
+            ensure!(foobar.terminate()?.success());
+        } else {
+            foobar.kill()?;
+        }
+        foobar.write("foobar.toml", &format!("flows = {size}\n"))?;
+        foobar.start()?;
+        ensure!(room(&foobar)? == size, "{} in place of {size}", room(&foobar)?);
+        heard(&format!("with room for {size}"))?;
+        foobar.apply(&format!("{CLOSED}[[rule]]\nid = \"r{size}\"\naction = \"drop\"\n"))?;
+        heard(&format!("after a swap, with room for {size}"))?;
+        ensure!(room(&foobar)? == size, "{} in place of {size} after a swap", room(&foobar)?);
+    }
+    Ok(())
+}
+
 fn say(mut from: &TcpStream, mut to: &TcpStream) -> Result<()> {
     to.set_read_timeout(Some(Duration::from_secs(5)))?;
     from.write_all(b"x")?;

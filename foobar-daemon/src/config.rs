@@ -11,6 +11,7 @@ use anyhow::Result;
 use foobar_common::{
     counters::INTERFACES_MAX,
     event::{RING_BYTES, RING_BYTES_RANGE},
+    tracking::FLOWS_MAX,
 };
 use serde::Deserialize;
 
@@ -29,6 +30,9 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:9477";
 pub const DEFAULT_CONTROL: &str = "/run/foobar/control.sock";
 /// Applied rulesets and counter slots.
 pub const DEFAULT_STATE: &str = "/var/lib/foobar";
+
+/// How many flows can be kept, at least and at most.
+const FLOWS_RANGE: (u32, u32) = (1_024, 4_194_304);
 
 /// What one source, the flags or the file, says of each setting.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -56,6 +60,8 @@ pub struct Source {
     pub set_sysctls: Option<bool>,
     /// Bytes of the buffer of events.
     pub event_buffer: Option<BufferSize>,
+    /// How many flows are kept.
+    pub flows: Option<u32>,
     /// What is logged, in the syntax of `RUST_LOG`.
     pub log: Option<String>,
 }
@@ -76,6 +82,7 @@ impl Source {
             lenient: self.lenient.or(other.lenient),
             set_sysctls: self.set_sysctls.or(other.set_sysctls),
             event_buffer: self.event_buffer.or(other.event_buffer),
+            flows: self.flows.or(other.flows),
             log: self.log.or(other.log),
         }
     }
@@ -180,6 +187,8 @@ pub struct Settings {
     pub set_sysctls: bool,
     /// Bytes of the buffer that keeps events until they are read, where rules draw samples.
     pub event_buffer: u32,
+    /// How many flows of which there is proof are kept.
+    pub flows: u32,
     /// What is logged, in the syntax of `RUST_LOG`.
     pub log: Option<String>,
 }
@@ -202,6 +211,7 @@ impl Settings {
             lenient,
             set_sysctls,
             event_buffer,
+            flows,
             log,
         } = source;
         let mut interfaces: Vec<String> = Vec::new();
@@ -231,6 +241,11 @@ impl Settings {
                 interfaces.len()
             )));
         }
+        let flows = flows.unwrap_or(FLOWS_MAX);
+        let (least, most) = FLOWS_RANGE;
+        if !(least..=most).contains(&flows) {
+            return Err(InvalidInput(format!("flows = {flows}: write a number from {least} to {most}")));
+        }
         let ephemeral = ephemeral.unwrap_or_default();
         // What a first look applies is not to come back with the real daemon.
         let state = state.or_else(|| (!ephemeral).then(|| PathBuf::from(DEFAULT_STATE)));
@@ -251,6 +266,7 @@ impl Settings {
             lenient: lenient.unwrap_or_default(),
             set_sysctls: set_sysctls.unwrap_or_default(),
             event_buffer: event_buffer.map_or(RING_BYTES, BufferSize::bytes),
+            flows,
             log,
         })
     }
@@ -275,6 +291,7 @@ mod tests {
             listen = "[::1]:2"
             state = "/srv/state"
             event_buffer = "64KiB"
+            flows = 4096
             log = "debug"
             "#,
         )
@@ -294,6 +311,7 @@ mod tests {
                 lenient: false,
                 set_sysctls: false,
                 event_buffer: 1 << 16,
+                flows: 4_096,
                 log: Some("debug".to_owned()),
             }
         );

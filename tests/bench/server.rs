@@ -5,11 +5,11 @@
 //! measured right after a run without foobar, in turns, and compared with that run alone.
 
 use anyhow::{Context as _, Result, ensure};
-use foobar_common::event::RING_BYTES;
 use foobar_daemon::{
     dataplane::{
         attach::Mode,
         filter::{Filter, FilterOptions, Pins},
+        load::MapSizes,
     },
     rules::bundle::Bundle,
 };
@@ -86,7 +86,7 @@ fn counted(network: &Network, keys: &str, requests: u64) -> Result<f64> {
         interfaces: vec![SERVER.to_owned()],
         mode: Mode::Native,
         pins: Pins::Ephemeral(pins.path().to_owned()),
-        ring_bytes: RING_BYTES,
+        sizes: MapSizes::default(),
     };
     let filter = network.server.enter(|| Filter::start(options, &compiled))?;
     let rate = requests_per_second(network, requests)?;

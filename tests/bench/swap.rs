@@ -3,10 +3,10 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use foobar_common::event::RING_BYTES;
 use foobar_daemon::dataplane::{
     attach::Mode,
     filter::{Filter, FilterOptions, Pins},
+    load::MapSizes,
 };
 use foobar_tests::{
     bpffs::PinFolder,
@@ -48,7 +48,7 @@ fn times(rules: usize, swaps: u32) -> Result<Vec<f64>> {
         interfaces: vec![SERVER.to_owned()],
         mode: Mode::Native,
         pins: Pins::Ephemeral(pins.path().to_owned()),
-        ring_bytes: RING_BYTES,
+        sizes: MapSizes::default(),
     };
     network.server.enter(|| {
         let [first, second] = &both;

@@ -6,11 +6,11 @@
 use std::{net::TcpListener, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use foobar_common::event::RING_BYTES;
 use foobar_daemon::{
     dataplane::{
         attach::Mode,
         filter::{Filter, FilterOptions, Pins},
+        load::MapSizes,
     },
     rules::bundle::Bundle,
 };
@@ -90,7 +90,7 @@ impl Lane {
                 interfaces: vec![SERVER.to_owned()],
                 mode: Mode::Native,
                 pins: Pins::Ephemeral(pins.path().to_owned()),
-                ring_bytes: RING_BYTES,
+                sizes: MapSizes::default(),
             };
             Some((network.server.enter(|| Filter::start(options, &compiled))?, pins))
         } else {

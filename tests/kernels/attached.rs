@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use foobar_common::{event::RING_BYTES, flow::Direction};
+use foobar_common::flow::Direction;
 use foobar_daemon::{
     dataplane::{
         attach::{AttachedMode, Mode},
@@ -17,6 +17,7 @@ use foobar_daemon::{
         detach::detach_pinned,
         filter::{Filter, FilterOptions, Pins},
         interfaces,
+        load::MapSizes,
         programs::ProgramFacts,
     },
     slots::Slots,
@@ -89,7 +90,7 @@ impl State {
                 interfaces: vec![FILTERED.to_owned()],
                 mode,
                 pins: Pins::Lasting(PathBuf::from(PINS)),
-                ring_bytes: RING_BYTES,
+                sizes: MapSizes::default(),
             },
             slots: Slots::default(),
             wire: Wire::new()?,

@@ -7,10 +7,7 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use foobar_common::{
-    flow::Direction,
-    tracking::{FLOWS_MAX, UNPROVED_FLOWS_MAX},
-};
+use foobar_common::flow::Direction;
 use serde::Serialize;
 use serde_json::json;
 
@@ -213,13 +210,21 @@ fn time(unix_ms: u64) -> String {
 
 /// How many flows are known, where they are tracked.
 fn write_flows(out: &mut dyn Write, flows: Option<&FlowFacts>) -> Result<()> {
-    let Some(FlowFacts { known, unproved, begun, proved, failed, evicted, evicted_unproved }) = flows else {
+    let Some(FlowFacts {
+        known,
+        unproved,
+        begun,
+        proved,
+        failed,
+        evicted,
+        evicted_unproved,
+        room,
+        room_unproved,
+    }) = flows
+    else {
         return Ok(());
     };
-    writeln!(
-        out,
-        "\nflows    {known} with proof (room for {FLOWS_MAX}), {unproved} without ({UNPROVED_FLOWS_MAX})"
-    )?;
+    writeln!(out, "\nflows    {known} with proof (room for {room}), {unproved} without ({room_unproved})")?;
     writeln!(
         out,
         "         {begun} began, {proved} were proved, {failed} found no room; {evicted} with proof and {evicted_unproved} \

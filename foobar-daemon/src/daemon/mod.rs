@@ -51,6 +51,7 @@ use crate::{
         features,
         filter::{Filter, FilterOptions, Pins},
         interfaces::Watch,
+        load::MapSizes,
     },
     env::Env,
     metrics::serve,
@@ -236,7 +237,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         interfaces: settings.interfaces.clone(),
         mode: settings.mode,
         pins,
-        ring_bytes: settings.event_buffer,
+        sizes: MapSizes { ring_bytes: settings.event_buffer, flows: settings.flows },
     };
     let failsafe = &rules.ruleset.failsafe;
     let mut bans = Bans::read(&store, failsafe, (env.now)())?;

@@ -7,7 +7,6 @@ use foobar_common::{
     classes::Tier,
     counters::{MORE_RULE_SLOTS, PORT_ENTRIES, PORT_SLOTS, RULE_SLOTS, VERDICT_ENTRIES},
     maps,
-    tracking::{FLOWS_MAX, UNPROVED_FLOWS_MAX},
 };
 use serde::{Deserialize, Serialize};
 
@@ -69,9 +68,9 @@ pub(super) fn with_memory(
     memory: &BTreeMap<String, u64>,
 ) -> Vec<MapFill> {
     let bans = [(&maps::BANS, Fill { entries: bans, max_entries: BANS_MAX })];
-    let flows = flows.map(|&FlowFacts { known, unproved, .. }| {
+    let flows = flows.map(|&FlowFacts { known, unproved, room, room_unproved, .. }| {
         let fill = |entries: u32, max_entries| Fill { entries: entries as usize, max_entries };
-        [(&maps::FLOWS, fill(known, FLOWS_MAX)), (&maps::UNPROVED_FLOWS, fill(unproved, UNPROVED_FLOWS_MAX))]
+        [(&maps::FLOWS, fill(known, room)), (&maps::UNPROVED_FLOWS, fill(unproved, room_unproved))]
     });
     fills
         .iter()

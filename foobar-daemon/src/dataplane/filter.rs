@@ -14,9 +14,9 @@ use super::{
     events::{self, EventMaps, EventRing},
     features,
     fill::{self, Fills, MapFill},
-    flows::{self, FlowFacts},
+    flows::{self, FlowFacts, FormerFlows},
     interfaces,
-    load::LoadedRuleset,
+    load::{LoadedRuleset, MapSizes},
     pins::{self, PinFolder},
     probes::{Decryption, DecryptionFacts},
     programs::ProgramFacts,
@@ -37,8 +37,8 @@ pub struct FilterOptions {
     pub mode: Mode,
     /// Where links and maps are pinned.
     pub pins: Pins,
-    /// Bytes of the ring of events, if the rules draw samples: a power of two of whole pages.
-    pub ring_bytes: u32,
+    /// How large maps are.
+    pub sizes: MapSizes,
 }
 
 /// Whether the filter outlives the process.
@@ -55,7 +55,7 @@ pub struct Filter {
     mode: Mode,
     pins: PinFolder,
     ephemeral: bool,
-    ring_bytes: u32,
+    sizes: MapSizes,
     /// Whether somebody reads the ring of events, which all rulesets share.
     ring_is_read: bool,
     /// Until when old connections are learnt; `None` while flows are not tracked.
@@ -142,7 +142,7 @@ impl Filter {
         compiled: &CompiledRuleset,
         put_bans: impl FnOnce(&mut BanMaps) -> Result<()>,
     ) -> Result<Self> {
-        let FilterOptions { interfaces, mode, pins, ring_bytes } = options;
+        let FilterOptions { interfaces, mode, pins, sizes } = options;
         let (pins, ephemeral) = match pins {
             Pins::Lasting(folder) => (PinFolder::new(&folder), false),
             Pins::Ephemeral(folder) => (PinFolder::new(&folder), true),
@@ -152,11 +152,13 @@ impl Filter {
         features::check_kernel()?;
         pins.prepare()?;
         pins.verify_maps()?;
-        events::forget_ring_of_other_size(&pins, ring_bytes)?;
+        events::forget_ring_of_other_size(&pins, sizes.ring_bytes)?;
+        let former_flows = FormerFlows::set_aside(&pins, sizes.flows)?;
         let is_first = !pins.map(maps::RULE_COUNTERS).exists() && pins.interfaces()?.is_empty();
         let mut started = Started { pins: &pins, attached: Vec::new(), is_first, is_in_force: false };
         let learns_until = flows::learns_until(compiled);
-        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None, learns_until, ring_bytes)?;
+        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None, learns_until, sizes)?;
+        former_flows.carry_over(&loaded)?;
         if learns_until.is_some() {
             loaded.learn_open_connections()?;
         }
@@ -220,13 +222,14 @@ impl Filter {
         }
         started.is_in_force = true;
         drop(started);
+        former_flows.forget();
         let mut decryption = Decryption::default();
         decryption.follow(compiled, &pins);
         let filter = Self {
             mode,
             pins,
             ephemeral,
-            ring_bytes,
+            sizes,
             ring_is_read: false,
             learns_until,
             rejects: compiled.reject_rate.is_some(),
@@ -264,7 +267,7 @@ impl Filter {
             &self.pins,
             Some(&self.loaded),
             learns_until,
-            self.ring_bytes,
+            self.sizes,
         )?;
         if begins {
             next.learn_open_connections()?;

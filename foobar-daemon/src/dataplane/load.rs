@@ -16,7 +16,7 @@ use foobar_common::{
     maps,
     rule::{CardAddress, InterfaceRecord, Interfaces, Settings},
     syn_cookies::SynOffer,
-    tracking::Moment,
+    tracking::{FLOWS_MAX, Moment},
 };
 
 use super::{
@@ -27,6 +27,21 @@ use crate::{
     rules::{compile::CompiledRuleset, sets::SetTable},
     sysctls::Sysctls,
 };
+
+/// Sizes of maps that are as the settings of the daemon say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapSizes {
+    /// Bytes of the ring of events.
+    pub ring_bytes: u32,
+    /// How many flows with proof are kept, and twice as many as those without.
+    pub flows: u32,
+}
+
+impl Default for MapSizes {
+    fn default() -> Self {
+        Self { ring_bytes: RING_BYTES, flows: FLOWS_MAX }
+    }
+}
 
 /// Entries of a [`foobar_common::fields::Stride`].
 const STRIDE_ENTRIES: usize = 256;
@@ -45,7 +60,7 @@ impl LoadedRuleset {
     /// Packets come from the interface called `interface`.
     pub fn for_test_runs(compiled: &CompiledRuleset, interface: &str) -> Result<TestRuns> {
         let settings = Settings { trace: 1, ..compiled.settings };
-        let mut loaded = Self::load(compiled, settings, None, None, RING_BYTES)?;
+        let mut loaded = Self::load(compiled, settings, None, None, MapSizes::default())?;
         loaded.name_interface(interface, TestRuns::INTERFACE_INDEX, None)?;
         TestRuns::new(loaded, compiled)
     }
@@ -53,23 +68,22 @@ impl LoadedRuleset {
     /// Loads a ruleset with counters of its own, as it would be in service: for benchmarks. Packets come from the
     /// interface called `interface`.
     pub fn for_timed_runs(compiled: &CompiledRuleset, interface: &str) -> Result<TimedRuns> {
-        let mut loaded = Self::load(compiled, compiled.settings, None, None, RING_BYTES)?;
+        let mut loaded = Self::load(compiled, compiled.settings, None, None, MapSizes::default())?;
         loaded.name_interface(interface, TestRuns::INTERFACE_INDEX, None)?;
         TimedRuns::new(loaded, compiled)
     }
 
     /// Loads a ruleset for interfaces, with the counters that are pinned in `pins`, or pins new ones there. The
-    /// sets of `present` are kept if the rules say so. Old connections are learnt until this moment, and a ring of events has
-    /// so many bytes.
+    /// sets of `present` are kept if the rules say so. Old connections are learnt until this moment.
     pub(super) fn for_interfaces(
         compiled: &CompiledRuleset,
         pins: &PinFolder,
         present: Option<&Self>,
         learns_until: Option<Moment>,
-        ring_bytes: u32,
+        sizes: MapSizes,
     ) -> Result<Self> {
         let settings = Settings { learns_until: learns_until.unwrap_or_default().0, ..compiled.settings };
-        Self::load(compiled, settings, Some(pins), present, ring_bytes)
+        Self::load(compiled, settings, Some(pins), present, sizes)
     }
 
     fn load(
@@ -77,17 +91,12 @@ impl LoadedRuleset {
         settings: Settings,
         pins: Option<&PinFolder>,
         present: Option<&Self>,
-        ring_bytes: u32,
+        sizes: MapSizes,
     ) -> Result<Self> {
         let settings = Settings { answer_card: rejects::secret_card()?, ..settings };
         let set_lines = LoadedSets::map_lines(&compiled.sets, present.map(|present| &present.sets))?;
-        let mut object = create_maps(
-            compiled,
-            &settings,
-            set_lines,
-            pins,
-            events::ring_bytes(compiled, pins, ring_bytes),
-        )?;
+        let sizes = MapSizes { ring_bytes: events::ring_bytes(compiled, pins, sizes.ring_bytes), ..sizes };
+        let mut object = create_maps(compiled, &settings, set_lines, pins, sizes)?;
         fill(&object, compiled)?;
         fill_limits(&mut object, &compiled.limits)?;
         events::fill(&mut object, &compiled.rule_logs)?;
@@ -247,7 +256,7 @@ fn create_maps(
     settings: &Settings,
     set_lines: usize,
     pins: Option<&PinFolder>,
-    ring_bytes: u32,
+    sizes: MapSizes,
 ) -> Result<Ebpf> {
     let mut loader = EbpfLoader::new();
     loader.override_global(maps::SETTINGS, settings, true);
@@ -260,7 +269,7 @@ fn create_maps(
     // What a ruleset has needed once, others keep.
     let when_needed: BTreeMap<&str, Option<u32>> = services::maps(compiled)
         .into_iter()
-        .chain(flows::maps(compiled))
+        .chain(flows::maps(compiled, sizes.flows))
         .chain([rejects::map(compiled)])
         .map(|(name, (entries, is_used))| {
             let is_kept = is_used || pins.is_some_and(|pins| pins.map(name).exists());
@@ -279,7 +288,7 @@ fn create_maps(
         (maps::WORD_RULES, word_rules.len()),
         (maps::LIMITS, compiled.limits.len()),
         (maps::RULE_LOGS, compiled.rule_logs.len()),
-        (maps::EVENTS, ring_bytes as usize),
+        (maps::EVENTS, sizes.ring_bytes as usize),
         (maps::BUCKETS, if uses_buckets { BUCKETS_MAX as usize } else { 1 }),
         (maps::SETS, set_lines),
         (maps::RULE_COUNTERS, if pins.is_some() { RULE_SLOTS as usize } else { rule_slots as usize }),
@@ -300,7 +309,7 @@ fn create_maps(
             let is_used = match (name, when_needed.get(name)) {
                 (maps::MORE_RULE_COUNTERS, _) => more_rule_slots,
                 (maps::BUCKETS, _) => uses_buckets,
-                (maps::EVENTS, _) => ring_bytes != RING_BYTES_UNUSED,
+                (maps::EVENTS, _) => sizes.ring_bytes != RING_BYTES_UNUSED,
                 (_, Some(entries)) => entries.is_some(),
                 (_, None) => true,
             };

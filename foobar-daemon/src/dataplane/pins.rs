@@ -233,8 +233,12 @@ impl PinFolder {
 /// Whether a surviving map with so many entries is of its true size, and not one that is not in use.
 pub(super) fn is_whole(name: &str, entries: u32) -> bool {
     let (_, _, _, expected) = shape(name);
-    // The ring of events is as large as the settings say.
-    if name == maps::EVENTS { entries != RING_BYTES_UNUSED } else { entries == expected }
+    match name {
+        // These are as large as the settings say.
+        maps::EVENTS => entries != RING_BYTES_UNUSED,
+        maps::FLOWS | maps::UNPROVED_FLOWS => entries > 1,
+        _ => entries == expected,
+    }
 }
 
 /// Type of a surviving map, bytes of its keys and values, and how many entries it has where it is used.

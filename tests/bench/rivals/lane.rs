@@ -3,11 +3,11 @@
 use std::any::Any;
 
 use anyhow::{Context as _, Result, ensure};
-use foobar_common::event::RING_BYTES;
 use foobar_daemon::{
     dataplane::{
         attach::Mode,
         filter::{Filter, FilterOptions, Pins},
+        load::MapSizes,
     },
     rules::model::Ruleset,
 };
@@ -53,7 +53,7 @@ impl Lane {
             interfaces: vec![SERVER.to_owned()],
             mode: Mode::Native,
             pins: Pins::Ephemeral(pins.path().to_owned()),
-            ring_bytes: RING_BYTES,
+            sizes: MapSizes::default(),
         };
         let filter = network.server.enter(|| Filter::start(options, &compiled))?;
         Ok(Self { judge: Judge::Xdp(Box::new((filter, pins))), network })

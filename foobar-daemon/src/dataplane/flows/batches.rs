@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd as _, AsRawFd as _};
 
 use anyhow::{Context as _, Result};
-use aya::maps::Map;
+use aya::maps::{Map, MapData};
 use foobar_common::tracking::{FlowKey, Moment, TrackedFlow};
 use nix::{errno::Errno, libc};
 
@@ -25,12 +25,21 @@ pub(super) struct Count {
 
 /// How many flows of a map there are at this moment.
 pub(super) fn count(map: &Map, now: Moment) -> Result<Count> {
-    let map = features::map_data(map)?;
+    let mut count = Count::default();
+    each(features::map_data(map)?, |_, flow| {
+        count.all += 1;
+        count.known += u32::from(flow.is_known(now));
+        Ok(())
+    })?;
+    Ok(count)
+}
+
+/// Looks at each flow of a map, once if nobody changes it meanwhile.
+pub(super) fn each(map: &MapData, mut look: impl FnMut(&FlowKey, &TrackedFlow) -> Result<()>) -> Result<()> {
     let mut keys = vec![FlowKey::NONE; BATCH];
     let mut flows = vec![TrackedFlow::FORGOTTEN; BATCH];
     let (mut from, mut next) = (0_u32, 0_u32);
     let mut is_first = true;
-    let mut count = Count::default();
     loop {
         let mut batch = Batch {
             from: if is_first { 0 } else { (&raw mut from) as u64 },
@@ -46,14 +55,14 @@ pub(super) fn count(map: &Map, now: Moment) -> Result<Count> {
             unsafe { libc::syscall(libc::SYS_bpf, BPF_MAP_LOOKUP_BATCH, &raw mut batch, size_of::<Batch>()) };
         let result = Errno::result(result);
         if !matches!(result, Ok(_) | Err(Errno::ENOENT)) {
-            return result.map(|_| count).context("look through a map of flows");
+            return result.map(drop).context("look through a map of flows");
         }
-        let known = flows.iter().take(batch.count as usize).filter(|flow| flow.is_known(now)).count();
-        count.all += batch.count;
-        count.known += u32::try_from(known)?;
+        for (key, flow) in keys.iter().zip(&flows).take(batch.count as usize) {
+            look(key, flow)?;
+        }
         // There are no more.
         if result.is_err() {
-            return Ok(count);
+            return Ok(());
         }
         (from, is_first) = (next, false);
     }

@@ -1,6 +1,7 @@
 //! The maps of flows, and the connections that are older than they.
 
 mod batches;
+mod former;
 
 use std::time::{Duration, Instant};
 
@@ -10,15 +11,16 @@ use foobar_common::{
     flow::Direction,
     maps,
     tracking::{
-        BY_DAEMON, BY_PROGRAMS, DATAGRAMS_MAX, FLOW_COUNTER_ENTRIES, FLOWS_MAX, FlowCounters, FlowKey,
-        Moment, TrackedFlow, UNPROVED_FLOWS_MAX, seconds,
+        BY_DAEMON, BY_PROGRAMS, DATAGRAMS_MAX, FLOW_COUNTER_ENTRIES, FlowCounters, FlowKey, Moment,
+        TrackedFlow, seconds,
     },
 };
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use self::batches::Count;
-use super::load::LoadedRuleset;
+pub(super) use self::former::FormerFlows;
+use super::{features, load::LoadedRuleset};
 use crate::{
     open_connections::{self, OpenConnection},
     rules::compile::CompiledRuleset,
@@ -46,6 +48,10 @@ pub struct FlowFacts {
     pub evicted: u64,
     /// The same of those without.
     pub evicted_unproved: u64,
+    /// How many with proof there is room for.
+    pub room: u32,
+    /// And without.
+    pub room_unproved: u32,
 }
 
 /// Counts them.
@@ -62,6 +68,7 @@ pub(super) fn facts(loaded: &LoadedRuleset) -> Result<FlowFacts> {
     }
     let proved = batches::count(loaded.map(maps::FLOWS)?, now())?;
     let unproved = batches::count(loaded.map(maps::UNPROVED_FLOWS)?, now())?;
+    let room = |name| Ok::<_, anyhow::Error>(features::map_data(loaded.map(name)?)?.info()?.max_entries());
     let evicted = |entered: u64, there: Count| entered.saturating_sub(there.all.into());
     Ok(FlowFacts {
         known: proved.known,
@@ -71,15 +78,18 @@ pub(super) fn facts(loaded: &LoadedRuleset) -> Result<FlowFacts> {
         failed: sum.failed,
         evicted: evicted(sum.entered_proved.saturating_sub(sum.taken_proved), proved),
         evicted_unproved: evicted(sum.entered_unproved.saturating_sub(sum.taken_unproved), unproved),
+        room: room(maps::FLOWS)?,
+        room_unproved: room(maps::UNPROVED_FLOWS)?,
     })
 }
 
-/// The maps of flows: how many entries each has where it is used, and whether this ruleset uses it.
-pub(super) fn maps(compiled: &CompiledRuleset) -> [(&'static str, (u32, bool)); 4] {
+/// The maps of flows: how many entries each has where it is used, if so many flows with proof are kept, and whether this
+/// ruleset uses it.
+pub(super) fn maps(compiled: &CompiledRuleset, flows: u32) -> [(&'static str, (u32, bool)); 4] {
     let is_used = compiled.adopt.is_some();
     [
-        (maps::FLOWS, (FLOWS_MAX, is_used)),
-        (maps::UNPROVED_FLOWS, (UNPROVED_FLOWS_MAX, is_used)),
+        (maps::FLOWS, (flows, is_used)),
+        (maps::UNPROVED_FLOWS, (flows.div_ceil(2), is_used)),
         (maps::DATAGRAMS, (DATAGRAMS_MAX, is_used)),
         (maps::FLOW_COUNTERS, (FLOW_COUNTER_ENTRIES, is_used)),
     ]

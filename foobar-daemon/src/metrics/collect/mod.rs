@@ -292,7 +292,8 @@ fn port_labels(port: Port) -> (String, &'static str) {
 
 fn flow_families(flows: Option<&FlowFacts>, rejects: Option<&RejectFacts>, families: &mut Vec<MetricFamily>) {
     reject_families(rejects, families);
-    let Some(FlowFacts { known, unproved, begun, proved, failed, evicted, evicted_unproved }) = flows else {
+    let Some(FlowFacts { known, unproved, begun, proved, failed, evicted, evicted_unproved, .. }) = flows
+    else {
         return;
     };
     let mut failures = catalogue::MAP_FAILURES.family();

@@ -175,6 +175,8 @@ impl Source for Fixed {
                 failed: 1,
                 evicted: 2,
                 evicted_unproved: 4,
+                room: 10,
+                room_unproved: 5,
             }),
             programs: vec![ProgramFacts {
                 program: "ingress".to_owned(),
