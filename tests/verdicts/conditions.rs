@@ -273,8 +273,8 @@ fn tcp_flags() {
             ("all", with_flags(0xff), false, TCP),
             ("FIN", with_flags(flag::FIN), false, TCP),
             ("UDP", udp((A4, 2), (B4, 2), 8).frame(), false, UDP),
-            ("a first fragment", tcp((A4, 1), (B4, 2), flag::SYN).fragment(0, true).frame(), true, TCP),
             ("a later fragment", tcp((A4, 1), (B4, 2), flag::SYN).fragment(80, false).frame(), false, TCP),
+            ("a first fragment", tcp((A4, 1), (B4, 2), flag::SYN).fragment(0, true).frame(), true, TCP),
             ("protocol number 2 is no SYN", packet(A4, B4, 2, vec![0; 8]).frame(), false, OTHER),
         ],
     );
@@ -321,8 +321,9 @@ fn fragments() {
                 OTHER,
             ),
             ("atomic, IPv6", tcp((A6, 1), (B6, 2), 0).fragment_header(0, false).frame(), !later, TCP),
-            ("first, IPv6", tcp((A6, 1), (B6, 2), 0).fragment_header(0, true).frame(), !later, TCP),
+            // Before the first of the same datagram: behind it, it would go the same way.
             ("later, IPv6", icmp(A6, B6, 128, 0).fragment_header(8, false).frame(), later, ICMPV6),
+            ("first, IPv6", tcp((A6, 1), (B6, 2), 0).fragment_header(0, true).frame(), !later, TCP),
         ]
     };
     check_rule("fragment = true", rows(true));

@@ -167,17 +167,7 @@ impl Source for Fixed {
                 inbound: [("tcp_reset".to_owned(), 9), ("rate".to_owned(), 2)].into(),
                 outbound: [].into(),
             }),
-            flows: Some(FlowFacts {
-                known: 3,
-                unproved: 5,
-                begun: 40,
-                proved: 30,
-                failed: 1,
-                evicted: 2,
-                evicted_unproved: 4,
-                room: 10,
-                room_unproved: 5,
-            }),
+            flows: Some(flows()),
             programs: vec![ProgramFacts {
                 program: "ingress".to_owned(),
                 id: 7,
@@ -239,6 +229,20 @@ impl Source for Fixed {
             ephemeral: false,
         };
         Ok(Facts { status, service_ports: vec![WEB] })
+    }
+}
+
+fn flows() -> FlowFacts {
+    FlowFacts {
+        known: 3,
+        unproved: 5,
+        begun: 40,
+        proved: 30,
+        failed: 1,
+        evicted: 2,
+        evicted_unproved: 4,
+        room: 10,
+        room_unproved: 5,
     }
 }
 
