@@ -8,6 +8,7 @@ use std::{
     fmt::Write as _,
     fs,
     path::PathBuf,
+    time::Duration,
 };
 
 use foobar_common::{
@@ -39,7 +40,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 36] = [
+const PER_CPU: [&str; 37] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -51,6 +52,7 @@ const PER_CPU: [&str; 36] = [
     "FIRST_FRAGMENTS",
     maps::FLOW_COUNTERS,
     maps::EVENT_COUNTERS,
+    maps::BAN_COUNTERS,
     "PASSAGES",
     maps::SYN_COUNTERS,
     "SYN_READINGS",
@@ -226,6 +228,7 @@ fn everything() -> Ruleset {
             burst: 200,
             per: Per::Source { v4: 32, v6: 64 },
             over: Verdict::Drop,
+            ban: Some(Duration::from_mins(10)),
         }),
         state: Some(BTreeSet::from([State::New])),
         ..Rule::new("ports", Verdict::Accept)
@@ -273,7 +276,7 @@ fn rejects() -> Ruleset {
             rule.action = Verdict::Reject;
         }
         if let Some(limit) = &mut rule.limit {
-            limit.over = Verdict::Reject;
+            (limit.over, limit.ban) = (Verdict::Reject, None);
         }
     }
     ruleset

@@ -9,11 +9,12 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use foobar_common::{
+    bans::{BANS_MAX, BanCounters},
     flow::Direction,
     verdict::{Reason, Verdict},
 };
 use foobar_daemon::{
-    dataplane::{load::LoadedRuleset, test_runs::TestRuns, timed_runs::TimedRuns},
+    dataplane::{bans::now_ns, load::LoadedRuleset, test_runs::TestRuns, timed_runs::TimedRuns},
     rules::{bundle::Bundle, compile::CompiledRuleset, compile::compile},
     slots::Slots,
 };
@@ -116,6 +117,77 @@ fn what_goes_out_has_limits_of_rules() {
     let judged = (0..9).map(|_| runs.judge(&frame, Direction::Out).expect("a test run").reason);
     let reasons: Vec<Reason> = judged.collect();
     assert_eq!(reasons, [[Reason::Rule; 4].as_slice(), &[Reason::Limit; 5]].concat());
+}
+
+/// Of bans, by single frames: what is banned, that one which is over holds again, and what happens without room.
+#[test]
+fn who_is_over_a_limit_is_banned_as_far_as_the_bucket_reaches() {
+    let limit = |per: &str| {
+        format!(
+            "action = \"accept\"\nlimit = {{ rate = \"1/d\", burst = 2, per = \"{per}\" }}\nover = {{ ban = \"10m\" }}"
+        )
+    };
+    let rules = format!(
+        "{HEAD}[failsafe]\nnever_ban = [\"198.18.0.9\"]\n{}{}{}",
+        rule("one", 1, &limit("source")),
+        rule("wide", 2, &limit("source/24")),
+        rule("long", 3, &limit("source/56")),
+    );
+    let mut runs = test_runs(&rules);
+    let mut reasons = |source: &str, port: u16, times: usize| -> Vec<&str> {
+        let frame = datagram(source, port);
+        (0..times).map(|_| runs.judge(&frame, Direction::In).expect("a test run").reason.label()).collect()
+    };
+    assert_eq!(reasons("203.0.113.1", 1, 5), ["rule", "rule", "limit", "ban", "ban"]);
+    assert_eq!(reasons("203.0.113.1", 2, 1), ["ban"], "of everything");
+    assert_eq!(reasons("203.0.113.2", 1, 1), ["rule"], "another source");
+    assert_eq!(reasons("2001:db8:1::1", 1, 4), ["rule", "rule", "limit", "ban"]);
+    assert_eq!(reasons("2001:db8:1::2", 1, 1), ["ban"], "of the same /64");
+    assert_eq!(reasons("2001:db8:1:1::2", 1, 1), ["rule"], "of another /64");
+    assert_eq!(reasons("198.18.0.1", 2, 4), ["rule", "rule", "limit", "ban"]);
+    assert_eq!(reasons("198.18.0.2", 1, 1), ["ban"], "of the same /24");
+    assert_eq!(reasons("198.18.0.9", 2, 4), ["rule"; 4], "who is spared inside of it");
+    assert_eq!(reasons("198.18.1.2", 2, 1), ["rule"], "of another /24");
+    assert_eq!(reasons("2001:db8:2:1::1", 3, 4), ["rule", "rule", "limit", "ban"]);
+    assert_eq!(reasons("2001:db8:2:ff::1", 3, 1), ["ban"], "of the same /56");
+    let mut bans = runs.bans().list().expect("bans");
+    bans.sort_by_key(|ban| ban.prefix);
+    let prefixes: Vec<String> = bans.iter().map(|ban| ban.prefix.to_string()).collect();
+    assert_eq!(prefixes, ["198.18.0.0/24", "203.0.113.1/32", "2001:db8:1::/64", "2001:db8:2::/56"]);
+    let now = now_ns().expect("a clock");
+    for ban in &bans {
+        let left = ban.until_ns.expect("an end") - now;
+        assert!(ban.by_rule.is_some() && (590..=600).contains(&(left / 1_000_000_000)), "{ban:?}");
+    }
+
+    // One that is over, and that nobody has removed.
+    let address = "203.0.113.1/32".parse().expect("a prefix");
+    runs.bans().set(&address, Some(now)).expect("a ban");
+    let frame = datagram("203.0.113.1", 1);
+    let mut again = || runs.judge(&frame, Direction::In).expect("a test run").reason;
+    assert_eq!([again(), again()], [Reason::Limit, Reason::Ban]);
+    let listed = runs.bans().list().expect("bans");
+    let ban = listed.iter().find(|ban| ban.prefix == address).expect("the ban");
+    assert!(ban.by_rule.is_some() && ban.until_ns > Some(now), "{ban:?}");
+    assert_eq!(runs.bans().counters().expect("counters"), BanCounters { made: 5, no_room: 0 });
+
+    // No room for another one.
+    for number in 0..BANS_MAX {
+        let address = Ipv4Addr::from_bits(0x0a00_0000 + number);
+        if runs.bans().set(&IpAddr::V4(address).into(), None).is_err() {
+            break;
+        }
+    }
+    let begun = Instant::now();
+    let all = runs.bans().list().expect("bans").len();
+    say(&format!("{all} bans were listed in {:.2?}", begun.elapsed()));
+    assert_eq!(all, BANS_MAX as usize);
+    let frame = datagram("203.0.113.77", 1);
+    let mut next = || runs.judge(&frame, Direction::In).expect("a test run");
+    let seen = [next(), next(), next(), next()].map(|judged| (judged.verdict, judged.reason));
+    let (within, over) = ((Verdict::Accept, Reason::Rule), (Verdict::Drop, Reason::Limit));
+    assert_eq!(seen, [within, within, over, over]);
+    assert_eq!(runs.bans().counters().expect("counters"), BanCounters { made: 5, no_room: 2 });
 }
 
 /// A rate, and how it is shared.

@@ -63,6 +63,16 @@ impl Ban {
     }
 }
 
+/// What programs did with bans, of one processor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct BanCounters {
+    /// Bans that limits of rules made.
+    pub made: u64,
+    /// Bans that they could not make, as there was no room or no memory.
+    pub no_room: u64,
+}
+
 /// Of which lengths there are bans of one family. A length may be here without a ban, never a ban without its length.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
@@ -85,6 +95,13 @@ impl BanLengths {
     pub const fn is_empty(&self) -> bool {
         let [short, long] = self.prefixes;
         self.whole | short | long == 0
+    }
+
+    /// All lengths that this or another one has.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        let ([short, long], [other_short, other_long]) = (self.prefixes, other.prefixes);
+        Self { whole: self.whole | other.whole, prefixes: [short | other_short, long | other_long] }
     }
 
     /// Adds the length of a key.

@@ -7,6 +7,7 @@
 
 use crate::{
     address::Address,
+    bans::BanKey,
     flow::{Family, Flow},
 };
 
@@ -42,6 +43,10 @@ pub struct Limit {
     pub by_source: u32,
     /// Always zero.
     pub padding: u32,
+    /// Nanoseconds for which who is over the limit is banned; 0 if nobody is. Only where buckets are by source.
+    pub ban_ns: u64,
+    /// How many bits of a source tell buckets apart, by [`Family`]: those of [`masks`](Self::masks).
+    pub lengths: [u32; 2],
 }
 
 /// Whose bucket it is.
@@ -66,6 +71,14 @@ impl Limit {
             Family::V6 => (v6, Family::V6 as u32),
         };
         BucketKey { source: flow.source.masked(mask), family: family.wrapping_mul(self.by_source), rule }
+    }
+
+    /// Of what somebody is banned who has this bucket: all whose packets are charged to it.
+    #[inline(always)]
+    pub const fn banned(&self, bucket: &BucketKey) -> BanKey {
+        let [v4, v6] = self.lengths;
+        let length = if bucket.family == Family::V6 as u32 { v6 } else { v4 };
+        BanKey { address: bucket.source, length, family: bucket.family }
     }
 
     /// What a bucket becomes by a packet at `now`, both in nanoseconds of the same clock; `None` if that is over the limit.

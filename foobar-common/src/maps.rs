@@ -109,6 +109,8 @@ pub const RAW_CONNECTIONS: &str = "RAW_CONNECTIONS";
 pub const BANS: &str = "BANS";
 /// The [`crate::bans::BanLengths`] of each family.
 pub const BAN_LENGTHS: &str = "BAN_LENGTHS";
+/// Per-CPU [`crate::bans::BanCounters`].
+pub const BAN_COUNTERS: &str = "BAN_COUNTERS";
 /// When each bucket is full again, in nanoseconds since the machine started, by [`crate::limit::BucketKey`]; there only
 /// since a ruleset needed them.
 pub const BUCKETS: &str = "BUCKETS";
@@ -136,7 +138,7 @@ pub const EVENT_READER: &str = "EVENT_READER";
 /// Per-CPU numbers of rejected packets by [`crate::reject::outcome_slot`]; there only since a ruleset needed them.
 pub const REJECT_COUNTERS: &str = "REJECT_COUNTERS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 36] = [
+pub const SURVIVING: [&str; 37] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -161,6 +163,7 @@ pub const SURVIVING: [&str; 36] = [
     RAW_CONNECTIONS,
     BANS,
     BAN_LENGTHS,
+    BAN_COUNTERS,
     BUCKETS,
     PEER_CONNECTIONS,
     FLOWS,

@@ -1,7 +1,7 @@
 //! Which records user space may copy to and from maps as bytes.
 
 use crate::{
-    bans::{Ban, BanKey, BanLengths},
+    bans::{Ban, BanCounters, BanKey, BanLengths},
     classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, WordRules},
     connection::{ConnectionBytes, ConnectionKey, NameKey},
     counters::Counter,
@@ -35,6 +35,7 @@ macro_rules! pod {
 pod!(
     AnswerBucket,
     Ban,
+    BanCounters,
     BanKey,
     BanLengths,
     Block,

@@ -11,6 +11,8 @@ const fn limit(interval: u64, burst: u64) -> Limit {
         over_slot: 0,
         by_source: 0,
         padding: 0,
+        ban_ns: 0,
+        lengths: [0; 2],
     }
 }
 

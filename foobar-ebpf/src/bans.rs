@@ -3,25 +3,84 @@
 use core::ffi::c_void;
 
 use aya_ebpf::{
-    btf_maps::{Array, HashMap},
+    bindings::BPF_NOEXIST,
+    btf_maps::{Array, HashMap, PerCpuArray},
     helpers::{bpf_ktime_get_boot_ns, bpf_loop},
     macros::btf_map,
 };
 use foobar_common::{
     address::Address,
-    bans::{BANS_MAX, Ban, BanKey, BanLengths},
+    bans::{BANS_MAX, Ban, BanCounters, BanKey, BanLengths},
     flow::{Family, Flow},
+    limit::{BucketKey, Limit},
 };
 
-use crate::{classify::Peer, maps::NO_PREALLOCATION};
+use crate::{classify::Peer, limit::replace, maps::NO_PREALLOCATION};
 
 #[btf_map]
 static BANS: HashMap<BanKey, Ban, { BANS_MAX as usize }, NO_PREALLOCATION> = HashMap::new();
 #[btf_map]
 static BAN_LENGTHS: Array<BanLengths, 2> = Array::new();
+#[btf_map]
+static BAN_COUNTERS: PerCpuArray<BanCounters, 1> = PerCpuArray::new();
 
 /// A prefix can have as many lengths.
 const TURNS: u32 = 127;
+
+/// What the kernel says if there is an entry of this key already (`EEXIST`).
+const IS_THERE: i32 = -17;
+
+/// Bans all who have a bucket, which is over the limit of its rule: from the next packet on, and never for shorter than they
+/// are banned. The daemon has said already that there are bans of this length.
+///
+/// A function of its own, whose part of the stack others use before and after.
+#[inline(never)]
+pub(crate) fn make(limit: &Limit, bucket: &BucketKey) {
+    let key = limit.banned(bucket);
+    // SAFETY: takes nothing, and touches no memory.
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    let until_ns = now.saturating_add(limit.ban_ns);
+    let is_made = if let Some(ban) = BANS.get_ptr_mut(key) {
+        if !renew(ban, [now, until_ns], bucket.rule) {
+            return;
+        }
+        true
+    } else {
+        let ban = Ban { until_ns, rule: bucket.rule, padding: 0 };
+        match BANS.insert(key, ban, u64::from(BPF_NOEXIST)) {
+            Ok(()) => true,
+            // Another processor was faster, or the daemon.
+            Err(IS_THERE) => return,
+            Err(_) => false,
+        }
+    };
+    let Some(counters) = BAN_COUNTERS.get_ptr_mut(0) else { return };
+    // SAFETY: the map gave the pointer, and this processor alone writes there.
+    let counters = unsafe { &mut *counters };
+    if is_made {
+        counters.made = counters.made.wrapping_add(1);
+    } else {
+        counters.no_room = counters.no_room.wrapping_add(1);
+    }
+}
+
+/// Has a ban that is over, and that the daemon has not removed yet, hold again, and says whether it does so by this. Whoever
+/// else wants to change it puts another one in its place, which stays.
+#[inline(always)]
+fn renew(ban: *mut Ban, [now, until_ns]: [u64; 2], rule: u32) -> bool {
+    // SAFETY: the map gave the pointer, to a whole ban.
+    let until = unsafe { &raw mut (*ban).until_ns };
+    // SAFETY: the same.
+    let whose = unsafe { &raw mut (*ban).rule };
+    // SAFETY: to a part of the ban; others write whole words.
+    let end = unsafe { until.read_volatile() };
+    if now < end {
+        return false;
+    }
+    // SAFETY: the same. Until the ban holds, nobody asks whose it is.
+    unsafe { whose.write_volatile(rule) };
+    replace(until, end, until_ns) == end
+}
 
 /// Whether a packet comes from a banned address. Without bans, this is one look at how many there are.
 #[inline(always)]

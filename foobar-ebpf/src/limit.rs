@@ -11,6 +11,8 @@ use foobar_common::{
     limit::{BUCKETS_MAX, BucketKey, LIMITS_MAX, Limit, charge as charge_once},
 };
 
+use crate::bans;
+
 #[btf_map]
 static LIMITS: HashMap<u32, Limit, { LIMITS_MAX as usize }> = HashMap::new();
 #[btf_map]
@@ -19,7 +21,8 @@ static BUCKETS: LruHashMap<BucketKey, u64, { BUCKETS_MAX as usize }> = LruHashMa
 /// How often it is tried to charge a bucket that other processors charge at the same time.
 const TRIES: usize = 8;
 
-/// Charges a packet to a bucket of the rule with this counter slot. The limit, if the packet is over it.
+/// Charges a packet to a bucket of the rule with this counter slot. The limit, if the packet is over it; whoever sent it is
+/// banned then, if the rule says so.
 ///
 /// A function of its own, whose part of the stack others use before and after.
 #[inline(never)]
@@ -28,7 +31,13 @@ pub(crate) fn exceeded(flow: &Flow, rule: u32) -> Option<&'static Limit> {
     // SAFETY: the map gave the pointer, and nobody writes a limit of a ruleset that is in force.
     let limit = unsafe { &*limit };
     let key = limit.bucket(flow, rule);
-    if is_within(limit, &key) { None } else { Some(limit) }
+    if is_within(limit, &key) {
+        return None;
+    }
+    if limit.ban_ns != 0 {
+        bans::make(limit, &key);
+    }
+    Some(limit)
 }
 
 /// What cannot be charged, because there is no room for a bucket or others are always faster, is over the limit.
@@ -79,7 +88,7 @@ fn charge_at(rate: [u64; 2], bucket: *mut u64, now: u64) -> bool {
 /// Puts a word there if `wanted` is there, in one step for all processors, and gives what was there (Linux 5.12).
 #[cfg(target_arch = "bpf")]
 #[inline(always)]
-fn replace(place: *mut u64, wanted: u64, new: u64) -> u64 {
+pub(crate) fn replace(place: *mut u64, wanted: u64, new: u64) -> u64 {
     let mut found = wanted;
     // SAFETY: exchanges a word of a map, which is there for as long as the program runs.
     unsafe {
@@ -96,6 +105,6 @@ fn replace(place: *mut u64, wanted: u64, new: u64) -> u64 {
 
 /// Lints look at the programs as if they were for this machine, whose registers have other names.
 #[cfg(not(target_arch = "bpf"))]
-fn replace(_place: *mut u64, wanted: u64, _new: u64) -> u64 {
+pub(crate) fn replace(_place: *mut u64, wanted: u64, _new: u64) -> u64 {
     wanted
 }

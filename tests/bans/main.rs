@@ -1,5 +1,6 @@
 //! Bans: whom they stop and whom not, when they end, and what outlives what.
 
+mod by_rules;
 mod fail2ban;
 mod lasting;
 mod spared;
@@ -42,9 +43,13 @@ struct Site {
 
 impl Site {
     fn new() -> Result<Self> {
+        Self::with(RULES)
+    }
+
+    fn with(rules: &str) -> Result<Self> {
         let network = Network::new()?;
         network.introduce()?;
-        let mut foobar = Foobar::new(&network.server, &[SERVER], RULES)?;
+        let mut foobar = Foobar::new(&network.server, &[SERVER], rules)?;
         foobar.start()?;
         let sender = PacketSocket::new(&network.client, CLIENT)?;
         Ok(Self { foobar, sender, network })

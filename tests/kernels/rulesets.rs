@@ -30,7 +30,7 @@ pub(crate) struct Ruleset {
 
 /// Every one.
 pub(crate) const ALL: &[&Ruleset] =
-    &[&NOTHING, &POLICIES, &EVERYTHING, &HUNDREDS, &THOUSANDS, &LIMITS, &FLOWS];
+    &[&NOTHING, &POLICIES, &EVERYTHING, &HUNDREDS, &THOUSANDS, &LIMITS, &BANNING_LIMITS, &FLOWS];
 
 /// One packet after the other, each of which changes what the next one is.
 const FLOWS: Ruleset = Ruleset {
@@ -113,6 +113,34 @@ limit = { rate = "1/d", burst = 1 }
         ("tcp syn to 22", "accept policy"),
         ("udp of ipv6 behind options", "accept udp"),
         ("udp of ipv6 behind options", "drop limit"),
+    ],
+};
+
+/// The same, and whoever is over the limit is banned: a prefix of one family, and of the other what has a bucket.
+pub(crate) const BANNING_LIMITS: Ruleset = Ruleset {
+    name: "limits that ban",
+    text: r#"schema = 1
+[failsafe]
+never_ban = ["198.51.100.10"]
+[[rule]]
+id = "udp"
+action = "accept"
+protocol = "udp"
+limit = { rate = "1/d", burst = 1, per = "source/24" }
+over = { ban = "10m" }
+"#,
+    many: 0,
+    judged_out: &[("udp to 9999", "accept policy")],
+    judged: &[
+        ("tcp syn to 443", "accept policy"),
+        ("udp to 9999", "accept udp"),
+        ("udp to 9999", "drop limit"),
+        ("udp to 9999", "drop ban"),
+        ("tcp syn to 443", "drop ban"),
+        ("udp from a failsafe peer", "accept udp"),
+        ("udp of ipv6 behind options", "accept udp"),
+        ("udp of ipv6 behind options", "drop limit"),
+        ("udp of ipv6 behind options", "drop ban"),
     ],
 };
 

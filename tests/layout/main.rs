@@ -8,7 +8,7 @@ use std::{fmt::Write as _, mem::offset_of};
 use foobar_common::{
     LAYOUT_VERSION,
     ahead::{self, BlockKey},
-    bans::{BANS_MAX, Ban, BanKey, BanLengths},
+    bans::{BANS_MAX, Ban, BanCounters, BanKey, BanLengths},
     classes::{Block, ClassBlocks, ClassHead, ClassWords, FirstRules, Tier, UNITS, WordRules},
     connection::{
         Connection, ConnectionBytes, ConnectionKey, Cursor, Inbound, NameKey, Outbound, TlsConnection,
@@ -69,6 +69,7 @@ map RAW_COUNTERS
 map RAW_CONNECTIONS
 map BANS
 map BAN_LENGTHS
+map BAN_COUNTERS
 map BUCKETS
 map PEER_CONNECTIONS
 map FLOWS
@@ -124,7 +125,7 @@ port 66 sctp
 port 67 icmp
 port 68 icmpv6
 port 69 other
-131072 bans of 24 bytes: length at 16, family at 20; a ban 16 bytes: until at 0, rule at 8; lengths 24 bytes: whole at 0, prefixes at 8
+131072 bans of 24 bytes: length at 16, family at 20; a ban 16 bytes: until at 0, rule at 8; lengths 24 bytes: whole at 0, prefixes at 8; counters 16 bytes: made at 0, no room at 8
 65536 buckets of 24 bytes: source at 0, family at 16, rule at 20
 protocol 0 raw
 protocol 1 http1
@@ -311,7 +312,7 @@ fn surviving() -> String {
         line(format!("port {} {}", transport.other_port(), transport.label()));
     }
     line(format!(
-        "{BANS_MAX} bans of {} bytes: length at {}, family at {}; a ban {} bytes: until at {}, rule at {}; lengths {} bytes: whole at {}, prefixes at {}",
+        "{BANS_MAX} bans of {} bytes: length at {}, family at {}; a ban {} bytes: until at {}, rule at {}; lengths {} bytes: whole at {}, prefixes at {}; counters {} bytes: made at {}, no room at {}",
         size_of::<BanKey>(),
         offset_of!(BanKey, length),
         offset_of!(BanKey, family),
@@ -320,7 +321,10 @@ fn surviving() -> String {
         offset_of!(Ban, rule),
         size_of::<BanLengths>(),
         offset_of!(BanLengths, whole),
-        offset_of!(BanLengths, prefixes)
+        offset_of!(BanLengths, prefixes),
+        size_of::<BanCounters>(),
+        offset_of!(BanCounters, made),
+        offset_of!(BanCounters, no_room)
     ));
     line(format!(
         "{BUCKETS_MAX} buckets of {} bytes: source at {}, family at {}, rule at {}",
@@ -441,11 +445,12 @@ fn answers_and_events() -> String {
 #[test]
 fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Counter>(), align_of::<Counter>()), (8 + 8, 8));
-    assert_eq!((size_of::<Limit>(), align_of::<Limit>()), (2 * 16 + 8 + 8 + 4 * 4, 8));
+    assert_eq!((size_of::<Limit>(), align_of::<Limit>()), (2 * 16 + 8 + 8 + 4 * 4 + 8 + 2 * 4, 8));
     assert_eq!((size_of::<BucketKey>(), align_of::<BucketKey>()), (16 + 4 + 4, 8));
     assert_eq!((size_of::<AnswerBucket>(), align_of::<AnswerBucket>()), (3 * 8, 8));
     assert_eq!((size_of::<BanKey>(), align_of::<BanKey>()), (16 + 4 + 4, 8));
     assert_eq!((size_of::<Ban>(), align_of::<Ban>()), (8 + 4 + 4, 8));
+    assert_eq!((size_of::<BanCounters>(), align_of::<BanCounters>()), (8 + 8, 8));
     assert_eq!((size_of::<BanLengths>(), align_of::<BanLengths>()), (8 + 2 * 8, 8));
     assert_eq!((size_of::<ClassHead>(), align_of::<ClassHead>()), (32 + 4 + 3 + 3 + 1 + 21, 64));
     assert_eq!((size_of::<ClassWords>(), align_of::<ClassWords>()), (64 + UNITS * 8, 64));

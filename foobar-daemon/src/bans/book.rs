@@ -42,6 +42,9 @@ impl BanKind {
 pub struct Totals {
     /// Addresses and prefixes that were banned.
     pub made: u64,
+    /// How many of these limits of rules made.
+    #[serde(default)]
+    pub by_rules: u64,
     /// Bans whose time was over.
     pub expired: u64,
     /// Bans that somebody lifted.

@@ -226,7 +226,7 @@ mod tests {
     }
 
     fn totals(made: u64, expired: u64, lifted: u64, refused: u64) -> Totals {
-        Totals { made, expired, lifted, refused }
+        Totals { made, by_rules: 0, expired, lifted, refused }
     }
 
     fn ban(seconds: u64, totals: Totals, addresses: &[&str], until: Option<u64>) -> String {

@@ -61,7 +61,7 @@ fn print(bans: &[BanInForce], out: &mut dyn Write) -> Result<()> {
         let Made { unix_ms: _, origin, by, reason } = made;
         let by = match origin {
             Origin::Command => by.clone(),
-            Origin::Kernel => format!("{by}, in the kernel"),
+            Origin::Kernel => format!("the limit of rule {by}"),
         };
         let reason = reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         writeln!(out, "{address:<width$}  {until:<26}  {left:<16}  by {by}{reason}")?;

@@ -252,7 +252,7 @@ fn write_rejects(out: &mut dyn Write, rejects: Option<&RejectFacts>) -> Result<(
 
 /// How many bans there are, once there has been one.
 fn write_bans(out: &mut dyn Write, bans: &BanCounts) -> Result<()> {
-    let BanCounts { addresses, prefixes, room, made, expired, lifted, refused } = bans;
+    let BanCounts { addresses, prefixes, room, made, by_rules, no_room, expired, lifted, refused } = bans;
     let of = |kind: &[u64; 2]| kind.iter().sum::<u64>();
     if made + refused == 0 && of(addresses) + of(prefixes) == 0 {
         return Ok(());
@@ -263,7 +263,14 @@ fn write_bans(out: &mut dyn Write, bans: &BanCounts) -> Result<()> {
         of(addresses),
         of(prefixes)
     )?;
-    writeln!(out, "  {made} were made, {expired} have expired, {lifted} were lifted, {refused} refused")?;
+    let of_rules = if *by_rules > 0 { format!(" ({by_rules} by rules)") } else { String::new() };
+    writeln!(
+        out,
+        "  {made} were made{of_rules}, {expired} have expired, {lifted} were lifted, {refused} refused"
+    )?;
+    if *no_room > 0 {
+        writeln!(out, "  {no_room} more that rules were to make found no room")?;
+    }
     Ok(())
 }
 

@@ -20,6 +20,10 @@ pub struct BanCounts {
     pub room: u64,
     /// Addresses and prefixes that were banned.
     pub made: u64,
+    /// How many of these limits of rules made.
+    pub by_rules: u64,
+    /// Bans that limits of rules could not make, as there was no room, since the filter was first attached.
+    pub no_room: u64,
     /// Bans whose time was over.
     pub expired: u64,
     /// Bans that somebody lifted.

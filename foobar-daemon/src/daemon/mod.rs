@@ -241,6 +241,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
     };
     let failsafe = &rules.ruleset.failsafe;
     let mut bans = Bans::read(&store, failsafe, (env.now)())?;
+    bans.follow(&compiled);
     let started = Filter::start_with_bans(options, &compiled, |maps| {
         bans.reconcile(maps, failsafe, Moment::now((env.now)())?)
     });

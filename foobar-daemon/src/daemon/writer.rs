@@ -132,7 +132,11 @@ impl Writer {
                     }
                     Ok(Request::Sets(reply)) => drop(reply.send(self.sets())),
                     Ok(Request::Set(name, reply)) => drop(reply.send(self.set(&name))),
-                    Ok(Request::Bans(reply)) => drop(reply.send(self.bans.list())),
+                    Ok(Request::Bans(reply)) => {
+                        self.note_bans_by_rules();
+                        self.tend_bans();
+                        drop(reply.send(self.bans.list()));
+                    }
                     Ok(Request::Tend) => self.tend(),
                     // Nobody can tell one reload from two that have not begun.
                     Ok(Request::Change(asked))
@@ -168,6 +172,7 @@ impl Writer {
         self.tend_bans();
         if is_due(self.tended, TEND_EVERY) {
             self.tended = Some(now);
+            self.note_bans_by_rules();
             self.tend_ban_journal();
             self.tend();
         }
@@ -339,7 +344,12 @@ impl Writer {
     /// Swaps the programs, and goes on with the account of their runs.
     pub(super) fn swap(&mut self, compiled: &CompiledRuleset) -> Result<()> {
         let old_programs = self.filter.programs();
+        // By the names that counter slots have had.
+        self.note_bans_by_rules();
         self.filter.swap(compiled)?;
+        self.bans.follow(compiled);
+        // Lengths that no rule names any more are asked for as long as there are bans of them.
+        self.note_bans_by_rules();
         self.events.follow(compiled, self.filter.take_ring());
         for program in old_programs.unwrap_or_default() {
             let before = self.runs_before.entry(program.program).or_default();

@@ -1,11 +1,12 @@
 //! The bans in the kernel.
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, HashMap, MapData, MapError};
+use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use foobar_common::{
     address::Address,
-    bans::{Ban, BanKey, BanLengths, FOREVER},
+    bans::{Ban, BanCounters, BanKey, BanLengths, FOREVER},
     flow::Family,
+    limit::Limit,
     maps,
     rule::NO_RULE,
 };
@@ -21,6 +22,7 @@ const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 pub struct BanMaps {
     bans: HashMap<MapData, BanKey, Ban>,
     lengths: Array<MapData, BanLengths>,
+    counters: PerCpuArray<MapData, BanCounters>,
 }
 
 /// A ban as the kernel has it.
@@ -30,8 +32,8 @@ pub struct KernelBan {
     pub prefix: IpNet,
     /// When it ends, in nanoseconds since the machine started; `None`: it does not.
     pub until_ns: Option<u64>,
-    /// Whether a program made it.
-    pub by_kernel: bool,
+    /// Counter slot of the rule whose limit made it, if a program did.
+    pub by_rule: Option<u32>,
 }
 
 impl BanMaps {
@@ -41,6 +43,8 @@ impl BanMaps {
             bans: HashMap::try_from(loaded.second_handle(maps::BANS)?).context("open the map of bans")?,
             lengths: Array::try_from(loaded.second_handle(maps::BAN_LENGTHS)?)
                 .context("open the lengths of bans")?,
+            counters: PerCpuArray::try_from(loaded.second_handle(maps::BAN_COUNTERS)?)
+                .context("open the counters of bans")?,
         })
     }
 
@@ -62,6 +66,38 @@ impl BanMaps {
         }
     }
 
+    /// Lifts a ban that is over, if there is one; one that a program has made anew stays.
+    pub fn lift_if_over(&mut self, prefix: &IpNet, now_ns: u64) -> Result<()> {
+        match self.bans.get(&key(prefix), 0) {
+            Ok(ban) if ban.holds(now_ns) => Ok(()),
+            Ok(_) => self.lift(prefix),
+            Err(MapError::KeyNotFound) => Ok(()),
+            Err(error) => Err(error).with_context(|| format!("look up the ban of {prefix}")),
+        }
+    }
+
+    /// What programs did with bans, on all processors. Whatever is counted here is among those that are
+    /// [listed](Self::list) later.
+    pub fn counters(&self) -> Result<BanCounters> {
+        let mut sum = BanCounters::default();
+        let counters = self.counters.get(&0, 0).context("read the counters of bans")?;
+        for BanCounters { made, no_room } in counters.iter() {
+            sum.made = sum.made.wrapping_add(*made);
+            sum.no_room = sum.no_room.wrapping_add(*no_room);
+        }
+        Ok(sum)
+    }
+
+    /// Adds lengths to those that there may be bans of.
+    pub(super) fn add_lengths(&mut self, lengths: Lengths) -> Result<()> {
+        let mut all = lengths;
+        for (family, lengths) in FAMILIES.into_iter().zip(&mut all.0) {
+            let present = self.lengths.get(&BanLengths::entry(family as u32), 0);
+            *lengths = lengths.with(present.context("read of which lengths there are bans")?);
+        }
+        self.set_lengths(all)
+    }
+
     /// Says of which lengths there are bans: packets are asked for no others.
     pub fn set_lengths(&mut self, lengths: Lengths) -> Result<()> {
         for (family, lengths) in FAMILIES.into_iter().zip(lengths.0) {
@@ -76,7 +112,8 @@ impl BanMaps {
         let read = |entry: Result<(BanKey, Ban), MapError>| {
             let (key, Ban { until_ns, rule, padding: _ }) = entry.context("read the bans in the kernel")?;
             let until_ns = (until_ns != FOREVER).then_some(until_ns);
-            let kernel_ban = |prefix| KernelBan { prefix, until_ns, by_kernel: rule != NO_RULE };
+            let kernel_ban =
+                |prefix| KernelBan { prefix, until_ns, by_rule: (rule != NO_RULE).then_some(rule) };
             // Whoever else writes to the map may have written anything.
             Ok(prefix(&key).map(kernel_ban))
         };
@@ -96,6 +133,24 @@ impl Lengths {
             lengths.add(&prefix);
         }
         lengths
+    }
+
+    /// Those that limits of rules may ban.
+    pub fn of_limits(limits: &[(u32, Limit)]) -> Self {
+        let mut all = Self::default();
+        for (_, limit) in limits.iter().filter(|(_, limit)| limit.ban_ns != 0) {
+            for ((family, lengths), length) in FAMILIES.into_iter().zip(&mut all.0).zip(limit.lengths) {
+                lengths.add(&BanKey { address: Address::NONE, length, family: family as u32 });
+            }
+        }
+        all
+    }
+
+    /// All that these or the others have.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        let ([v4, v6], [other_v4, other_v6]) = (self.0, other.0);
+        Self([v4.with(other_v4), v6.with(other_v6)])
     }
 
     /// Adds the length of a prefix.

@@ -20,8 +20,16 @@ use foobar_common::{
 };
 
 use super::{
-    events, features, flows, mapped::MappedArray, object, pins::PinFolder, programs::ProgramFacts, rejects,
-    services, sets::LoadedSets, test_runs::TestRuns, timed_runs::TimedRuns,
+    bans::{BanMaps, Lengths},
+    events, features, flows,
+    mapped::MappedArray,
+    object,
+    pins::PinFolder,
+    programs::ProgramFacts,
+    rejects, services,
+    sets::LoadedSets,
+    test_runs::TestRuns,
+    timed_runs::TimedRuns,
 };
 use crate::{
     rules::{compile::CompiledRuleset, sets::SetTable},
@@ -107,6 +115,8 @@ impl LoadedRuleset {
             present.map(|present| (&present.object, &present.sets)),
         )?;
         let mut loaded = Self { object, interfaces: InterfaceRecords::new(compiled), sets };
+        // Before a program can ban: what it bans is heeded at once.
+        BanMaps::of(&loaded)?.add_lengths(Lengths::of_limits(&compiled.limits))?;
         let more: Vec<_> = services::programs(compiled)
             .into_iter()
             .chain(rejects::programs(compiled).iter().copied())

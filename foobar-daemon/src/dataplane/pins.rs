@@ -16,7 +16,7 @@ use aya::maps::{MapInfo, MapType};
 use foobar_common::{
     LAYOUT_VERSION,
     ahead::{BLOCKS_MAX, Block, BlockKey},
-    bans::{BANS_MAX, Ban, BanKey, BanLengths},
+    bans::{BANS_MAX, Ban, BanCounters, BanKey, BanLengths},
     connection::{CONNECTIONS_MAX, Connection, ConnectionKey, NAMES_MAX, NameKey, TlsConnection},
     counters::{
         Counter, GROUP_ENTRIES, MORE_RULE_SLOTS, PORT_ENTRIES, RULE_SLOTS, SERVICE_SLOTS, VERDICT_ENTRIES,
@@ -289,6 +289,7 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         }
         maps::BANS => (MapType::Hash, size_of::<BanKey>() as u32, size_of::<Ban>() as u32, BANS_MAX),
         maps::BAN_LENGTHS => (MapType::Array, 4, size_of::<BanLengths>() as u32, 2),
+        maps::BAN_COUNTERS => (MapType::PerCpuArray, 4, size_of::<BanCounters>() as u32, 1),
         maps::PEER_CONNECTIONS => {
             (MapType::PerCpuArray, 4, size_of::<PeerConnections>() as u32, GROUP_ENTRIES)
         }

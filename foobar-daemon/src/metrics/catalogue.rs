@@ -91,6 +91,10 @@ catalogue! {
         "Bans in force; how many there is room for, foobar_map_max_entries tells.";
     BANS_MADE = "foobar_bans_made_total", Counter, Number, [],
         "Addresses and prefixes that were banned and had not been, since the state folder was made.";
+    BANS_MADE_BY_RULES = "foobar_bans_made_by_rules_total", Counter, Number, [],
+        "How many of these limits of rules made (`over = { ban = … }`), since the state folder was made.";
+    BANS_NO_ROOM = "foobar_bans_no_room_total", Counter, Number, [],
+        "Bans that limits of rules could not make, as there was no room, since the filter was first attached; the packets were dropped all the same.";
     BANS_EXPIRED = "foobar_bans_expired_total", Counter, Number, [],
         "Bans whose time was over, since the state folder was made.";
     BANS_LIFTED = "foobar_bans_lifted_total", Counter, Number, [],

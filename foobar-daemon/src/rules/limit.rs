@@ -1,6 +1,6 @@
 //! Up to which rate a rule holds.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use foobar_common::verdict::Verdict;
 
@@ -17,6 +17,8 @@ pub struct RateLimit {
     pub per: Per,
     /// What becomes of packets over the limit.
     pub over: Verdict,
+    /// For how long those are banned whose packets are counted together and go over it.
+    pub ban: Option<Duration>,
 }
 
 /// Whose packets a limit counts together.
@@ -102,7 +104,7 @@ impl RateLimit {
 
 impl fmt::Display for RateLimit {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { packets, span, burst, per, over } = self;
+        let Self { packets, span, burst, per, over, ban } = self;
         write!(formatter, "{packets}/{} burst {burst} per ", span.letter())?;
         match per {
             Per::Rule => formatter.write_str("rule")?,
@@ -110,6 +112,9 @@ impl fmt::Display for RateLimit {
             Per::Source { v4, v6: 64 } => write!(formatter, "source/{v4}")?,
             Per::Source { v4: _, v6 } => write!(formatter, "source/{v6}")?,
         }
-        write!(formatter, ", over {}", over.label())
+        match ban {
+            Some(time) => write!(formatter, ", over ban {}", humantime::format_duration(*time)),
+            None => write!(formatter, ", over {}", over.label()),
+        }
     }
 }

@@ -226,8 +226,22 @@ impl Writer {
         !self.bans.leaving.is_empty()
     }
 
-    /// This moment, with what is over forgotten.
+    /// Enters what limits of rules have banned since the last look. A failure is said in the log, and the next look tries
+    /// again: the kernel has the bans.
+    pub(in crate::daemon) fn note_bans_by_rules(&mut self) {
+        if let Err(error) = self.try_to_note_bans_by_rules() {
+            tracing::warn!("enter bans that rules have made: {error:#}");
+        }
+    }
+
+    fn try_to_note_bans_by_rules(&mut self) -> Result<()> {
+        let now = Moment::now((self.now)())?;
+        self.bans.note_by_rules(&self.filter.bans, now)
+    }
+
+    /// This moment, with what is over forgotten, and what rules have banned entered.
     fn now_for_bans(&mut self) -> Result<Moment, Refusal> {
+        self.try_to_note_bans_by_rules().map_err(failed)?;
         let now = Moment::now((self.now)()).map_err(failed)?;
         self.bans.expire(now.boot_ns);
         Ok(now)

@@ -1,6 +1,7 @@
 //! The bans of a daemon: book, journal and kernel, in step. The journal is written first: a daemon that is killed in
 //! between starts with the change.
 
+mod by_rules;
 mod changes;
 
 use std::{
@@ -11,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, anyhow};
-use foobar_common::bans::BANS_MAX;
+use foobar_common::bans::{BANS_MAX, BanCounters};
 use ipnet::IpNet;
 
 use crate::{
@@ -22,7 +23,7 @@ use crate::{
         never::Reach,
     },
     control::bans::BanCounts,
-    dataplane::bans::{BanMaps, KernelBan, Lengths},
+    dataplane::bans::{BanMaps, KernelBan, Lengths, now_ns},
     rules::{model::Failsafe, names::prefix_words},
     state::{bans::BanJournal, store::Store},
 };
@@ -38,6 +39,12 @@ pub struct Bans {
     leaving: VecDeque<IpNet>,
     /// The lengths that the kernel was told.
     lengths: Lengths,
+    /// Those that limits of the rules in force may ban.
+    lengths_of_rules: Lengths,
+    /// Ids of rules by counter slot: those of the rules in force, and of earlier ones that had other slots.
+    rules: BTreeMap<u32, String>,
+    /// What programs had done with bans when the kernel's were last listed.
+    seen: BanCounters,
     /// Whether the journal told all that an earlier daemon knew.
     is_complete: bool,
 }
@@ -59,6 +66,9 @@ impl Bans {
             boot,
             leaving: VecDeque::new(),
             lengths: Lengths::default(),
+            lengths_of_rules: Lengths::default(),
+            rules: BTreeMap::new(),
+            seen: BanCounters::default(),
             is_complete: false,
         };
         match store.ban_journal_bytes() {
@@ -95,23 +105,26 @@ impl Bans {
     /// # Errors
     /// Those of the kernel.
     pub fn reconcile(&mut self, maps: &mut BanMaps, failsafe: &Failsafe, now: Moment) -> Result<()> {
+        self.seen = maps.counters()?;
         let mut missing: BTreeMap<IpNet, Option<u64>> =
             self.book.iter().map(|(prefix, ban)| (*prefix, ban.until_ns)).collect();
         let mut kept = 0;
-        for KernelBan { prefix, until_ns, by_kernel } in maps.list()? {
+        for KernelBan { prefix, until_ns, by_rule } in maps.list()? {
             let is_over = until_ns.is_some_and(|until_ns| until_ns <= now.boot_ns);
             let is_unknown = !missing.contains_key(&prefix);
-            let is_kept =
-                (by_kernel || !self.is_complete) && !is_over && Reach::of(&prefix, failsafe).is_none();
+            let spares = matches!(Reach::of(&prefix, failsafe), Some(Reach::Inside(..)));
+            let is_kept = (by_rule.is_some() || !self.is_complete) && !is_over && !spares;
             if missing.get(&prefix) == Some(&until_ns) {
                 missing.remove(&prefix);
             } else if is_unknown && is_kept {
-                let (origin, by) = if by_kernel {
-                    (Origin::Kernel, "a rule's limit")
+                let made = if let Some(slot) = by_rule {
+                    self.book.totals.made += 1;
+                    self.book.totals.by_rules += 1;
+                    self.made_by_rule(slot, now)
                 } else {
-                    (Origin::Command, "an earlier daemon, whose journal is lost")
+                    let by = "an earlier daemon, whose journal is lost".to_owned();
+                    Made { unix_ms: now.unix_ms, origin: Origin::Command, by, reason: None }
                 };
-                let made = Made { unix_ms: now.unix_ms, origin, by: by.to_owned(), reason: None };
                 self.book.set(prefix, until_ns, &Arc::new(made));
                 kept += 1;
             } else if is_unknown {
@@ -121,7 +134,7 @@ impl Bans {
         for (prefix, until_ns) in missing {
             maps.set(&prefix, until_ns)?;
         }
-        self.lengths = self.book.lengths();
+        self.lengths = self.book.lengths().with(self.lengths_of_rules);
         maps.set_lengths(self.lengths)?;
         if kept > 0 {
             tracing::warn!("{kept} bans that the kernel has and the journal has not are kept");
@@ -141,8 +154,10 @@ impl Bans {
     /// How many there are, and what became of others.
     pub fn counts(&self) -> BanCounts {
         let Counts { addresses, prefixes } = self.book.counts();
-        let Totals { made, expired, lifted, refused } = self.book.totals;
-        BanCounts { addresses, prefixes, room: u64::from(BANS_MAX), made, expired, lifted, refused }
+        let Totals { made, by_rules, expired, lifted, refused } = self.book.totals;
+        let room = u64::from(BANS_MAX);
+        let no_room = self.seen.no_room;
+        BanCounts { addresses, prefixes, room, made, by_rules, no_room, expired, lifted, refused }
     }
 
     /// How many the kernel has, those included that are over and not removed yet.
@@ -174,11 +189,15 @@ impl Bans {
 
     /// Removes some bans that are over from the kernel.
     fn remove_leaving(&mut self, maps: &mut BanMaps, count: usize) -> Result<()> {
+        if self.leaving.is_empty() {
+            return Ok(());
+        }
+        let now_ns = now_ns()?;
         for _ in 0..count {
             // One that cannot be removed is over all the same, and goes with the next start.
             let Some(prefix) = self.leaving.pop_front() else { break };
             if self.book.get(&prefix).is_none() {
-                maps.lift(&prefix)?;
+                maps.lift_if_over(&prefix, now_ns)?;
             }
         }
         Ok(())
@@ -186,7 +205,7 @@ impl Bans {
 
     /// Tells the kernel of which lengths there are bans, if that is news.
     fn tell_lengths(&mut self, maps: &mut BanMaps) -> Result<()> {
-        let lengths = self.book.lengths();
+        let lengths = self.book.lengths().with(self.lengths_of_rules);
         if lengths != self.lengths {
             maps.set_lengths(lengths)?;
             self.lengths = lengths;

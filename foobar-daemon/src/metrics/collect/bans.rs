@@ -6,7 +6,8 @@ use super::catalogue;
 use crate::control::bans::BanCounts;
 
 pub(super) fn families(counts: &BanCounts, families: &mut Vec<MetricFamily>) {
-    let BanCounts { addresses, prefixes, room: _, made, expired, lifted, refused } = counts;
+    let BanCounts { addresses, prefixes, room: _, made, by_rules, no_room, expired, lifted, refused } =
+        counts;
     let mut bans = catalogue::BANS.family();
     for (kind, counts) in [("address", addresses), ("prefix", prefixes)] {
         for (ip, count) in ["4", "6"].into_iter().zip(counts) {
@@ -16,6 +17,8 @@ pub(super) fn families(counts: &BanCounts, families: &mut Vec<MetricFamily>) {
     families.push(bans.into_proto());
     for (metric, value) in [
         (catalogue::BANS_MADE, made),
+        (catalogue::BANS_MADE_BY_RULES, by_rules),
+        (catalogue::BANS_NO_ROOM, no_room),
         (catalogue::BANS_EXPIRED, expired),
         (catalogue::BANS_LIFTED, lifted),
         (catalogue::BANS_REFUSED, refused),

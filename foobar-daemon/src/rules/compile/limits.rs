@@ -46,6 +46,7 @@ fn record(limit: &RateLimit, over_slot: u32) -> Limit {
         Per::Rule => (0, 0, 0),
         Per::Source { v4, v6 } => (u32::from(v4), u32::from(v6), 1),
     };
+    let lengths = [v4, v6];
     let v4 = Ipv4Addr::from_bits(u32::MAX.checked_shl(u32::BITS - v4).unwrap_or(0));
     let v6 = Ipv6Addr::from_bits(u128::MAX.checked_shl(u128::BITS - v6).unwrap_or(0));
     Limit {
@@ -56,5 +57,7 @@ fn record(limit: &RateLimit, over_slot: u32) -> Limit {
         over_slot,
         by_source,
         padding: 0,
+        ban_ns: limit.ban.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX - 1)),
+        lengths,
     }
 }

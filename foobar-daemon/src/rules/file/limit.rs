@@ -1,5 +1,7 @@
 //! `limit` and `over` of a rule.
 
+use std::time::Duration;
+
 use foobar_common::{
     flow::Direction,
     limit::{BURST_MAX, INTERVAL_MIN},
@@ -11,10 +13,14 @@ use super::{
     policy,
     value::{Section, Value},
 };
-use crate::rules::limit::{Per, Rate, RateLimit, RateSpan};
+use crate::{
+    bans::request::parse_time,
+    rules::limit::{Per, Rate, RateLimit, RateSpan},
+};
 
 const LIMIT_KEYS: [&str; 3] = ["rate", "burst", "per"];
 const LIMIT_HELP: &str = "write limit = { rate = \"100/s\", burst = 200, per = \"source\" }";
+const BAN_HELP: &str = "write over = { ban = \"10m\" }";
 /// How `limit.rate` is written.
 const RATE: RateWords = RateWords {
     what: "limit.rate",
@@ -53,11 +59,23 @@ pub(super) fn read(
         Some(value) => per(&value, direction, errors)?,
         None => Per::Rule,
     };
-    let over_verdict = match &over {
-        Some(over) => verdict_over(over, errors)?,
-        None => Verdict::Drop,
+    let Over { verdict: over_verdict, ban } = match &over {
+        Some(over) if over.is_table() => {
+            let time = ban_time(over, direction, errors)?;
+            if per == Per::Rule {
+                let place = table.get("per").map_or_else(|| value.place.clone(), |per| per.place);
+                let message =
+                    "a limit per rule does not tell who went over it: whoever came next would be banned"
+                        .to_owned();
+                errors.add(&place, message, "write per = \"source\", or \"source/24\" to ban such a prefix");
+                return None;
+            }
+            Over { verdict: Verdict::Drop, ban: Some(time) }
+        }
+        Some(over) => Over { verdict: policy::verdict(over, "over", errors)?, ban: None },
+        None => Over { verdict: Verdict::Drop, ban: None },
     };
-    if over_verdict == action {
+    if over_verdict == action && ban.is_none() {
         let place = over.as_ref().map_or(&value.place, |over| &over.place);
         errors.add(
             place,
@@ -69,7 +87,7 @@ pub(super) fn read(
         );
         return None;
     }
-    let limit = RateLimit { packets, span, burst, per, over: over_verdict };
+    let limit = RateLimit { packets, span, burst, per, over: over_verdict, ban };
     if limit.interval().saturating_mul(u64::from(burst)) > BURST_MAX {
         errors.add(
             &value.place,
@@ -151,14 +169,38 @@ fn per(value: &Value<'_>, direction: Direction, errors: &mut Errors<'_>) -> Opti
     Some(per)
 }
 
-fn verdict_over(value: &Value<'_>, errors: &mut Errors<'_>) -> Option<Verdict> {
-    if value.is_table() {
-        errors.add(
-            &value.place,
-            "over = { ban = … } is not yet enforced".to_owned(),
-            "write over = \"drop\": what is over the limit is dropped, and nobody is banned",
-        );
+/// What becomes of packets over a limit, and for how long their senders are banned.
+struct Over {
+    verdict: Verdict,
+    ban: Option<Duration>,
+}
+
+/// Reads `over = { ban = "10m" }`.
+fn ban_time(value: &Value<'_>, direction: Direction, errors: &mut Errors<'_>) -> Option<Duration> {
+    let section = value.section("over", BAN_HELP, errors)?;
+    section.check_keys(&["ban"], errors);
+    let time_value = section.require("ban", BAN_HELP, errors)?;
+    let text = time_value.string("over.ban", errors)?;
+    if direction == Direction::Out {
+        let message = "the source of what goes out is this server, which cannot be banned".to_owned();
+        errors.add(&value.place, message, "write over = \"drop\"");
         return None;
     }
-    policy::verdict(value, "over", errors)
+    match parse_time(text) {
+        Ok(Some(time)) => Some(time),
+        Ok(None) => {
+            let message = "a rule cannot ban without end: addresses get other owners".to_owned();
+            errors.add(&time_value.place, message, "write a time, as \"30d\"");
+            None
+        }
+        Err(_) => {
+            let message = format!("{text:?} is no time of a ban");
+            errors.add(
+                &time_value.place,
+                message,
+                "write one from \"1s\" to \"100y\", as \"10m\", \"2h\" or \"30d\"",
+            );
+            None
+        }
+    }
 }

@@ -7,7 +7,7 @@ use foobar_common::{
 
 use super::*;
 use crate::rules::{
-    limit::{Rate, RateSpan},
+    limit::{Per, Rate, RateSpan},
     log::OneIn,
     model::{
         AddressCondition, AddressMatch, AddressSet, DecryptFrom, Failsafe, FlagCondition, FragmentPolicy,
@@ -511,8 +511,31 @@ fn limits_are_rates_with_a_burst() {
     for (lines, error) in wrong {
         check_errors(&rule(lines), &[error]);
     }
-    let banned = rule("limit = { rate = \"1/d\" }\nover = { ban = \"10m\" }");
-    check_errors(&banned, &[(6, 8, &["ban", "not yet enforced"])]);
+    let banned = |per: &str, over: &str| rule(&format!("limit = {{ rate = \"1/d\"{per} }}\nover = {over}"));
+    let source = ", per = \"source\"";
+    for (per, length) in [(source, 64), (", per = \"source/48\"", 48)] {
+        let file = banned(per, "{ ban = \"10m\" }");
+        let limit = Bundle::of_text("rules.toml", &file).parse().unwrap().rules[0].limit.unwrap();
+        assert_eq!((limit.over, limit.ban), (Verdict::Drop, Some(Duration::from_mins(10))));
+        assert_eq!(limit.per, Per::Source { v4: 32, v6: length });
+        assert!(limit.to_string().ends_with(", over ban 10m"), "{limit}");
+    }
+    check_errors(&banned("", "{ ban = \"10m\" }"), &[(5, 9, &["whoever came next", "per = \"source\""])]);
+    let per_rule = banned(", per = \"rule\"", "{ ban = \"10m\" }");
+    check_errors(&per_rule, &[(5, 31, &["whoever came next", "per = \"source\""])]);
+    for (over, error) in [
+        ("{ ban = \"soon\" }", (6, 16, &["no time of a ban", "10m"] as &[&str])),
+        ("{ ban = \"forever\" }", (6, 16, &["without end", "30d"])),
+        ("{ ban = 10 }", (6, 16, &["over.ban"])),
+    ] {
+        check_errors(&banned(source, over), &[error]);
+    }
+    for over in ["{ band = \"10m\" }", "{}"] {
+        let errors = Bundle::of_text("rules.toml", &banned(source, over)).parse().unwrap_err().to_string();
+        assert!(errors.contains("write over = { ban = \"10m\" }"), "{errors}");
+    }
+    let outbound = rule("direction = \"out\"\nlimit = { rate = \"1/d\" }\nover = { ban = \"10m\" }");
+    check_errors(&outbound, &[(7, 8, &["this server", "over = \"drop\""])]);
     let outbound = rule("direction = \"out\"\nlimit = { rate = \"1/d\", per = \"source\" }");
     check_errors(&outbound, &[(6, 31, &["this server", "per = \"rule\""])]);
 }
