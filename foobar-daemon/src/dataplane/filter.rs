@@ -14,7 +14,7 @@ use super::{
     events::{self, EventMaps, EventRing},
     features,
     fill::{self, Fills, MapFill},
-    flows::{self, FlowFacts, FormerFlows},
+    flows::{self, Evictions, FlowFacts, FormerFlows},
     interfaces,
     load::{LoadedRuleset, MapSizes},
     pins::{self, PinFolder},
@@ -63,6 +63,7 @@ pub struct Filter {
     /// Whether packets are rejected.
     rejects: bool,
     loaded: LoadedRuleset,
+    evictions: Evictions,
     fill: Fills,
     lines: Vec<Line>,
     reader: CounterReader,
@@ -234,6 +235,7 @@ impl Filter {
             learns_until,
             rejects: compiled.reject_rate.is_some(),
             loaded,
+            evictions: Evictions::default(),
             fill: fill::of(compiled),
             lines,
             reader,
@@ -503,7 +505,8 @@ impl Filter {
 
     /// The flows that are known, and what became of them; `None` if none are tracked.
     pub fn flows(&self) -> Result<Option<FlowFacts>> {
-        self.learns_until.map(|_tracks| flows::facts(&self.loaded)).transpose()
+        let facts = self.learns_until.map(|_tracks| flows::facts(&self.loaded)).transpose()?;
+        Ok(facts.map(|facts| self.evictions.raise(facts)))
     }
 
     /// What came of rejected packets; `None` if none is rejected.

@@ -1,6 +1,7 @@
 //! The maps of flows, and the connections that are older than they.
 
 mod batches;
+mod evictions;
 mod former;
 
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 use self::batches::Count;
-pub(super) use self::former::FormerFlows;
+pub(super) use self::{evictions::Evictions, former::FormerFlows};
 use super::{features, load::LoadedRuleset};
 use crate::{
     open_connections::{self, OpenConnection},
