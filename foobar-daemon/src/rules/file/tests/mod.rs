@@ -15,9 +15,12 @@ use crate::rules::{
     },
 };
 
+mod bundles;
+mod consequences;
 mod noise;
 mod peers;
 mod reconcile;
+mod services;
 
 /// Everything that the language can say and this version acts on.
 const WHOLE: &str = r#"schema = 1
@@ -361,225 +364,12 @@ fn what_is_wrong_elsewhere() {
 }
 
 #[test]
-fn how_many_packets_are_told_of() {
-    let text = rule("log = \"1/1000\"").replace("[[rule]]", "[policy]\nlog_drops = \"1/1\"\n[[rule]]");
-    let ruleset = Bundle::of_text("rules.toml", &text).parse().unwrap();
-    assert_eq!((ruleset.policy.log_drops, ruleset.rules[0].log), (OneIn::new(1), OneIn::new(1_000)));
-    assert!(ruleset.logs());
-    assert!(!Bundle::of_text("rules.toml", &rule("")).parse().unwrap().logs());
-    for wrong in ["", "1", "1/", "1/0", "2/3", "1/-1", "1/+1", "1/4294967296", "1 / 2", "1/1.5", "1/x"] {
-        let line = format!("log = {wrong:?}");
-        check_errors(&rule(&line), &[(5, 7, &["log cannot be", "write \"1/1000\""])]);
-    }
-    check_errors(&rule("log = 1000"), &[(5, 7, &["log"])]);
-    check_errors("schema = 1\n[policy]\nlog_drops = \"all\"\n", &[(3, 13, &["policy.log_drops cannot be"])]);
-}
-
-#[test]
 fn what_is_not_enforced_is_refused_by_name() {
     check_errors(&rule("shadow = true"), &[(5, 10, &["not yet", "shadow"])]);
 }
 
-#[test]
-fn syn_cookies_are_read_and_what_cannot_be_meant_is_shown() {
-    let service = |port: &str, cookies: &str| {
-        format!("schema = 1\n[[service]]\nname = \"a\"\nport = \"{port}\"\nsyn_cookies = {cookies}\n")
-    };
-    for (text, expected) in [
-        ("\"off\"", SynCookies::default()),
-        ("\"auto\"", SynCookies::auto(1_000, 500)),
-        ("\"always\"", SynCookies { mode: CookieMode::Always, ..SynCookies::default() }),
-        ("{ start = \"70/s\" }", SynCookies::auto(70, 35)),
-        ("{ start = \"70/s\", stop = \"70/s\" }", SynCookies::auto(70, 70)),
-    ] {
-        let ruleset = Bundle::of_text("rules.toml", &service("tcp/1", text)).parse().unwrap();
-        assert_eq!(ruleset.services[0].syn_cookies, expected, "{text}");
-    }
-    for (port, text, column, words) in [
-        ("tcp/1", "\"on\"", 15, &["cannot be \"on\"", "always"][..]),
-        ("tcp/1", "true", 15, &["syn_cookies"]),
-        ("udp/1", "\"auto\"", 15, &["without a port of TCP"]),
-        ("tcp/1", "{ stop = \"1/s\" }", 15, &["start"]),
-        ("tcp/1", "{ start = \"1/m\" }", 25, &["1/m", "in a second"]),
-        ("tcp/1", "{ start = \"-1/s\" }", 25, &["-1/s"]),
-        ("tcp/1", "{ start = \"99999999999/s\" }", 25, &["99999999999/s"]),
-        ("tcp/1", "{ start = \"0/s\" }", 25, &["always"]),
-        ("tcp/1", "{ start = \"5/s\", stop = \"6/s\" }", 39, &["begin above 5", "end at 6"]),
-        ("tcp/1", "{ start = \"5/s\", rate = \"6/s\" }", 32, &["rate"]),
-    ] {
-        check_errors(&service(port, text), &[(5, column, words)]);
-    }
-}
-
-#[test]
-fn packets_are_rejected_by_policies_rules_and_limits_up_to_a_rate() {
-    let text = "schema = 1\n[policy]\nin = \"reject\"\nout = \"reject\"\n[[rule]]\nid = \"r\"\naction = \"reject\"\n\
-                [[rule]]\nid = \"l\"\naction = \"accept\"\nlimit = { rate = \"1/s\" }\nover = \"reject\"\n";
-    let parse = |text| Bundle::of_text("rules.toml", text).parse().unwrap();
-    let ruleset = parse(text);
-    let Policy { inbound, outbound, reject_rate, .. } = ruleset.policy;
-    assert_eq!((inbound, outbound), (Verdict::Reject, Verdict::Reject));
-    assert_eq!(reject_rate, Rate { packets: 1_000, span: RateSpan::Second });
-    let [rejects, limited] = &ruleset.rules[..] else { panic!("{:?}", ruleset.rules) };
-    assert_eq!(rejects.action, Verdict::Reject);
-    assert_eq!(limited.limit.map(|limit| limit.over), Some(Verdict::Reject));
-    assert!(ruleset.rejects() && ruleset.tracks());
-    assert!(!parse("schema = 1\n[policy]\nin = \"drop\"\n").rejects());
-    for (rate, said) in [
-        ("\"0/s\"", "a rate of zero"),
-        ("\"many\"", "is no rate"),
-        ("\"99999999/s\"", "too high"),
-        ("5", "policy.reject_rate"),
-    ] {
-        check_errors(&format!("schema = 1\n[policy]\nreject_rate = {rate}\n"), &[(3, 15, &[said])]);
-    }
-}
-
-#[test]
-fn what_a_service_asks_of_its_clients_fits_what_is_spoken_there() {
-    let service = |lines: &str| format!("schema = 1\n[[service]]\nname = \"a\"\nport = \"tcp/1\"\n{lines}\n");
-    let of_tls = "protocol = \"tls\"\nrequire_tls = true\nmin_tls = \"1.2\"";
-    let ruleset = Bundle::of_text("rules.toml", &service(of_tls)).parse().unwrap();
-    let TlsRequirements { required, oldest } = ruleset.services[0].tls;
-    assert_eq!((required, oldest), (true, Some(TlsVersion::Tls12)));
-    check_errors(&service("require_tls = true"), &[(5, 15, &["only", "protocol = \"tls\""])]);
-    check_errors(&service("protocol = \"http1\"\nmin_tls = \"1.2\""), &[(6, 11, &["only", "tls"])]);
-    check_errors(&service("protocol = \"tls\"\nmin_tls = \"1.4\""), &[(6, 11, &["min_tls cannot be"])]);
-    check_errors(&service("proxy_protocol = true"), &[(5, 18, &["means nothing", "protocol = \"tls\""])]);
-    let proxied = service("protocol = \"mysql\"\nproxy_protocol = true");
-    assert!(Bundle::of_text("rules.toml", &proxied).parse().unwrap().services[0].proxy_protocol);
-    let h2c = service("protocol = \"h2c\"").replace("tcp/1", "udp/1");
-    check_errors(&h2c, &[(4, 8, &["udp/1 cannot speak h2c", "tcp/1"])]);
-    check_errors(&service("protocol = \"h3\""), &[(5, 12, &["protocol", "dns, h2c"])]);
-    let udp = service("protocol = \"tls\"").replace("tcp/1", "udp/1");
-    check_errors(&udp, &[(4, 8, &["udp/1 cannot speak tls", "tcp/1"])]);
-    let of_dns = service("protocol = \"dns\"").replace("\"tcp/1\"", "[\"udp/1\", \"tcp/1\"]");
-    let ruleset = Bundle::of_text("rules.toml", &of_dns).parse().unwrap();
-    assert_eq!((ruleset.services[0].protocol, ruleset.services[0].ports.len()), (Protocol::Dns, 2));
-    let proxied = service("protocol = \"dns\"\nproxy_protocol = true");
-    check_errors(
-        &proxied,
-        &[(6, 18, &["proxy_protocol means nothing for a service of dns", "leave this out"])],
-    );
-    let alone = service("protocol = \"http1\"\nresponses = false");
-    assert!(!Bundle::of_text("rules.toml", &alone).parse().unwrap().services[0].responses);
-    check_errors(&service("protocol = \"tls\"\nresponses = false"), &[(6, 13, &["http1", "leave this out"])]);
-    let sctp = service("protocol = \"dns\"").replace("tcp/1", "sctp/1");
-    check_errors(&sctp, &[(4, 8, &["sctp/1 cannot speak dns", "UDP and TCP", "udp/1"])]);
-}
-
 /// Line, column and parts of what is said.
 type Error<'a> = (usize, usize, &'a [&'a str]);
-
-#[test]
-fn limits_are_rates_with_a_burst() {
-    let rule = |lines: &str| format!("schema = 1\n[[rule]]\nid = \"a\"\naction = \"accept\"\n{lines}\n");
-    let limit = |lines: &str| {
-        Bundle::of_text("rules.toml", &rule(lines)).parse().unwrap().rules[0].limit.unwrap().to_string()
-    };
-    for (lines, words) in [
-        ("limit = { rate = \"100/s\" }", "100/s burst 100 per rule, over drop"),
-        ("limit = { rate = \"6/m\", burst = 20, per = \"source\" }", "6/m burst 20 per source, over drop"),
-        ("limit = { rate = \"1/h\", per = \"source/24\" }", "1/h burst 1 per source/24, over drop"),
-        (
-            "limit = { rate = \"10000000/s\", per = \"source/48\" }",
-            "10000000/s burst 10000000 per source/48, over drop",
-        ),
-    ] {
-        assert_eq!(limit(lines), words);
-    }
-    let inverse = rule("limit = { rate = \"2/d\" }\nover = \"accept\"")
-        .replace("action = \"accept\"", "action = \"drop\"");
-    let inverse = Bundle::of_text("rules.toml", &inverse).parse().unwrap().rules[0].limit.unwrap();
-    assert_eq!(inverse.to_string(), "2/d burst 2 per rule, over accept");
-    let wrong: [(&str, Error<'_>); 14] = [
-        ("limit = \"100/s\"", (5, 9, &["not a table", "rate = \"100/s\""])),
-        ("limit = {}", (5, 9, &["rate"])),
-        ("limit = { rate = 100 }", (5, 18, &["a whole number", "in quotes"])),
-        ("limit = { rate = \"100\" }", (5, 18, &["no rate", "6/m"])),
-        ("limit = { rate = \"+1/s\" }", (5, 18, &["no rate"])),
-        ("limit = { rate = \"0/s\" }", (5, 18, &["zero", "drop"])),
-        ("limit = { rate = \"99999999999/d\" }", (5, 18, &["too high", "10000000/s"])),
-        ("limit = { rate = \"10000001/s\" }", (5, 18, &["too high"])),
-        ("limit = { rate = \"1/d\", burst = 0 }", (5, 33, &["out of range"])),
-        ("limit = { rate = \"1/d\", burst = 400 }", (5, 9, &["more than a year", "smaller burst"])),
-        ("limit = { rate = \"1/d\", per = \"source/0\" }", (5, 31, &["per cannot be", "source/24"])),
-        ("limit = { rate = \"1/d\", per = \"client\" }", (5, 31, &["not yet enforced", "source"])),
-        ("over = \"accept\"", (5, 8, &["the rule has none"])),
-        ("limit = { rate = \"1/d\" }\nover = \"accept\"", (6, 8, &["changes nothing", "another over"])),
-    ];
-    for (lines, error) in wrong {
-        check_errors(&rule(lines), &[error]);
-    }
-    let banned = |per: &str, over: &str| rule(&format!("limit = {{ rate = \"1/d\"{per} }}\nover = {over}"));
-    let source = ", per = \"source\"";
-    for (per, length) in [(source, 64), (", per = \"source/48\"", 48)] {
-        let file = banned(per, "{ ban = \"10m\" }");
-        let limit = Bundle::of_text("rules.toml", &file).parse().unwrap().rules[0].limit.unwrap();
-        assert_eq!((limit.over, limit.ban), (Verdict::Drop, Some(Duration::from_mins(10))));
-        assert_eq!(limit.per, Per::Source { v4: 32, v6: length });
-        assert!(limit.to_string().ends_with(", over ban 10m"), "{limit}");
-    }
-    check_errors(&banned("", "{ ban = \"10m\" }"), &[(5, 9, &["whoever came next", "per = \"source\""])]);
-    let per_rule = banned(", per = \"rule\"", "{ ban = \"10m\" }");
-    check_errors(&per_rule, &[(5, 31, &["whoever came next", "per = \"source\""])]);
-    for (over, error) in [
-        ("{ ban = \"soon\" }", (6, 16, &["no time of a ban", "10m"] as &[&str])),
-        ("{ ban = \"forever\" }", (6, 16, &["without end", "30d"])),
-        ("{ ban = 10 }", (6, 16, &["over.ban"])),
-    ] {
-        check_errors(&banned(source, over), &[error]);
-    }
-    for over in ["{ band = \"10m\" }", "{}"] {
-        let errors = Bundle::of_text("rules.toml", &banned(source, over)).parse().unwrap_err().to_string();
-        assert!(errors.contains("write over = { ban = \"10m\" }"), "{errors}");
-    }
-    let outbound = rule("direction = \"out\"\nlimit = { rate = \"1/d\" }\nover = { ban = \"10m\" }");
-    check_errors(&outbound, &[(7, 8, &["this server", "over = \"drop\""])]);
-    let outbound = rule("direction = \"out\"\nlimit = { rate = \"1/d\", per = \"source\" }");
-    check_errors(&outbound, &[(6, 31, &["this server", "per = \"rule\""])]);
-}
-
-#[test]
-fn what_is_inside_of_tls_is_read_of_processes_that_are_named() {
-    let service = |lines: &str| format!("schema = 1\n[[service]]\nname = \"a\"\nport = \"tcp/1\"\n{lines}\n");
-    let of_tls = |lines: &str| service(&format!("protocol = \"tls\"\ndecrypt_by = \"uprobe\"\n{lines}"));
-    for (lines, from) in [
-        ("", DecryptFrom::Listeners),
-        (r#"decrypt_from = { unit = "nginx.service" }"#, DecryptFrom::Unit("nginx.service".to_owned())),
-        (r#"decrypt_from = { path = "/usr/sbin/nginx" }"#, DecryptFrom::Path("/usr/sbin/nginx".to_owned())),
-    ] {
-        let ruleset = Bundle::of_text("rules.toml", &of_tls(lines)).parse().unwrap();
-        assert_eq!(ruleset.services[0].decrypt, Some(from));
-    }
-    check_errors(&service("decrypt_by = \"uprobe\""), &[(5, 14, &["only", "protocol = \"tls\""])]);
-    check_errors(
-        &service("protocol = \"tls\"\ndecrypt_by = \"key\""),
-        &[(6, 14, &["decrypt_by cannot be", "uprobe"])],
-    );
-    check_errors(
-        &service("protocol = \"tls\"\ndecrypt_from = { unit = \"a.service\" }"),
-        &[(6, 16, &["without decrypt_by", "decrypt_by = \"uprobe\""])],
-    );
-    check_errors(&of_tls("decrypt_from = \"nginx\""), &[(7, 16, &["not a table", "unit ="])]);
-    check_errors(&of_tls("decrypt_from = {}"), &[(7, 16, &["names nothing", "leave it out"])]);
-    check_errors(
-        &of_tls("decrypt_from = { pid = 7 }"),
-        &[(7, 16, &["names nothing"]), (7, 18, &["pid", "unit"])],
-    );
-    check_errors(
-        &of_tls("decrypt_from = { unit = \"nginx\" }"),
-        &[(7, 25, &["no name of a unit", "nginx.service"])],
-    );
-    check_errors(
-        &of_tls("decrypt_from = { path = \"nginx\" }"),
-        &[(7, 25, &["no path from the root", "/usr"])],
-    );
-    check_errors(
-        &of_tls("decrypt_from = { unit = \"a.service\", path = \"/a\" }"),
-        &[(7, 45, &["both", "leave one"])],
-    );
-}
 
 #[test]
 fn there_are_131072_rules_and_32_service_ports_at_most() {
@@ -594,59 +384,4 @@ fn there_are_131072_rules_and_32_service_ports_at_most() {
     };
     assert_eq!(Bundle::of_text("x", &services(32)).parse().unwrap().services[0].ports.len(), 32);
     check_errors(&services(33), &[(37, 1, &["number 33; at most 32"])]);
-}
-
-#[test]
-fn files_of_a_folder_are_one() {
-    let file = |name: &str, text: &str| SourceFile { name: name.to_owned(), text: text.to_owned() };
-    let files = vec![
-        file(
-            "a.toml",
-            "schema = 1\n[policy]\nin = \"drop\"\n[[rule]]\nid = \"a\"\naction = \"drop\"\nsource = \"@s\"\n",
-        ),
-        file(
-            "b.toml",
-            "schema = 1\n[sets.s]\nentries = [\"::1\"]\n[[rule]]\nid = \"b\"\naction = \"drop\"\n",
-        ),
-    ];
-    let mut bundle = Bundle { files, ..Bundle::default() };
-    let ruleset = bundle.parse().unwrap();
-    assert_eq!(ruleset.rules.iter().map(|rule| rule.id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-
-    bundle.files.push(file(
-        "c.toml",
-        "[policy]\nin = \"accept\"\n[sets.s]\nentries = []\n[[rule]]\nid = \"a\"\naction = \"drop\"\n",
-    ));
-    let errors = bundle.parse().unwrap_err();
-    let places: Vec<_> = errors.errors().iter().map(|error| (error.file.as_str(), error.line)).collect();
-    assert_eq!(places, [("c.toml", 1), ("c.toml", 1), ("c.toml", 3), ("c.toml", 6)], "{errors}");
-    for part in ["schema is missing", "the first is at a.toml:2", "the first is at b.toml:2", "at a.toml:5"] {
-        assert!(errors.to_string().contains(part), "{part}: {errors}");
-    }
-}
-
-#[test]
-fn errors_of_set_files_name_the_set_file() {
-    let mut bundle = whole_bundle();
-    bundle.attachments.insert("sets/drop.txt".to_owned(), "# x\n  10.0.0.1/8 # y\nfoo\n".to_owned());
-    let errors = bundle.parse().unwrap_err();
-    let text = errors.to_string();
-    assert!(text.starts_with("sets/drop.txt:2:3: \"10.0.0.1/8\" has bits"), "{text}");
-    assert!(text.contains("sets/drop.txt:3:1: \"foo\" is no address"), "{text}");
-    bundle.attachments.clear();
-    assert!(
-        bundle.parse().unwrap_err().to_string().contains("rules.toml:19:8: the set file"),
-        "no attachment"
-    );
-}
-
-#[test]
-fn set_files_are_found_however_their_key_is_written() {
-    let named = |text: &str| -> Vec<String> {
-        let files = Bundle::of_text("a.toml", text).files;
-        set_files(&files).into_iter().map(|found| found.name).collect()
-    };
-    assert_eq!(named("[sets.one]\nfile = \"one.txt\"\n"), ["one.txt"]);
-    assert_eq!(named("[sets]\none = { \"fi\\u006ce\" = \"one.txt\" }\n"), ["one.txt"]);
-    assert_eq!(named("[[rule]]\nid = \"one\"\naction = \"drop\"\n"), Vec::<String>::new());
 }

@@ -1,26 +1,27 @@
 //! The filter on all its interfaces.
 
+mod facts;
+mod start;
+
 use std::{path::PathBuf, sync::Arc};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use foobar_common::{flow::Direction, maps, syn_cookies::SynOffer, tracking::Moment};
 
 use super::{
-    attach::{self, Attachment, Link, Mode},
+    attach::{self, Link, Mode},
     bans::BanMaps,
-    counters::{CounterMaps, CounterReader, Counters, InForce},
+    counters::{CounterMaps, CounterReader, InForce},
     detach,
     egress::{self, EgressLink},
-    events::{self, EventMaps, EventRing},
+    events::{EventMaps, EventRing},
     features,
-    fill::{self, Fills, MapFill},
-    flows::{self, Evictions, FlowFacts, FormerFlows},
+    fill::{self, Fills},
+    flows::{self, Evictions},
     interfaces,
     load::{LoadedRuleset, MapSizes},
     pins::{self, PinFolder},
-    probes::{Decryption, DecryptionFacts},
-    programs::ProgramFacts,
-    rejects::{self, RejectFacts},
+    probes::Decryption,
     services,
 };
 use crate::rules::{
@@ -72,32 +73,6 @@ pub struct Filter {
     decryption: Decryption,
 }
 
-/// What a start has done so far, which is undone unless the rules come into force.
-struct Started<'pins> {
-    pins: &'pins PinFolder,
-    /// Programs that were not on their interfaces before. What an earlier filter has attached is not among them.
-    attached: Vec<(Direction, String)>,
-    /// Whether there is nothing of an earlier filter, neither attached nor counted.
-    is_first: bool,
-    is_in_force: bool,
-}
-
-impl Drop for Started<'_> {
-    fn drop(&mut self) {
-        if self.is_in_force {
-            return;
-        }
-        for (direction, name) in &self.attached {
-            detach::remove_pin(self.pins, *direction, name);
-        }
-        if self.is_first
-            && let Err(error) = self.pins.remove()
-        {
-            tracing::warn!("{error:#}");
-        }
-    }
-}
-
 /// One interface of the filter, with its index when it was last seen.
 #[derive(Debug)]
 struct Line {
@@ -112,142 +87,7 @@ struct Line {
     failure: Option<String>,
 }
 
-/// The interfaces with these names.
-///
-/// # Errors
-/// Names the first that does not exist.
-fn find_all(names: Vec<String>) -> Result<Vec<(String, interfaces::Interface)>> {
-    let find = |name: String| -> Result<(String, interfaces::Interface)> {
-        let Some(interface) = interfaces::find(&name)? else {
-            bail!("interface {name} does not exist ('ip link' lists those that do)");
-        };
-        Ok((name, interface))
-    };
-    names.into_iter().map(find).collect()
-}
-
 impl Filter {
-    /// Puts rules in force: updates the links that an earlier daemon pinned, attaches where there are none.
-    ///
-    /// # Errors
-    /// Says which interface, why, and what to do. Adopted interfaces then keep the rules that they had, and
-    /// interfaces that had none are left without. (Should the kernel update one adopted link and refuse the next,
-    /// for which no way is known, the first keeps the new rules.)
-    pub fn start(options: FilterOptions, compiled: &CompiledRuleset) -> Result<Self> {
-        Self::start_with_bans(options, compiled, |_| Ok(()))
-    }
-
-    /// The same; when the first packet is judged, the bans are in force that `put_bans` puts there.
-    pub fn start_with_bans(
-        options: FilterOptions,
-        compiled: &CompiledRuleset,
-        put_bans: impl FnOnce(&mut BanMaps) -> Result<()>,
-    ) -> Result<Self> {
-        let FilterOptions { interfaces, mode, pins, sizes } = options;
-        let (pins, ephemeral) = match pins {
-            Pins::Lasting(folder) => (PinFolder::new(&folder), false),
-            Pins::Ephemeral(folder) => (PinFolder::new(&folder), true),
-        };
-        let found = find_all(interfaces)?;
-        features::check_privileges()?;
-        features::check_kernel()?;
-        pins.prepare()?;
-        pins.verify_maps()?;
-        events::forget_ring_of_other_size(&pins, sizes.ring_bytes)?;
-        let former_flows = FormerFlows::set_aside(&pins, sizes.flows)?;
-        let is_first = !pins.map(maps::RULE_COUNTERS).exists() && pins.interfaces()?.is_empty();
-        let mut started = Started { pins: &pins, attached: Vec::new(), is_first, is_in_force: false };
-        let learns_until = flows::learns_until(compiled);
-        let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None, learns_until, sizes)?;
-        former_flows.carry_over(&loaded)?;
-        if learns_until.is_some() {
-            loaded.learn_open_connections()?;
-        }
-        CounterMaps::of(&loaded)?.clear(&compiled.slots.fresh)?;
-        for (name, interface) in &found {
-            loaded.name_interface(name, interface.index, interface.card)?;
-        }
-        let reader = CounterReader::new(&loaded, compiled)?;
-        let mut bans = BanMaps::of(&loaded)?;
-        put_bans(&mut bans)?;
-        let mut pending = if ephemeral { None } else { Some(loaded.pin_services(&pins)?) };
-        // New links first: if one of them is refused, the adopted ones have not been touched.
-        let mut lines = Vec::new();
-        let mut adopted = Vec::new();
-        for (name, interface) in found {
-            let link = if let Some(link) = attach::adopt(&name, &interface, mode, &pins)? {
-                adopted.push((Direction::In, name.clone()));
-                link
-            } else {
-                let link = attach::attach(&mut loaded, &name, &interface, mode, &pins)?;
-                started.attached.push((Direction::In, name.clone()));
-                link
-            };
-            lines.push(Line {
-                name,
-                index: Some(interface.index),
-                card: interface.card,
-                link: Some(link),
-                egress: None,
-                failure: None,
-            });
-        }
-        for line in &mut lines {
-            let name = line.name.clone();
-            let link = if let Some(link) = egress::adopt(&name, &pins)? {
-                adopted.push((Direction::Out, name));
-                link
-            } else {
-                let link = egress::attach(loaded.egress_mut()?, &name, &pins, ephemeral)?;
-                started.attached.push((Direction::Out, name));
-                link
-            };
-            line.egress = Some(link);
-        }
-        for (direction, name) in &adopted {
-            let Some(line) = lines.iter_mut().find(|line| line.name == *name) else { continue };
-            match update(&mut loaded, line, *direction, &pins) {
-                // `tend` will find it missing, and attach the rules when it returns.
-                Err(error) if attach::is_gone(&error) => {}
-                updated => {
-                    updated?;
-                    confirm(&mut pending);
-                }
-            }
-        }
-        confirm(&mut pending);
-        drop(pending);
-        if learns_until.is_some() {
-            // Those that came in between.
-            loaded.learn_open_connections()?;
-        }
-        started.is_in_force = true;
-        drop(started);
-        former_flows.forget();
-        let mut decryption = Decryption::default();
-        decryption.follow(compiled, &pins);
-        let filter = Self {
-            mode,
-            pins,
-            ephemeral,
-            sizes,
-            ring_is_read: false,
-            learns_until,
-            rejects: compiled.reject_rate.is_some(),
-            loaded,
-            evictions: Evictions::default(),
-            fill: fill::of(compiled),
-            lines,
-            reader,
-            bans,
-            decryption,
-        };
-        filter.forget_other_interfaces()?;
-        services::forget_others(&filter.pins, filter.loaded.program_id()?);
-        filter.unpin_if_ephemeral()?;
-        Ok(filter)
-    }
-
     /// Replaces the rules on every interface. Each packet is judged wholly by the old or wholly by the new.
     ///
     /// # Errors
@@ -441,52 +281,6 @@ impl Filter {
         self.decryption.tend();
     }
 
-    /// What is known of services whose TLS is read.
-    pub fn decryption(&self) -> Vec<DecryptionFacts> {
-        self.decryption.facts()
-    }
-
-    /// Where the filter is attached, and where it should be and is not.
-    pub fn attachments(&self) -> Vec<Attachment> {
-        self.lines
-            .iter()
-            .map(|line| {
-                let interface = interfaces::find(&line.name).ok().flatten();
-                let link = line.link.as_ref();
-                let fallback = link.and_then(|link| link.fallback.as_ref());
-                Attachment {
-                    interface: line.name.clone(),
-                    index: interface.as_ref().map(|interface| interface.index),
-                    mode: link.map(|link| link.mode),
-                    fallback: fallback
-                        .map(|fallback| fallback.words.clone())
-                        .or_else(|| line.failure.clone()),
-                    obstacle: fallback.map(|fallback| fallback.obstacle),
-                    expected_program: self.loaded.program_id().ok(),
-                    found_program: interface
-                        .and_then(|interface| interface.program)
-                        .map(|program| program.id),
-                    egress: line.egress.as_ref().filter(|link| link.is_on(&line.name)).map(EgressLink::hook),
-                }
-            })
-            .collect()
-    }
-
-    /// All counters, summed over the processors.
-    pub fn counters(&self) -> Result<Counters> {
-        self.reader.read()
-    }
-
-    /// Counters alone, for a thread that serves scrapes while the filter is being swapped.
-    pub fn counter_reader(&self) -> CounterReader {
-        self.reader.clone()
-    }
-
-    /// How full the maps are, some of which hold so many bans and these flows.
-    pub fn maps(&self, bans: usize, flows: Option<&FlowFacts>) -> Result<Vec<MapFill>> {
-        Ok(fill::with_memory(&self.fill, bans, flows, &self.loaded.map_memory()?))
-    }
-
     /// The ring of events, for its one reader: once, as soon as a ruleset draws samples. Later ones put theirs into the same.
     pub fn take_ring(&mut self) -> Result<Option<EventRing>> {
         let entries = features::map_data(self.loaded.map(maps::EVENTS)?)?.info()?.max_entries();
@@ -501,27 +295,6 @@ impl Filter {
     /// What became of the packets that were drawn, over all rulesets.
     pub fn event_maps(&self) -> Result<EventMaps> {
         EventMaps::of(&self.loaded)
-    }
-
-    /// The flows that are known, and what became of them; `None` if none are tracked.
-    pub fn flows(&self) -> Result<Option<FlowFacts>> {
-        let facts = self.learns_until.map(|_tracks| flows::facts(&self.loaded)).transpose()?;
-        Ok(facts.map(|facts| self.evictions.raise(facts)))
-    }
-
-    /// What came of rejected packets; `None` if none is rejected.
-    pub fn rejects(&self) -> Result<Option<RejectFacts>> {
-        self.rejects.then(|| rejects::facts(&self.loaded)).transpose()
-    }
-
-    /// The programs in force.
-    pub fn programs(&self) -> Result<Vec<ProgramFacts>> {
-        self.loaded.facts()
-    }
-
-    /// The programs that read inside of TLS, which go on over swaps.
-    pub fn probes(&self) -> Result<Vec<ProgramFacts>> {
-        self.decryption.programs()
     }
 
     /// Takes the filter away: links, pins and counters.
