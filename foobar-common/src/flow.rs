@@ -19,6 +19,18 @@ pub mod protocol {
     pub const SCTP: u8 = 132;
 }
 
+/// Bits of [`Flow::tcp_flags`] (RFC 9293 section 3.1).
+pub mod tcp_flag {
+    /// The sender has nothing more to say.
+    pub const FIN: u8 = 1;
+    /// Opens a connection.
+    pub const SYN: u8 = 1 << 1;
+    /// Ends one at once.
+    pub const RST: u8 = 1 << 2;
+    /// There is something acknowledged.
+    pub const ACK: u8 = 1 << 4;
+}
+
 /// The headers of one IP packet, as far as rules and counters ask for them.
 ///
 /// Fields that the packet does not have are zero.

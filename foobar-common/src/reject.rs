@@ -7,7 +7,10 @@
 use crate::{
     address::Address,
     checksum::Sum,
-    flow::{Family, Flow, Fragment, protocol},
+    flow::{
+        Family, Flow, Fragment, protocol,
+        tcp_flag::{ACK, FIN, RST, SYN},
+    },
     words::words,
 };
 
@@ -64,11 +67,6 @@ pub const QUOTE_V4_MAX: u32 = 576 - IPV4_HEADER - ICMP_HEADER;
 pub const QUOTE_V6_MAX: u32 = 1_280 - IPV6_HEADER - ICMP_HEADER;
 /// No frame is shorter, without its checksum (IEEE 802.3 section 3.2.8), and not every card pads those that are.
 pub const FRAME_MIN: u32 = 60;
-
-const FIN: u8 = 1;
-const SYN: u8 = 1 << 1;
-const RST: u8 = 1 << 2;
-const ACK: u8 = 1 << 4;
 
 /// The longest Ethernet header with two VLAN tags, in words of memory: destination, source, and from there on tags and the
 /// EtherType of what follows.

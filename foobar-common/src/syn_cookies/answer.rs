@@ -3,13 +3,16 @@
 use super::{NO_SCALE, SynOffer, SynOptions};
 use crate::{
     checksum::Sum,
-    flow::{Family, Flow, protocol},
+    flow::{
+        Family, Flow, protocol,
+        tcp_flag::{ACK, SYN},
+    },
 };
 
 /// Words of the longest answer from its IP header on: IPv6 and TCP with all options.
 pub const ANSWER_WORDS: usize = 20;
 
-const SYN_ACK: u8 = 0x12;
+const SYN_ACK: u8 = SYN | ACK;
 /// Of an answer; routers count it down.
 const HOP_LIMIT: u8 = 64;
 const IPV4_HEADER: u32 = 20;

@@ -3,18 +3,15 @@
 use super::{FlowKey, key::kind};
 use crate::{
     address::Address,
-    flow::{Direction, Family, Fragment, protocol},
+    flow::{
+        Direction, Family, Fragment, protocol,
+        tcp_flag::{ACK, FIN, RST, SYN},
+    },
     frame::Frame,
     parse::{Headers, header_offset},
     verdict::Reason,
     words::words,
 };
-
-/// FIN, SYN, RST and ACK (RFC 9293 section 3.1).
-const FIN: u8 = 1;
-const SYN: u8 = 1 << 1;
-const RST: u8 = 1 << 2;
-const ACK: u8 = 1 << 4;
 
 /// Where the numbers of a TCP header are.
 const NUMBERS_AT: usize = 4;

@@ -28,7 +28,10 @@ use aya_ebpf::{
 };
 use foobar_common::{
     connection::ConnectionKey,
-    flow::{Direction, Flow, Fragment, protocol},
+    flow::{
+        Direction, Flow, Fragment, protocol,
+        tcp_flag::{FIN, RST, SYN},
+    },
     maps::{REJECT_PROGRAM, SYN_PROGRAM},
     rule::uses,
     service::Protocol,
@@ -60,11 +63,6 @@ type Programs = ProgramArray<{ REJECT_PROGRAM as usize + 1 }>;
 static SERVICES_IN: Programs = ProgramArray::new();
 #[btf_map]
 static SERVICES_OUT: Programs = ProgramArray::new();
-
-/// FIN, SYN and RST (RFC 9293 section 3.1).
-const FIN: u8 = 1;
-const SYN: u8 = 1 << 1;
-const RST: u8 = 1 << 2;
 
 /// Goes on in the program of the packet's service, which counts it and gives its verdict. Comes back if there is none, and
 /// says how many bytes went by that were for it; `None` if nothing in the packet is.

@@ -8,7 +8,7 @@ use aya_ebpf::{
 };
 use foobar_common::{
     connection::ConnectionKey,
-    flow::Direction,
+    flow::{Direction, tcp_flag},
     frame::{Frame, without_history},
     rule::uses,
     service::Loss,
@@ -20,10 +20,10 @@ use crate::{scratch, settings, stream::Source, syn_cookies};
 
 /// Where sequence and acknowledgment numbers lie in a TCP header (RFC 9293 section 3.1).
 const NUMBERS_AT: u32 = 4;
-const FIN: u64 = 1;
-const SYN: u64 = 1 << 1;
-const RST: u64 = 1 << 2;
-const ACK: u64 = 1 << 4;
+const FIN: u64 = tcp_flag::FIN as u64;
+const SYN: u64 = tcp_flag::SYN as u64;
+const RST: u64 = tcp_flag::RST as u64;
+const ACK: u64 = tcp_flag::ACK as u64;
 
 /// What a program is given: bytes of the packet can be read from it, wherever they lie; [`Packet::context`] stands for it.
 pub(crate) trait Packet: Source {

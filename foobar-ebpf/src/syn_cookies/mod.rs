@@ -14,7 +14,10 @@ use aya_ebpf::{
 };
 use foobar_common::{
     counters::SERVICE_SLOTS,
-    flow::{Flow, Fragment, protocol},
+    flow::{
+        Flow, Fragment, protocol,
+        tcp_flag::{ACK, FIN, RST, SYN},
+    },
     parse,
     rule::uses,
     syn_cookies::{ANSWER_WORDS, CookieMode, HEADER_ROOM, Pace, SynCounters, SynOffer, SynOptions},
@@ -32,12 +35,6 @@ static SYN_OFFER: Array<SynOffer, 1> = Array::new();
 /// For what does not fit the stack.
 #[btf_map]
 static SYN_READINGS: PerCpuArray<Reading, 1> = PerCpuArray::new();
-
-/// FIN, SYN, RST and ACK (RFC 9293 section 3.1).
-const FIN: u8 = 1;
-const SYN: u8 = 1 << 1;
-const RST: u8 = 1 << 2;
-const ACK: u8 = 1 << 4;
 
 /// What is read of a packet, and written for helpers of the kernel and for the answer.
 #[repr(C)]
