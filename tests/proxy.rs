@@ -1,13 +1,6 @@
 //! Services behind a proxy: what the proxy says first is passed over, and the client is counted as it would be alone.
 
-use std::{
-    fs,
-    net::{SocketAddr, TcpStream},
-    process::{Child, Stdio},
-    time::Duration,
-};
-
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Result, ensure};
 use foobar_common::{
     proxy::ProxyHeader,
     service::{FirstBytes, Loss},
@@ -18,13 +11,12 @@ use foobar_tests::{
     command::{stderr, stdout},
     daemon::Foobar,
     figures::say,
+    haproxy::Haproxy,
     network::{Network, SERVER, SERVER_V4},
     service::Service,
     tap::settle,
-    wait,
     web_server::{PAGE, WebServer},
 };
-use tempfile::TempDir;
 
 const V1: &[u8] = b"PROXY TCP4 198.51.100.7 192.0.2.1 50000 443\r\n";
 const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xc6\x33\x64\x07\xc0\0\x02\x01\xc3\x50\x01\xbb";
@@ -136,7 +128,8 @@ fn haproxy_in_front_of_nginx() -> Result<()> {
         let rules = rules("http1").replace("tcp/80", "tcp/8080");
         let mut foobar = Foobar::new(&network.server, &[SERVER], &rules)?;
         foobar.start()?;
-        let _proxy = Proxy::start(&network, option)?;
+        let sections = format!("listen web\n bind 127.0.0.1:8000\n server one {SERVER_V4}:8080 {option}");
+        let _proxy = Haproxy::start(&network.client, "tcp", &sections, 8000)?;
         let get = |path: &str, times: usize| -> Result<String> {
             let urls = vec![format!("http://127.0.0.1:8000{path}"); times];
             let output = network
@@ -174,52 +167,4 @@ fn haproxy_in_front_of_nginx() -> Result<()> {
 fn headers(service: &Service) -> [u64; 4] {
     let counters = service.counters().services.into_values().next();
     counters.and_then(|service| service.proxied).expect("a service behind a proxy").headers
-}
-
-/// haproxy in the client's namespace, in front of the server's port 8080; it ends when this is dropped.
-struct Proxy {
-    child: Child,
-    _folder: TempDir,
-}
-
-impl Proxy {
-    fn start(network: &Network, option: &str) -> Result<Self> {
-        let folder = TempDir::new()?;
-        let path = folder.path().join("haproxy.cfg");
-        fs::write(
-            &path,
-            format!(
-                "defaults\n mode tcp\n timeout connect 5s\n timeout client 20s\n timeout server 20s\n\
-                 listen web\n bind 127.0.0.1:8000\n server one {SERVER_V4}:8080 {option}\n"
-            ),
-        )?;
-        let log = folder.path().join("log");
-        let child = network
-            .client
-            .command("setpriv")
-            .args(["--pdeathsig", "KILL", "--", "haproxy", "-db", "-f"])
-            .arg(&path)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(&log)?)
-            .spawn()
-            .context("start haproxy")?;
-        let mut proxy = Self { child, _folder: folder };
-        wait::until("haproxy listens", Duration::from_secs(10), || {
-            if let Some(status) = proxy.child.try_wait()? {
-                bail!("haproxy ended with {status}: {}", fs::read_to_string(&log)?);
-            }
-            let address = SocketAddr::from(([127, 0, 0, 1], 8000));
-            network.client.enter(|| Ok(TcpStream::connect_timeout(&address, Duration::from_secs(1)).is_ok()))
-        })?;
-        Ok(proxy)
-    }
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
 }

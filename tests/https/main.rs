@@ -27,7 +27,7 @@ use foobar_tests::{
 };
 use tempfile::TempDir;
 
-use self::servers::{Haproxy, Python, Unit};
+use self::servers::{Python, TlsProxy, Unit};
 
 const PORT: u16 = 443;
 const OTHER_PORT: u16 = 8443;
@@ -258,9 +258,9 @@ fn haproxy_is_counted() -> Result<()> {
     let network = Network::new()?;
     let server = WebServer::serving(&network.server, &[8080], &http1_client::locations())?;
     http1_client::put_files(&server)?;
-    let haproxy = Haproxy::start(&network.server)?;
+    let proxy = TlsProxy::start(&network.server)?;
     let foobar = watch(&network, RULES)?;
-    expect_watched(&foobar, "www", haproxy.child.id())?;
+    expect_watched(&foobar, "www", proxy.haproxy.pid())?;
     for kinds in
         [&[Kind::Get, Kind::Head, Kind::Missing, Kind::Medium, Kind::Post, Kind::Chunked][..], &[Kind::Large]]
     {

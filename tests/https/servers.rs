@@ -2,16 +2,16 @@
 
 use std::{
     fs,
-    io::Read as _,
     path::PathBuf,
     process::{Child, Stdio},
-    sync::Arc,
-    time::Duration,
 };
 
-use anyhow::{Context as _, Result, bail};
-use foobar_tests::{namespace::Namespace, tls::Identity, wait};
-use tempfile::TempDir;
+use anyhow::{Context as _, Result};
+use foobar_tests::{
+    haproxy::{Haproxy, wait_for_listener},
+    namespace::Namespace,
+    tls::Identity,
+};
 
 use super::PORT;
 
@@ -109,53 +109,20 @@ impl Drop for Unit {
 }
 
 /// A haproxy that ends TLS and asks port 8080; it ends when this is dropped.
-pub(crate) struct Haproxy {
-    pub(crate) child: Child,
-    _folder: TempDir,
+pub(crate) struct TlsProxy {
+    pub(crate) haproxy: Haproxy,
     _identity: Identity,
 }
 
-impl Haproxy {
-    pub(crate) fn start(namespace: &Arc<Namespace>) -> Result<Self> {
-        let (folder, identity) = (TempDir::new()?, Identity::new()?);
-        let path = folder.path().join("haproxy.cfg");
-        let configuration = format!(
-            "defaults\n mode http\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n\
-             frontend www\n bind :::443 v4v6 ssl crt {}\n default_backend pages\n\
-             backend pages\n server one 127.0.0.1:8080\n",
+impl TlsProxy {
+    pub(crate) fn start(namespace: &Namespace) -> Result<Self> {
+        let identity = Identity::new()?;
+        let sections = format!(
+            "frontend www\n bind :::443 v4v6 ssl crt {}\n default_backend pages\n\
+             backend pages\n server one 127.0.0.1:8080",
             identity.both.display()
         );
-        fs::write(&path, configuration)?;
-        let mut command = namespace.command("setpriv");
-        // Without other processes.
-        command.args(["--pdeathsig", "KILL", "--", "haproxy", "-db", "-q", "-f"]).arg(&path);
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("start haproxy")?;
-        wait_for_listener(namespace, PORT, &mut child)?;
-        Ok(Self { child, _folder: folder, _identity: identity })
+        let haproxy = Haproxy::start(namespace, "http", &sections, PORT)?;
+        Ok(Self { haproxy, _identity: identity })
     }
-}
-
-impl Drop for Haproxy {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-fn wait_for_listener(namespace: &Namespace, port: u16, server: &mut Child) -> Result<()> {
-    wait::until("the server listens", Duration::from_secs(20), || {
-        if let Some(status) = server.try_wait()? {
-            bail!("the server ended with {status}");
-        }
-        let mut tables = String::new();
-        namespace.enter(|| {
-            for table in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
-                fs::File::open(table)?.read_to_string(&mut tables)?;
-            }
-            // State 0A is a listener.
-            Ok(tables.lines().any(|line| line.contains(&format!(":{port:04X} ")) && line.contains(" 0A ")))
-        })
-    })
 }

@@ -16,6 +16,7 @@ pub mod flow_model;
 pub mod foreign;
 pub mod frames;
 pub mod generate;
+pub mod haproxy;
 pub mod headers;
 pub mod http;
 pub mod http1_client;
