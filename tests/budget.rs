@@ -40,7 +40,7 @@ const TOLERANCE: u64 = 5;
 /// free for them.
 const INSTRUCTIONS_ANYWHERE: u64 = 500_000;
 /// The maps of which every processor has its own copy.
-const PER_CPU: [&str; 37] = [
+const PER_CPU: [&str; 38] = [
     maps::RULE_COUNTERS,
     maps::MORE_RULE_COUNTERS,
     maps::VERDICT_COUNTERS,
@@ -66,6 +66,7 @@ const PER_CPU: [&str; 37] = [
     "MYSQL_NEW",
     maps::PROXY_HEADERS,
     "PROXY_READINGS",
+    "NOTED_CLIENT",
     "BLOCK_CHANGES",
     "TLS_PLAINTEXTS",
     maps::DNS_COUNTERS,
@@ -106,6 +107,7 @@ fn the_program_costs_what_is_recorded() {
         ("services-logged", cost(&logged(services()))),
         ("services-by-group", cost(&services_by_group())),
         ("services-with-cookies", cost(&services_with_cookies())),
+        ("services-behind-proxies", cost(&services_behind_proxies())),
         // Every field, sets on both sides and both directions, in the tiers beyond.
         ("tier-of-words", cost(&mixed::ruleset(2_000, SEED))),
         ("tier-of-blocks", cost(&mixed::ruleset(17_000, SEED))),
@@ -207,6 +209,24 @@ fn services_with_cookies() -> Ruleset {
     ruleset
 }
 
+/// Those that a proxy may speak to, and a limit for clients that it speaks for.
+fn services_behind_proxies() -> Ruleset {
+    let limit = RateLimit {
+        packets: 100,
+        span: RateSpan::Second,
+        burst: 200,
+        per: Per::Client,
+        over: Verdict::Reject,
+        ban: Some(Duration::from_mins(10)),
+    };
+    let rule = Rule { limit: Some(limit), ..Rule::new("clients", Verdict::Accept) };
+    let mut ruleset = Ruleset { rules: vec![rule], ..services() };
+    for service in &mut ruleset.services {
+        service.proxy_protocol = ![Protocol::Raw, Protocol::Dns].contains(&service.protocol);
+    }
+    ruleset
+}
+
 /// Asks for every field, so that no part of the program is left out.
 fn everything() -> Ruleset {
     let addresses = |prefix: &str| AddressCondition {
@@ -226,7 +246,7 @@ fn everything() -> Ruleset {
             packets: 100,
             span: RateSpan::Second,
             burst: 200,
-            per: Per::Source { v4: 32, v6: 64 },
+            per: Per::SOURCE,
             over: Verdict::Drop,
             ban: Some(Duration::from_mins(10)),
         }),

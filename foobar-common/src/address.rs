@@ -36,6 +36,18 @@ impl Address {
         Self { words }
     }
 
+    /// One of IPv6, from its bytes as four smaller words of memory.
+    #[inline(always)]
+    pub const fn from_quarters([first, second, third, fourth]: [u32; 4]) -> Self {
+        let (first, second, third, fourth) = (first as u64, second as u64, third as u64, fourth as u64);
+        let words = if cfg!(target_endian = "big") {
+            [first << 32 | second, third << 32 | fourth]
+        } else {
+            [second << 32 | first, fourth << 32 | third]
+        };
+        Self { words }
+    }
+
     /// As words of memory.
     #[inline(always)]
     pub const fn words(&self) -> [u64; 2] {

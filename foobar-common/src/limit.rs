@@ -41,8 +41,8 @@ pub struct Limit {
     pub over_slot: u32,
     /// 1 if each family has buckets of its own, 0 if there is one for all.
     pub by_source: u32,
-    /// Always zero.
-    pub padding: u32,
+    /// 1 if the source of a packet is the client that a proxy speaks for, where one does.
+    pub by_client: u32,
     /// Nanoseconds for which who is over the limit is banned; 0 if nobody is. Only where buckets are by source.
     pub ban_ns: u64,
     /// How many bits of a source tell buckets apart, by [`Family`]: those of [`masks`](Self::masks).
@@ -65,12 +65,18 @@ impl Limit {
     /// The bucket that a packet of the rule with this counter slot is charged to.
     #[inline(always)]
     pub const fn bucket(&self, flow: &Flow, rule: u32) -> BucketKey {
+        self.bucket_of(flow.family, &flow.source, rule)
+    }
+
+    /// The bucket that a packet from this source is charged to.
+    #[inline(always)]
+    pub const fn bucket_of(&self, family: Family, source: &Address, rule: u32) -> BucketKey {
         let [v4, v6] = &self.masks;
-        let (mask, family) = match flow.family {
+        let (mask, family) = match family {
             Family::V4 => (v4, Family::V4 as u32),
             Family::V6 => (v6, Family::V6 as u32),
         };
-        BucketKey { source: flow.source.masked(mask), family: family.wrapping_mul(self.by_source), rule }
+        BucketKey { source: source.masked(mask), family: family.wrapping_mul(self.by_source), rule }
     }
 
     /// Of what somebody is banned who has this bucket: all whose packets are charged to it.

@@ -86,6 +86,12 @@ pub const MYSQL_REPLICAS: &str = "MYSQL_REPLICAS";
 pub const SERVICE_BYTES: &str = "SERVICE_BYTES";
 /// Per-CPU [`crate::proxy::ProxyCounters`] by service slot; there only since a ruleset needed them.
 pub const PROXY_HEADERS: &str = "PROXY_HEADERS";
+/// The [`crate::proxy::Client`]s that proxies speak for, by [`crate::connection::ConnectionKey`]; there only since a ruleset
+/// needed them.
+pub const PROXY_CLIENTS: &str = "PROXY_CLIENTS";
+/// Counter slots of the rules whose limits wait for a client to be named, by [`crate::connection::ConnectionKey`]; there only
+/// since a ruleset needed them.
+pub const PROXY_WAITING: &str = "PROXY_WAITING";
 /// The [`crate::connection::Connection`]s to services by [`crate::connection::ConnectionKey`]; there only since a
 /// ruleset needed them.
 pub const CONNECTIONS: &str = "CONNECTIONS";
@@ -138,7 +144,7 @@ pub const EVENT_READER: &str = "EVENT_READER";
 /// Per-CPU numbers of rejected packets by [`crate::reject::outcome_slot`]; there only since a ruleset needed them.
 pub const REJECT_COUNTERS: &str = "REJECT_COUNTERS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 37] = [
+pub const SURVIVING: [&str; 39] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -154,6 +160,8 @@ pub const SURVIVING: [&str; 37] = [
     MYSQL_STATEMENTS,
     MYSQL_REPLICAS,
     PROXY_HEADERS,
+    PROXY_CLIENTS,
+    PROXY_WAITING,
     DNS_COUNTERS,
     DNS_CONNECTIONS,
     DNS_PENDING,

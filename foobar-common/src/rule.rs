@@ -203,6 +203,8 @@ pub mod uses {
     pub const SYN_COOKIES: u32 = 1 << 18;
     /// Some packet can be rejected.
     pub const REJECTS: u32 = 1 << 19;
+    /// Proxies speak for clients at some service.
+    pub const CLIENTS: u32 = 1 << 20;
 }
 
 /// The last decision of the program, for replay and tests.

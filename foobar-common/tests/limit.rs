@@ -10,7 +10,7 @@ const fn limit(interval: u64, burst: u64) -> Limit {
         over: 1,
         over_slot: 0,
         by_source: 0,
-        padding: 0,
+        by_client: 0,
         ban_ns: 0,
         lengths: [0; 2],
     }

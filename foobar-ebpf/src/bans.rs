@@ -85,13 +85,26 @@ fn renew(ban: *mut Ban, [now, until_ns]: [u64; 2], rule: u32) -> bool {
 /// Whether a packet comes from a banned address. Without bans, this is one look at how many there are.
 #[inline(always)]
 pub(crate) fn reach(flow: &Flow, peer: &Peer) -> bool {
-    let family = flow.family as u32;
-    let some = BAN_LENGTHS.get(BanLengths::entry(family)).is_some_and(|lengths| !lengths.is_empty());
-    if !some {
-        return false;
-    }
-    let [high, low] = flow.source.numbers_v6();
-    is_banned(family, high, low) != 0 && !peer.is_never_banned(flow)
+    reach_address(flow.family, &flow.source) && !peer.is_never_banned(flow)
+}
+
+/// Whether some ban holds of an address.
+#[inline(always)]
+pub(crate) fn reach_address(family: Family, address: &Address) -> bool {
+    let number = family as u32;
+    let [high, low] = address.numbers_v6();
+    are_some_of(number) && is_banned(number, high, low) != 0
+}
+
+/// Whether there may be bans, of whichever family.
+#[inline(always)]
+pub(crate) fn are_some() -> bool {
+    are_some_of(Family::V4 as u32) || are_some_of(Family::V6 as u32)
+}
+
+#[inline(always)]
+fn are_some_of(family: u32) -> bool {
+    BAN_LENGTHS.get(BanLengths::entry(family)).is_some_and(|lengths| !lengths.is_empty())
 }
 
 /// 1 if some ban of this address holds, given as the numbers that its two halves are; 0 if none does.

@@ -1,10 +1,11 @@
 //! From the fields of a packet to the rule that it meets.
 
 use foobar_common::{
+    address::Address,
     classes::{FAILSAFE_PEER, NEVER_BAN, NO_GROUP, NO_PORTS_CLASS, NO_SERVICE},
     counters::Transport,
     fields::{AddressField, TableField},
-    flow::{Direction, Flow},
+    flow::{Direction, Family, Flow},
     rule::{RankedRule, uses},
     service::Protocol,
     tracking::Standing,
@@ -136,10 +137,7 @@ impl Peer {
         if !settings::uses(uses::NEVER_BAN) {
             return false;
         }
-        let class = self.class.or_else(|| {
-            let table = AddressField::source(flow.family);
-            Class::of(addresses::class(table, flow.family, &flow.source)?)
-        });
+        let class = self.class.or_else(|| source_class(flow.family, &flow.source));
         class.is_some_and(|class| class.head().failsafe & NEVER_BAN != 0)
     }
 
@@ -151,6 +149,20 @@ impl Peer {
             _ => u32::from(NO_GROUP),
         }
     }
+}
+
+/// Whether no ban and no limit of a rule reaches an address, from which a proxy says that something comes.
+#[inline(always)]
+pub(crate) fn is_never_banned(family: Family, address: &Address) -> bool {
+    settings::uses(uses::NEVER_BAN | uses::PEERS)
+        && source_class(family, address)
+            .is_some_and(|class| class.head().failsafe & (NEVER_BAN | FAILSAFE_PEER) != 0)
+}
+
+/// The class of a source address.
+#[inline(always)]
+fn source_class(family: Family, address: &Address) -> Option<Class> {
+    Class::of(addresses::class(AddressField::source(family), family, address)?)
 }
 
 /// The classes of ports that are asked for in any case.

@@ -13,7 +13,7 @@ use foobar_common::{
 use crate::{
     bans,
     classify::{self, Peer, Ports, Service},
-    fragments, infrastructure,
+    clients, fragments, infrastructure,
     interface::Interface,
     limit, settings, syn_cookies, track,
 };
@@ -96,6 +96,9 @@ impl Decision {
         if matches!(direction, Direction::In) && bans::reach(flow, &peer) {
             return decided(Verdict::Drop, Reason::Ban);
         }
+        if matches!(direction, Direction::In) && clients::are_banned(port) {
+            return decided(Verdict::Reject, Reason::Ban);
+        }
         if let Some(decision) = fragments::followed(standing, direction) {
             return decision;
         }
@@ -120,8 +123,12 @@ impl Decision {
                 };
                 if settings::uses(uses::LIMITS)
                     && rule.is_limited()
-                    && !(matches!(direction, Direction::In) && peer.is_never_banned(flow))
-                    && let Some(limit) = limit::exceeded(flow, rule.slot())
+                    && let Some(limit) = limit::exceeded(
+                        flow,
+                        rule.slot(),
+                        port,
+                        matches!(direction, Direction::In) && peer.is_never_banned(flow),
+                    )
                 {
                     return Self {
                         verdict: settings::verdict(limit.over),

@@ -9,9 +9,10 @@ use aya_ebpf::{
 use foobar_common::{
     flow::Flow,
     limit::{BUCKETS_MAX, BucketKey, LIMITS_MAX, Limit, charge as charge_once},
+    proxy::Client,
 };
 
-use crate::bans;
+use crate::{bans, clients};
 
 #[btf_map]
 static LIMITS: HashMap<u32, Limit, { LIMITS_MAX as usize }> = HashMap::new();
@@ -21,21 +22,55 @@ static BUCKETS: LruHashMap<BucketKey, u64, { BUCKETS_MAX as usize }> = LruHashMa
 /// How often it is tried to charge a bucket that other processors charge at the same time.
 const TRIES: usize = 8;
 
-/// Charges a packet to a bucket of the rule with this counter slot. The limit, if the packet is over it; whoever sent it is
+/// Charges a packet to a bucket of the rule with this counter slot, unless its source is spared. The limit, if the packet is over it; whoever sent it is
 /// banned then, if the rule says so.
 ///
 /// A function of its own, whose part of the stack others use before and after.
 #[inline(never)]
-pub(crate) fn exceeded(flow: &Flow, rule: u32) -> Option<&'static Limit> {
+pub(crate) fn exceeded(flow: &Flow, rule: u32, port: u32, is_spared: bool) -> Option<&'static Limit> {
+    let limit = of(rule)?;
+    if limit.by_client != 0 && clients::are_named(port) {
+        let Some(client) = clients::present() else {
+            clients::wait(rule);
+            return None;
+        };
+        return by(client, limit, rule);
+    }
+    if is_spared {
+        return None;
+    }
+    charged(limit, &limit.bucket(flow, rule))
+}
+
+/// Charges one packet to a client. The limit, as above.
+#[inline(always)]
+pub(crate) fn exceeded_by(client: &Client, rule: u32) -> Option<&'static Limit> {
+    by(client, of(rule)?, rule)
+}
+
+#[inline(always)]
+fn by(client: &Client, limit: &'static Limit, rule: u32) -> Option<&'static Limit> {
+    let family = client.family()?;
+    if clients::is_never_banned(client) {
+        return None;
+    }
+    charged(limit, &limit.bucket_of(family, &client.address, rule))
+}
+
+#[inline(always)]
+fn of(rule: u32) -> Option<&'static Limit> {
     let limit = LIMITS.get_ptr(rule)?;
     // SAFETY: the map gave the pointer, and nobody writes a limit of a ruleset that is in force.
-    let limit = unsafe { &*limit };
-    let key = limit.bucket(flow, rule);
-    if is_within(limit, &key) {
+    Some(unsafe { &*limit })
+}
+
+#[inline(always)]
+fn charged(limit: &'static Limit, key: &BucketKey) -> Option<&'static Limit> {
+    if is_within(limit, key) {
         return None;
     }
     if limit.ban_ns != 0 {
-        bans::make(limit, &key);
+        bans::make(limit, key);
     }
     Some(limit)
 }

@@ -9,6 +9,7 @@ mod bans;
 mod branchless;
 mod classify;
 mod clauses;
+mod clients;
 mod count;
 mod decide;
 mod events;
@@ -115,6 +116,7 @@ fn syn_answers(context: XdpContext) -> u32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn http1_requests(context: XdpContext) -> u32 {
     services::http1_requests(&context);
+    services::reject_refused(&context);
     xdp_action(Passage::end(&context, Direction::In))
 }
 
@@ -147,6 +149,7 @@ fn http2_responses(context: TcContext) -> i32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn tls_offers(context: XdpContext) -> u32 {
     services::tls_offers(&context);
+    services::reject_refused(&context);
     xdp_action(Passage::end(&context, Direction::In))
 }
 
@@ -163,6 +166,7 @@ fn tls_choices(context: TcContext) -> i32 {
 #[expect(clippy::needless_pass_by_value, reason = "the signature of aya's macro")]
 fn mysql_commands(context: XdpContext) -> u32 {
     services::mysql_commands(&context);
+    services::reject_refused(&context);
     xdp_action(Passage::end(&context, Direction::In))
 }
 

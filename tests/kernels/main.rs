@@ -6,6 +6,7 @@
 
 mod attached;
 mod bans;
+mod clients;
 mod events;
 mod frames;
 mod machine;
@@ -49,6 +50,7 @@ fn run(report: &mut Report) -> Result<()> {
     events::run(report);
     rejects::run(report);
     services::run(report);
+    clients::run(report);
     syn_cookies::run(report);
     attached::run(report, "native", Mode::Native);
     attached::run(report, "generic", Mode::Generic);

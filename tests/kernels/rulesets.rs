@@ -417,6 +417,47 @@ syn_cookies = "always"
     judged_out: &[],
 };
 
+/// Services behind proxies that answer with cookies, and a limit for clients.
+pub(crate) const CLIENTS: Ruleset = Ruleset {
+    name: "clients",
+    text: every_condition!(
+        r#"[[rule]]
+id = "clients"
+action = "accept"
+protocol = "tcp"
+destination_port = [8443, 8080, 3306, 8081]
+limit = { rate = "1/d", burst = 20, per = "client" }
+over = { ban = "10m" }
+[[service]]
+name = "behind-http1"
+port = ["tcp/8080"]
+protocol = "http1"
+proxy_protocol = true
+syn_cookies = { start = "1000/s" }
+[[service]]
+name = "behind-h2c"
+port = ["tcp/8081"]
+protocol = "h2c"
+proxy_protocol = true
+[[service]]
+name = "behind-tls"
+port = ["tcp/8443"]
+protocol = "tls"
+proxy_protocol = true
+syn_cookies = { start = "1000/s" }
+[[service]]
+name = "behind-mysql"
+port = ["tcp/3306"]
+protocol = "mysql"
+proxy_protocol = true
+syn_cookies = { start = "1000/s" }
+"#
+    ),
+    many: 0,
+    judged: &[],
+    judged_out: &[],
+};
+
 const OF_EVERY_CONDITION: &[(&str, &str)] = &[
     ("tcp syn to 443", "accept web"),
     ("tcp syn to 22", "accept failsafe"),

@@ -29,7 +29,7 @@ use foobar_common::{
     mysql::{Answered, Asked, Client, ReplicaKey, Server, StatementKey},
     peers::PeerConnections,
     plaintext::{Call, TlsObject, WatchedProcess},
-    proxy::ProxyCounters,
+    proxy::{self, CLIENTS_MAX, ProxyCounters, WAITING_MAX},
     raw::{RawConnection, RawCounters},
     reject::{AnswerBucket, Outcome, outcome_slot},
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
@@ -60,6 +60,8 @@ map MYSQL_SESSIONS
 map MYSQL_STATEMENTS
 map MYSQL_REPLICAS
 map PROXY_HEADERS
+map PROXY_CLIENTS
+map PROXY_WAITING
 map DNS_COUNTERS
 map DNS_CONNECTIONS
 map DNS_PENDING
@@ -127,6 +129,7 @@ port 68 icmpv6
 port 69 other
 131072 bans of 24 bytes: length at 16, family at 20; a ban 16 bytes: until at 0, rule at 8; lengths 24 bytes: whole at 0, prefixes at 8; counters 16 bytes: made at 0, no room at 8
 65536 buckets of 24 bytes: source at 0, family at 16, rule at 20
+65536 clients behind proxies of 24 bytes: address at 0, family at 16; 16384 connections that wait for one
 protocol 0 raw
 protocol 1 http1
 protocol 2 tls
@@ -332,6 +335,12 @@ fn surviving() -> String {
         offset_of!(BucketKey, source),
         offset_of!(BucketKey, family),
         offset_of!(BucketKey, rule)
+    ));
+    line(format!(
+        "{CLIENTS_MAX} clients behind proxies of {} bytes: address at {}, family at {}; {WAITING_MAX} connections that wait for one",
+        size_of::<proxy::Client>(),
+        offset_of!(proxy::Client, address),
+        offset_of!(proxy::Client, family)
     ));
     text.push_str(&services::surviving());
     text.push_str(&flows());

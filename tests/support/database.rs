@@ -31,6 +31,11 @@ impl Database {
     /// Starts one with the user [`USER`] and the database `shop`, which offers TLS. `id` is its number among servers
     /// that follow one another.
     pub fn start(namespace: &Namespace, id: u32) -> Result<Self> {
+        Self::start_with(namespace, id, &[])
+    }
+
+    /// The same with these options.
+    pub fn start_with(namespace: &Namespace, id: u32, options: &[&str]) -> Result<Self> {
         let folder = TempDir::new()?;
         let path = |name: &str| folder.path().join(name).display().to_string();
         let (data, socket, log) = (path("data"), path("socket"), path("log"));
@@ -56,6 +61,7 @@ impl Database {
             .args(["--bind-address=*", "--skip-name-resolve", "--local-infile=ON", "--log-bin=log"])
             .args(["--innodb-log-file-size=8M", "--innodb-buffer-pool-size=32M", "--performance-schema=OFF"])
             .args(["--innodb-flush-log-at-trx-commit=0", "--max-allowed-packet=64M", "--sync-binlog=0"])
+            .args(options)
             .args([format!("--port={PORT}"), format!("--server-id={id}")])
             .args([format!("--datadir={data}"), format!("--socket={socket}")])
             .args([format!("--ssl-cert={certificate}"), format!("--ssl-key={key}")])

@@ -3,6 +3,13 @@
 //! Source: "The PROXY protocol", revised 2020-03-05, section 2 (`doc/proxy-protocol.txt` of haproxy). A sender puts its
 //! header into one segment; one that is longer than a segment begins with its length, at least.
 
+mod client;
+mod text;
+
+pub use self::{
+    client::{CLIENTS_MAX, Client, WAITING_MAX},
+    text::TextAddress,
+};
 use crate::words::words;
 
 words! {
@@ -20,6 +27,13 @@ pub const LOOKED_AT: u32 = 128;
 /// The longest header of version 1, with its end of line.
 const V1_LENGTH_MAX: usize = 107;
 const V1_BEGINS: [u8; 6] = *b"PROXY ";
+/// Where a header of version 1 has the client's address: behind the signature and a word for the IP version.
+pub const V1_ADDRESS_AT: u32 = 11;
+/// The words for IPv4 and IPv6, with what is before and behind them.
+const V1_TCP4: [u8; V1_ADDRESS_AT as usize] = *b"PROXY TCP4 ";
+const V1_TCP6: [u8; V1_ADDRESS_AT as usize] = *b"PROXY TCP6 ";
+/// The longest address as text, with the space behind it.
+pub const V1_ADDRESS_MAX: u32 = 46;
 const V2_BEGINS: [u8; 12] = *b"\r\n\r\n\0\r\nQUIT\n";
 /// Length of what has the same length in all headers of version 2.
 const V2_LENGTH: u32 = 16;
@@ -46,6 +60,15 @@ pub fn header(bytes: &[u8; LOOKED_AT as usize], there: u32) -> (ProxyHeader, u32
         None => (ProxyHeader::Cut, 0),
         Some(false) => (ProxyHeader::None, 0),
     }
+}
+
+/// Whether the address in a header of version 1 is one of IPv6, or of IPv4; `None` if it has none.
+#[inline(always)]
+pub fn is_v6(bytes: &[u8; LOOKED_AT as usize], there: u32) -> Option<bool> {
+    if matches!(begins_with(bytes, there, V1_TCP4), Some(true)) {
+        return Some(false);
+    }
+    if matches!(begins_with(bytes, there, V1_TCP6), Some(true)) { Some(true) } else { None }
 }
 
 #[inline(always)]

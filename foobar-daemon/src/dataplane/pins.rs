@@ -29,7 +29,7 @@ use foobar_common::{
     maps,
     mysql::{REPLICAS_MAX, ReplicaKey, SESSIONS_MAX, STATEMENTS_MAX, Session, StatementKey},
     peers::PeerConnections,
-    proxy::ProxyCounters,
+    proxy::{CLIENTS_MAX, Client, ProxyCounters, WAITING_MAX},
     raw::{RawConnection, RawCounters},
     service::{HttpCounters, MysqlCounters, ServiceBytes, TlsCounters},
     syn_cookies::{Pace, SynCounters},
@@ -269,6 +269,11 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         }
         maps::MYSQL_STATEMENTS => (MapType::LruHash, size_of::<StatementKey>() as u32, 8, STATEMENTS_MAX),
         maps::PROXY_HEADERS => (MapType::PerCpuArray, 4, size_of::<ProxyCounters>() as u32, SERVICE_SLOTS),
+        maps::PROXY_CLIENTS => {
+            let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<Client>() as u32);
+            (MapType::LruHash, key, value, CLIENTS_MAX)
+        }
+        maps::PROXY_WAITING => (MapType::LruHash, size_of::<ConnectionKey>() as u32, 4, WAITING_MAX),
         maps::MYSQL_REPLICAS => (MapType::LruHash, size_of::<ReplicaKey>() as u32, 8, REPLICAS_MAX),
         maps::HTTP2_CONNECTIONS => {
             let (key, value) = (size_of::<ConnectionKey>() as u32, size_of::<Http2Connection>() as u32);

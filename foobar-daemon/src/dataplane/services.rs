@@ -24,6 +24,7 @@ use foobar_common::{
     http2::HTTP2_CONNECTIONS_MAX,
     maps,
     mysql::{REPLICAS_MAX, SESSIONS_MAX, STATEMENTS_MAX},
+    proxy::{CLIENTS_MAX, WAITING_MAX},
     rule::uses,
     service::{Protocol, ServiceSettings},
     syn_cookies::{CookieMode, SynOffer},
@@ -139,6 +140,10 @@ pub(super) fn maps(compiled: &CompiledRuleset) -> BTreeMap<&'static str, (u32, b
     for name in [maps::SYN_COUNTERS, maps::SYN_PACES] {
         all.insert(name, (SERVICE_SLOTS, sends_cookies(compiled)));
     }
+    let names_clients = compiled.settings.uses & uses::CLIENTS != 0;
+    let waits = compiled.limits.iter().any(|(_, limit)| limit.by_client != 0);
+    all.insert(maps::PROXY_CLIENTS, (CLIENTS_MAX, names_clients));
+    all.insert(maps::PROXY_WAITING, (WAITING_MAX, names_clients && waits));
     all.insert(maps::PEER_CONNECTIONS, (GROUP_ENTRIES, compiled.settings.uses & uses::GROUPS != 0));
     all
 }

@@ -33,6 +33,29 @@ pub enum Per {
         /// Of IPv6.
         v6: u8,
     },
+    /// Those of the client that a proxy speaks for; where none does, from the same source.
+    Client,
+}
+
+/// Bits of an address whose packets are counted together, unless a rule says otherwise: of IPv6, those of a network that one
+/// customer has.
+pub const SOURCE_LENGTHS: [u8; 2] = [32, 64];
+
+impl Per {
+    /// Those from the same address of IPv4, or the same network of IPv6.
+    pub const SOURCE: Self = {
+        let [v4, v6] = SOURCE_LENGTHS;
+        Self::Source { v4, v6 }
+    };
+
+    /// How many bits of an address of IPv4, and of one of IPv6, tell apart whose packets they are; `None` if none do.
+    pub const fn prefix(self) -> Option<[u8; 2]> {
+        match self {
+            Self::Rule => None,
+            Self::Source { v4, v6 } => Some([v4, v6]),
+            Self::Client => Some(SOURCE_LENGTHS),
+        }
+    }
 }
 
 /// The span of a rate.
@@ -108,6 +131,7 @@ impl fmt::Display for RateLimit {
         write!(formatter, "{packets}/{} burst {burst} per ", span.letter())?;
         match per {
             Per::Rule => formatter.write_str("rule")?,
+            Per::Client => formatter.write_str("client")?,
             Per::Source { v4: 32, v6: 64 } => formatter.write_str("source")?,
             Per::Source { v4, v6: 64 } => write!(formatter, "source/{v4}")?,
             Per::Source { v4: _, v6 } => write!(formatter, "source/{v6}")?,

@@ -102,7 +102,12 @@ impl Ruleset {
 
     /// Whether some packet can be rejected.
     pub fn rejects(&self) -> bool {
-        self.verdicts().any(|(_, verdict)| verdict == Verdict::Reject)
+        self.names_clients() || self.verdicts().any(|(_, verdict)| verdict == Verdict::Reject)
+    }
+
+    /// Whether proxies speak for clients at some service.
+    pub fn names_clients(&self) -> bool {
+        self.services.iter().any(|service| service.proxy_protocol)
     }
 
     /// Whether some packet that goes out can be.

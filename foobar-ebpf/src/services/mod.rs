@@ -50,6 +50,7 @@ pub(crate) use self::{
     tls::{choices as tls_choices, offers as tls_offers},
 };
 use crate::{
+    clients,
     decide::Decision,
     headers::{Headers, Size},
     interface::Interface,
@@ -97,6 +98,9 @@ pub(crate) fn forget_connection(flow: &Flow) {
     let Some(number) = Passage::protocol(Direction::In) else { return };
     let Some(protocol) = Protocol::from_number(number & !Protocol::REQUESTS_ONLY) else { return };
     let key = ConnectionKey::of(flow, Direction::In);
+    if settings::uses(uses::CLIENTS) {
+        clients::forget(&key);
+    }
     match protocol {
         Protocol::Raw => raw::forget(&key),
         Protocol::Http1 | Protocol::H2c => http1::forget(&key),
@@ -128,6 +132,15 @@ pub(crate) fn enter_out(
     interface: &Interface,
 ) -> Option<u64> {
     go_on(&SERVICES_OUT, context, wanted(headers, size, decision, interface, Direction::Out))
+}
+
+/// Goes on in the program that answers rejected packets, if the program of a service has rejected one that came in. Comes back
+/// if not.
+#[inline(always)]
+pub(crate) fn reject_refused(context: &XdpContext) {
+    if settings::uses(uses::CLIENTS) && Passage::is_rejected(Direction::In) {
+        reject_in(context);
+    }
 }
 
 /// Goes on in the program that answers rejected packets. Comes back if there is none.

@@ -55,13 +55,35 @@ impl Passage {
     /// Drops the packet after all.
     #[inline(always)]
     pub(crate) fn refuse(direction: Direction, reason: Reason) {
+        Self::decide(direction, Verdict::Drop, reason, NO_RULE);
+    }
+
+    /// Gives the packet another verdict, for this reason, which is counted in the slot of a rule, or [`NO_RULE`].
+    #[inline(always)]
+    pub(crate) fn decide(direction: Direction, verdict: Verdict, reason: Reason, rule: u32) {
         if let Some(place) = PASSAGES.get_ptr_mut(direction as u32) {
             // SAFETY: as above.
             let decision = unsafe { &mut (*place).decision };
-            decision.verdict = Verdict::Drop;
+            decision.verdict = verdict;
             decision.reason = reason;
-            decision.rule = NO_RULE;
+            decision.rule = rule;
         }
+    }
+
+    /// Whether the packet is accepted whatever else is said of it.
+    #[inline(always)]
+    pub(crate) fn is_failsafe(direction: Direction) -> bool {
+        let Some(place) = PASSAGES.get_ptr_mut(direction as u32) else { return false };
+        // SAFETY: as above.
+        matches!(unsafe { (*place).decision.reason }, Reason::Failsafe)
+    }
+
+    /// Whether the packet is to be answered by saying that it goes no further.
+    #[inline(always)]
+    pub(super) fn is_rejected(direction: Direction) -> bool {
+        let Some(place) = PASSAGES.get_ptr_mut(direction as u32) else { return false };
+        // SAFETY: as above.
+        matches!(unsafe { (*place).decision.verdict }, Verdict::Reject)
     }
 
     /// The packet has become the answer to what came in.

@@ -42,10 +42,8 @@ fn slot(slots: &BTreeMap<String, RuleSlot>, id: &str) -> Result<u32> {
 
 fn record(limit: &RateLimit, over_slot: u32) -> Limit {
     let interval = limit.interval();
-    let (v4, v6, by_source) = match limit.per {
-        Per::Rule => (0, 0, 0),
-        Per::Source { v4, v6 } => (u32::from(v4), u32::from(v6), 1),
-    };
+    let prefix = limit.per.prefix();
+    let [v4, v6] = prefix.unwrap_or([0, 0]).map(u32::from);
     let lengths = [v4, v6];
     let v4 = Ipv4Addr::from_bits(u32::MAX.checked_shl(u32::BITS - v4).unwrap_or(0));
     let v6 = Ipv6Addr::from_bits(u128::MAX.checked_shl(u128::BITS - v6).unwrap_or(0));
@@ -55,8 +53,8 @@ fn record(limit: &RateLimit, over_slot: u32) -> Limit {
         tolerance: interval * u64::from(limit.burst - 1),
         over: limit.over.number(),
         over_slot,
-        by_source,
-        padding: 0,
+        by_source: u32::from(prefix.is_some()),
+        by_client: u32::from(limit.per == Per::Client),
         ban_ns: limit.ban.map_or(0, |time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX - 1)),
         lengths,
     }

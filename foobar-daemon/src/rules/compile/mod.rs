@@ -385,6 +385,7 @@ fn settings(
             })
             | by_some(uses::VLAN, |clause| clause.rule.vlan.is_some())
             | used(uses::TRACKING, ruleset.tracks())
+            | used(uses::CLIENTS, ruleset.names_clients())
             | used(uses::REJECTS, ruleset.rejects())
             | used(uses::REPLIES, replies && ruleset.tracks())
             | by_some(uses::LENGTH, |clause| clause.rule.length.is_some())

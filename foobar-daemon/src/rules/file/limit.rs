@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     bans::request::parse_time,
-    rules::limit::{Per, Rate, RateLimit, RateSpan},
+    rules::{
+        limit::{Per, Rate, RateLimit, RateSpan, SOURCE_LENGTHS},
+        model::{Rule, Ruleset},
+    },
 };
 
 const LIMIT_KEYS: [&str; 3] = ["rate", "burst", "per"];
@@ -27,19 +30,17 @@ const RATE: RateWords = RateWords {
     help: "write a number of packets and s, m, h or d, as \"100/s\" or \"6/m\"",
     zero: "write a rule with action = \"drop\" instead",
 };
-const PER_HELP: &str =
-    "write \"rule\", \"source\", or \"source/24\" for another prefix than /32 and, of IPv6, /64";
-/// Bits of an address whose packets are counted together: of IPv6, those of a network that one customer has.
-const SOURCE_V4: u8 = 32;
-const SOURCE_V6: u8 = 64;
+const PER_HELP: &str = "write \"rule\", \"source\", \"client\" for whom a PROXY header names, or \"source/24\" for another \
+                        prefix than /32 and, of IPv6, /64";
 
-/// Reads the limit of a rule with this action and direction.
+/// Reads the limit of a rule, whose action and direction have been read; as have the services of the ruleset.
 pub(super) fn read(
     section: &Section<'_>,
-    action: Verdict,
-    direction: Direction,
+    Rule { action, direction, .. }: &Rule,
+    ruleset: &Ruleset,
     errors: &mut Errors<'_>,
 ) -> Option<RateLimit> {
+    let (action, direction) = (*action, *direction);
     let over = section.get("over");
     let Some(value) = section.get("limit") else {
         if let Some(over) = over {
@@ -59,6 +60,9 @@ pub(super) fn read(
         Some(value) => per(&value, direction, errors)?,
         None => Per::Rule,
     };
+    if per == Per::Client && !check_clients(&table, action, ruleset, errors) {
+        return None;
+    }
     let Over { verdict: over_verdict, ban } = match &over {
         Some(over) if over.is_table() => {
             let time = ban_time(over, direction, errors)?;
@@ -70,7 +74,9 @@ pub(super) fn read(
                 errors.add(&place, message, "write per = \"source\", or \"source/24\" to ban such a prefix");
                 return None;
             }
-            Over { verdict: Verdict::Drop, ban: Some(time) }
+            // Behind a proxy, a connection that goes no further is reset; else the proxy would send on and on.
+            let verdict = if per == Per::Client { Verdict::Reject } else { Verdict::Drop };
+            Over { verdict, ban: Some(time) }
         }
         Some(over) => Over { verdict: policy::verdict(over, "over", errors)?, ban: None },
         None => Over { verdict: Verdict::Drop, ban: None },
@@ -97,6 +103,26 @@ pub(super) fn read(
         return None;
     }
     Some(limit)
+}
+
+/// Whether a limit of clients can be kept by a rule with this action.
+fn check_clients(table: &Section<'_>, action: Verdict, ruleset: &Ruleset, errors: &mut Errors<'_>) -> bool {
+    let Some(per) = table.get("per") else { return true };
+    if !ruleset.names_clients() {
+        let message = "nobody tells who the client is: no service has proxy_protocol".to_owned();
+        let help = "write per = \"source\"; or proxy_protocol = true at the service, if a proxy speaks to it";
+        errors.add(&per.place, message, help);
+        return false;
+    }
+    if action != Verdict::Accept {
+        let message = format!(
+            "who the client is, is told in a connection that is open; one whose packets get {} never opens",
+            action.label()
+        );
+        errors.add(&per.place, message, "write action = \"accept\", and in over what is over the limit gets");
+        return false;
+    }
+    true
 }
 
 /// What is said of a rate that is wrong.
@@ -141,19 +167,11 @@ fn per(value: &Value<'_>, direction: Direction, errors: &mut Errors<'_>) -> Opti
     let text = value.string("limit.per", errors)?;
     let per = match text {
         "rule" => Per::Rule,
-        "source" => Per::Source { v4: SOURCE_V4, v6: SOURCE_V6 },
-        "client" => {
-            errors.add(
-                &value.place,
-                "limit.per = \"client\" is not yet enforced: addresses in PROXY headers are not read"
-                    .to_owned(),
-                "write \"source\", which is the balancer where there is one",
-            );
-            return None;
-        }
+        "source" => Per::SOURCE,
+        "client" => Per::Client,
         _ => match text.strip_prefix("source/").and_then(|length| length.parse().ok()) {
-            Some(v4 @ 1..=32) => Per::Source { v4, v6: SOURCE_V6 },
-            Some(v6 @ 33..=128) => Per::Source { v4: SOURCE_V4, v6 },
+            Some(v4 @ 1..=32) => Per::Source { v4, v6: SOURCE_LENGTHS[1] },
+            Some(v6 @ 33..=128) => Per::Source { v4: SOURCE_LENGTHS[0], v6 },
             _ => {
                 errors.add(&value.place, format!("limit.per cannot be {text:?}"), PER_HELP);
                 return None;

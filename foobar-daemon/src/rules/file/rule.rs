@@ -83,7 +83,7 @@ fn rule(section: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -
     rule.interface = section.get("interface").and_then(|value| condition::interface(&value, errors));
     rule.vlan = section.get("vlan").and_then(|value| condition::vlan(&value, errors));
     rule.length = section.get("length").and_then(|value| port::range(&value, "length", errors));
-    rule.limit = limit::read(section, rule.action, rule.direction, errors);
+    rule.limit = limit::read(section, &rule, &reading.ruleset, errors);
     rule.log = section.get("log").and_then(|value| log::one_in(&value, "log", errors));
     rule.comment =
         section.get("comment").and_then(|value| value.string("comment", errors)).map(str::to_owned);

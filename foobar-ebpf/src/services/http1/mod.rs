@@ -29,7 +29,8 @@ use super::{
     http2::{self, Beginning},
     lock,
     passage::Passage,
-    peers, proxy,
+    peers,
+    proxy::{self, Begins},
     segment::{Belongs, Packet as _, Place, Segment, WINDOW_MAX},
 };
 
@@ -66,12 +67,16 @@ pub(crate) fn requests(context: &XdpContext) -> Option<()> {
         let is_at_first = inbound.cursor.next.get() == first.get();
         let is_beginning =
             is_at_first && matches!(segment.place(first.get()), Place::Next(read) if read < segment.length);
+        let Cursor { next, state, .. } = &inbound.cursor;
+        let service = Passage::service(Direction::In)?;
+        let begins = proxy::client_begins(&segment, service, next.get(), first.get(), context);
+        if matches!(begins, Begins::Refused) {
+            return None;
+        }
         if is_beginning && !may_be_http2 {
             peers::begun(FirstBytes::Http1, &mut counters.connections, Direction::In);
         }
-        let Cursor { next, state, .. } = &inbound.cursor;
-        let service = Passage::service(Direction::In)?;
-        let Some(begin) = proxy::client_begins(&segment, service, next.get(), first.get(), context) else {
+        let Begins::At(begin) = begins else {
             state.set(State::Lost);
             counters.lost.count(Direction::In, Loss::Proxy);
             next.set(segment.next());
@@ -108,6 +113,7 @@ pub(crate) fn responses(context: &TcContext) -> Option<()> {
     let connection = match segment.belongs_to(connections::find(&segment.key), |found| found.first.get()) {
         Belongs::Known(connection) => connection,
         Belongs::Opens => {
+            proxy::forget_client(&segment);
             connections::open(&segment, Direction::Out);
             return Some(());
         }

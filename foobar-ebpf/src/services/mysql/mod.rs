@@ -21,7 +21,7 @@ pub(super) use self::sessions::forget;
 use super::{
     lock,
     passage::Passage,
-    proxy,
+    proxy::{self, Begins},
     segment::{Belongs, Segment, WINDOW_MAX},
     stream::follow,
 };
@@ -64,14 +64,18 @@ pub(crate) fn commands(context: &XdpContext) -> Option<()> {
     }
     // SAFETY: the map gave the pointer. This half is written by this direction alone, under its lock.
     let client = unsafe { &mut (*session).client };
-    let statements = Prepared { connection: segment.key };
+    let statements = Prepared::<false>;
     let mut commands = Commands { client, asked, answered, counters, statements, now: now() };
     // SAFETY: the map gave the pointer, and the number never changes.
     let first = unsafe { (*session).first };
     let service = Passage::service(Direction::In)?;
     match proxy::client_begins(&segment, service, inbound.next.get(), first, context) {
-        Some(next) => inbound.next.set(next),
-        None => commands.lose(Loss::Proxy),
+        Begins::At(next) => inbound.next.set(next),
+        Begins::Untold => commands.lose(Loss::Proxy),
+        Begins::Refused => {
+            lock::give_back(&inbound.lock);
+            return None;
+        }
     }
     follow(&segment, first, inbound, commands, context);
     lock::give_back(&inbound.lock);
@@ -90,7 +94,10 @@ pub(crate) fn replies(context: &TcContext) -> Option<()> {
     let first = |found: &*mut Session| unsafe { (**found).first };
     let session = match segment.belongs_to(sessions::find(&segment.key), first) {
         Belongs::Known(session) => session,
-        Belongs::Opens => return sessions::open(&segment, Direction::Out),
+        Belongs::Opens => {
+            proxy::forget_client(&segment);
+            return sessions::open(&segment, Direction::Out);
+        }
         Belongs::Preexisting => {
             for direction in Direction::ALL {
                 counters.lost.count(direction, Loss::Preexisting);
@@ -110,7 +117,7 @@ pub(crate) fn replies(context: &TcContext) -> Option<()> {
     }
     // SAFETY: the map gave the pointer. This half is written by this direction alone, under its lock.
     let server = unsafe { &mut (*session).server };
-    let statements = Prepared { connection: segment.key };
+    let statements = Prepared::<true>;
     let replies = Replies { server, asked, answered, counters, statements, now: now() };
     // SAFETY: as above.
     let first = unsafe { (*session).first };

@@ -11,7 +11,10 @@ use foobar_common::{
     service::MysqlCounters,
 };
 
-use crate::services::{peers, segment::Segment};
+use crate::{
+    scratch,
+    services::{peers, segment::Segment},
+};
 
 #[btf_map]
 static MYSQL_SESSIONS: LruHashMap<ConnectionKey, Session, { SESSIONS_MAX as usize }> = LruHashMap::new();
@@ -60,20 +63,21 @@ fn keep(key: &ConnectionKey, session: &Session) {
     let _kept: Result<(), i32> = MYSQL_SESSIONS.insert(key, session, 0);
 }
 
-/// The statements of one session. Where there is no room, one is forgotten that was not in use for long.
-pub(super) struct Prepared {
-    /// The session.
-    pub(super) connection: ConnectionKey,
-}
+/// The statements of the session of the present packet, which goes this way. Where there is no room, one is forgotten that was
+/// not in use for long.
+pub(super) struct Prepared<const IS_OUTBOUND: bool>;
 
-impl Prepared {
+impl<const IS_OUTBOUND: bool> Prepared<IS_OUTBOUND> {
+    /// From the packet's headers: kept on the stack, the session's ends would take what others need of it.
     #[inline(always)]
-    fn key(&self, number: u32) -> StatementKey {
-        StatementKey { connection: self.connection, statement: u64::from(number) }
+    fn key(number: u32) -> Option<StatementKey> {
+        let direction = if IS_OUTBOUND { Direction::Out } else { Direction::In };
+        let connection = ConnectionKey::of(&scratch::headers(direction)?.flow, direction);
+        Some(StatementKey { connection, statement: u64::from(number) })
     }
 }
 
-impl Statements for Prepared {
+impl<const IS_OUTBOUND: bool> Statements for Prepared<IS_OUTBOUND> {
     #[inline(always)]
     fn begun(&mut self, counters: &mut MysqlCounters, is_encrypted: bool, is_compressed: bool) {
         match peers::counters(Direction::In) {
@@ -85,22 +89,23 @@ impl Statements for Prepared {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the number of an operation")]
     fn find(&mut self, number: u32) -> Option<Operation> {
-        let place = MYSQL_STATEMENTS.get_ptr(self.key(number))?;
+        let place = MYSQL_STATEMENTS.get_ptr(Self::key(number)?)?;
         // SAFETY: the map gave the pointer.
         Operation::from_number(unsafe { *place } as u32)
     }
 
     #[inline(always)]
     fn keep(&mut self, number: u32, operation: Operation) {
+        let Some(key) = Self::key(number) else { return };
         // If it fails, what is executed counts as unknown.
-        let _kept: Result<(), i32> =
-            MYSQL_STATEMENTS.insert(self.key(number), u64::from(operation.number()), 0);
+        let _kept: Result<(), i32> = MYSQL_STATEMENTS.insert(key, u64::from(operation.number()), 0);
     }
 
     #[inline(always)]
     fn forget(&mut self, number: u32) {
+        let Some(key) = Self::key(number) else { return };
         // It may have been forgotten before.
-        let _there: Result<(), i32> = MYSQL_STATEMENTS.remove(self.key(number));
+        let _there: Result<(), i32> = MYSQL_STATEMENTS.remove(key);
     }
 }
 

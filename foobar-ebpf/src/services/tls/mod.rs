@@ -24,7 +24,8 @@ use self::reading::{Findings, read};
 use super::{
     configured, lock,
     passage::Passage,
-    peers, proxy,
+    peers,
+    proxy::{self, Begins},
     segment::{Belongs, Place, Segment},
 };
 
@@ -110,14 +111,19 @@ pub(crate) fn offers(context: &XdpContext) -> Option<()> {
         service.lose(Direction::In, Loss::Busy, &segment);
         return None;
     }
-    if let Some(next) = proxy::client_begins(&segment, service.slot, inbound.next, first, context) {
-        inbound.next = next;
-    } else {
-        inbound.hello.end();
-        service.lose(Direction::In, Loss::Proxy, &segment);
-        if service.is_strict() {
-            *refused = Reason::NotTls.number();
-            Passage::refuse(Direction::In, Reason::NotTls);
+    match proxy::client_begins(&segment, service.slot, inbound.next, first, context) {
+        Begins::At(next) => inbound.next = next,
+        Begins::Untold => {
+            inbound.hello.end();
+            service.lose(Direction::In, Loss::Proxy, &segment);
+            if service.is_strict() {
+                *refused = Reason::NotTls.number();
+                Passage::refuse(Direction::In, Reason::NotTls);
+            }
+        }
+        Begins::Refused => {
+            lock::give_back(&inbound.lock);
+            return None;
         }
     }
     match segment.place(inbound.next) {
@@ -186,6 +192,7 @@ pub(crate) fn choices(context: &TcContext) -> Option<()> {
     let connection = match segment.belongs_to(connections::find(&segment.key), first) {
         Belongs::Known(connection) => connection,
         Belongs::Opens => {
+            proxy::forget_client(&segment);
             connections::keep(&segment.key, connections::open(&segment, Direction::Out)?);
             return Some(());
         }

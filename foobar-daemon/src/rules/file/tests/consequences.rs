@@ -74,7 +74,10 @@ fn limits_are_rates_with_a_burst() {
         ("limit = { rate = \"1/d\", burst = 0 }", (5, 33, &["out of range"])),
         ("limit = { rate = \"1/d\", burst = 400 }", (5, 9, &["more than a year", "smaller burst"])),
         ("limit = { rate = \"1/d\", per = \"source/0\" }", (5, 31, &["per cannot be", "source/24"])),
-        ("limit = { rate = \"1/d\", per = \"client\" }", (5, 31, &["not yet enforced", "source"])),
+        (
+            "limit = { rate = \"1/d\", per = \"client\" }",
+            (5, 31, &["no service has proxy_protocol", "source"]),
+        ),
         ("over = \"accept\"", (5, 8, &["the rule has none"])),
         ("limit = { rate = \"1/d\" }\nover = \"accept\"", (6, 8, &["changes nothing", "another over"])),
     ];
@@ -104,6 +107,27 @@ fn limits_are_rates_with_a_burst() {
         let errors = Bundle::of_text("rules.toml", &banned(source, over)).parse().unwrap_err().to_string();
         assert!(errors.contains("write over = { ban = \"10m\" }"), "{errors}");
     }
+    let behind = |lines: &str| {
+        format!(
+            "{}[[service]]\nname = \"a\"\nport = \"tcp/80\"\nprotocol = \"http1\"\nproxy_protocol = true\n",
+            rule(lines)
+        )
+    };
+    let client = "limit = { rate = \"1/d\", per = \"client\" }";
+    for (over, verdict, shown) in [
+        ("", Verdict::Drop, "1/d burst 1 per client, over drop"),
+        ("over = \"reject\"", Verdict::Reject, "1/d burst 1 per client, over reject"),
+        // A proxy is told, so that it does not send on and on.
+        ("over = { ban = \"10m\" }", Verdict::Reject, "1/d burst 1 per client, over ban 10m"),
+    ] {
+        let file = behind(&format!("{client}\n{over}\n"));
+        let limit = Bundle::of_text("rules.toml", &file).parse().unwrap().rules[0].limit.unwrap();
+        assert_eq!((limit.per, limit.over, limit.to_string().as_str()), (Per::Client, verdict, shown));
+    }
+    let inverse = behind(&format!("{client}\nover = \"accept\"\n")).replacen("\"accept\"", "\"drop\"", 1);
+    check_errors(&inverse, &[(5, 31, &["never opens", "action = \"accept\""])]);
+    let outbound = behind(&format!("direction = \"out\"\n{client}\n"));
+    check_errors(&outbound, &[(6, 31, &["this server", "per = \"rule\""])]);
     let outbound = rule("direction = \"out\"\nlimit = { rate = \"1/d\" }\nover = { ban = \"10m\" }");
     check_errors(&outbound, &[(7, 8, &["this server", "over = \"drop\""])]);
     let outbound = rule("direction = \"out\"\nlimit = { rate = \"1/d\", per = \"source\" }");
