@@ -65,6 +65,7 @@ impl Fleet {
     fn new(rules: &str, mode: &str, server: &str, option: &str) -> Result<Self> {
         let network = Network::new()?;
         network.introduce()?;
+        network.server.set_variables(&[("ipv4/tcp_syncookies", "2"), ("ipv4/tcp_timestamps", "2")])?;
         let program = ForeignProgram::attach(&network.client, CLIENT)?;
         network.client.ip("link set lo up\n")?;
         for address in [PROXY, "2001:db8:9::1"].into_iter().chain(CLIENTS).chain(CLIENTS_V6) {
@@ -231,6 +232,29 @@ fn who_opens_too_many_connections_is_banned_and_not_the_balancer() -> Result<()>
         assert_eq!(bans, expected.map(|address| (address.to_owned(), true)), "{mode}");
         ensure!(!bans.iter().any(|(address, _)| *address == CLIENT_V4.to_string()), "{mode}: {bans:?}");
     }
+    Ok(())
+}
+
+/// No program sees the SYN-ACK of such a connection: it goes out by itself.
+#[test]
+fn clients_are_known_in_connections_by_cookies() -> Result<()> {
+    let rule = "[[rule]]\nid = \"opened\"\naction = \"accept\"\nstate = \"new\"\nprotocol = \"tcp\"\n\
+                limit = { rate = \"1/d\", burst = 6, per = \"client\" }\nover = \"reject\"\n";
+    let rules = RULES.replace("proxy_protocol = true\n", "proxy_protocol = true\nsyn_cookies = \"always\"\n");
+    let fleet = Fleet::new(&format!("{rules}{rule}"), "native", &SERVER_V4.to_string(), "send-proxy-v2")?;
+    let _web = fleet.web_server()?;
+    let [first, second] = CLIENTS;
+    for (number, port) in [WEB, TLS, WEB, TLS, WEB, TLS, WEB, TLS].into_iter().enumerate() {
+        let served = fleet.is_served(first, port)?;
+        ensure!(served == (number < 6), "connection {number} of {first}: {served}");
+    }
+    ensure!(fleet.is_served(second, WEB)?, "{second} before it is banned");
+    fleet.foobar.succeed(&["ban", second])?;
+    ensure!(!fleet.is_served(second, TLS)?, "{second} while it is banned");
+    fleet.foobar.succeed(&["unban", second])?;
+    ensure!(fleet.is_served(second, TLS)?, "{second} when it is banned no more");
+    let answered = fleet.foobar.scrape()?.count("foobar_syn_cookies_answered_total", &[]);
+    ensure!(answered == 11, "{answered} SYNs were answered with cookies");
     Ok(())
 }
 
