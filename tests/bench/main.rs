@@ -7,6 +7,7 @@
 mod bans;
 mod cost;
 mod driver;
+mod events;
 mod figures;
 mod flows;
 mod object;
@@ -52,6 +53,8 @@ enum Part {
     Bans,
     /// Cost of packets of known connections
     Flows,
+    /// Cost of samples that are drawn for who watches
+    Events,
     /// Cost of requests
     Services,
     /// What is left of a web server's throughput
@@ -87,6 +90,9 @@ fn main() -> Result<()> {
     }
     if chosen(Part::Flows) {
         flows::run(&mut driver, &mut report, plan)?;
+    }
+    if chosen(Part::Events) {
+        events::run(&mut report, plan)?;
     }
     if chosen(Part::Services) {
         services::run(&mut driver, &mut report, plan)?;

@@ -1,7 +1,6 @@
 //! Packets that are drawn as samples: which, what is told of them, to whom, and what is lost on the way.
 
 mod capture;
-mod cost;
 mod losses;
 mod told;
 mod watching;
