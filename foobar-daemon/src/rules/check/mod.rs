@@ -7,6 +7,7 @@
 
 mod ssh;
 
+mod clients;
 mod order;
 mod reach;
 mod sets;
@@ -99,6 +100,8 @@ pub enum Kind {
     Malformed,
     /// Something lets everything pass.
     Open,
+    /// Anybody may name the clients whose limit a rule charges.
+    Believed,
     /// Nothing uses a set, or it has no entries.
     Set,
 }
@@ -124,6 +127,7 @@ fn check_within(ruleset: &Ruleset, session: Option<&SshSession>, work: &mut Work
         order::check(&steps, &ids, work, &mut findings);
         reach::check(ruleset, direction, &steps, &mut findings);
     }
+    clients::check(ruleset, &mut findings);
     sets::check(ruleset, &mut findings);
     findings
 }

@@ -445,10 +445,33 @@ proptest! {
                     | Kind::Infrastructure
                     | Kind::Malformed
                     | Kind::Open
+                    | Kind::Believed
                     | Kind::Set => {}
                 }
             }
         }
+    }
+}
+
+#[test]
+fn who_may_name_clients() {
+    let behind =
+        "[[service]]\nname = \"www\"\nport = \"tcp/80\"\nprotocol = \"http1\"\nproxy_protocol = true\n";
+    let others = "[[rule]]\nid = \"others\"\naction = \"drop\"\nsource = [\"0.0.0.0/0\", \"::/0\", \"!192.0.2.8/29\"]\n";
+    let rule = |conditions: &str| {
+        format!(
+            "[[rule]]\nid = \"web\"\naction = \"accept\"\ndestination_port = 80\n\
+             limit = {{ rate = \"9/s\", per = \"client\" }}\n{conditions}\n"
+        )
+    };
+    for (text, expected) in [
+        (format!("{behind}{}", rule("")), vec!["believed web"]),
+        (format!("{behind}{}{others}", rule("")), vec!["believed web"]),
+        (format!("{behind}{others}{}", rule("")), vec![]),
+        (format!("{behind}{}", rule("source = \"192.0.2.8/29\"")), vec![]),
+        (format!("{behind}{}", rule("").replace("client", "source")), vec![]),
+    ] {
+        assert_eq!(found(&ruleset(&text), None), expected, "{text}");
     }
 }
 
