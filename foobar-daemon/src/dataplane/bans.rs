@@ -1,7 +1,7 @@
 //! The bans in the kernel.
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
 use foobar_common::{
     address::Address,
     bans::{Ban, BanCounters, BanKey, BanLengths, FOREVER},
@@ -13,7 +13,7 @@ use foobar_common::{
 use ipnet::IpNet;
 use nix::time::{ClockId, clock_gettime};
 
-use super::load::LoadedRuleset;
+use super::{batches, features, load::LoadedRuleset};
 
 /// Both families, in the order of the map of lengths.
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
@@ -21,6 +21,8 @@ const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 /// The maps of bans, which every ruleset of the same pins shares.
 pub struct BanMaps {
     bans: HashMap<MapData, BanKey, Ban>,
+    /// The same, to be looked through.
+    all: Map,
     lengths: Array<MapData, BanLengths>,
     counters: PerCpuArray<MapData, BanCounters>,
 }
@@ -40,6 +42,7 @@ impl BanMaps {
     /// Opens those of a loaded ruleset.
     pub(super) fn of(loaded: &LoadedRuleset) -> Result<Self> {
         Ok(Self {
+            all: loaded.second_handle(maps::BANS)?,
             bans: HashMap::try_from(loaded.second_handle(maps::BANS)?).context("open the map of bans")?,
             lengths: Array::try_from(loaded.second_handle(maps::BAN_LENGTHS)?)
                 .context("open the lengths of bans")?,
@@ -109,15 +112,20 @@ impl BanMaps {
 
     /// All of them, also those that are over.
     pub fn list(&self) -> Result<Vec<KernelBan>> {
-        let read = |entry: Result<(BanKey, Ban), MapError>| {
-            let (key, Ban { until_ns, rule, padding: _ }) = entry.context("read the bans in the kernel")?;
+        let mut list = Vec::new();
+        batches::each(features::map_data(&self.all)?, |key: &BanKey, ban: &Ban| {
+            let Ban { until_ns, rule, padding: _ } = *ban;
             let until_ns = (until_ns != FOREVER).then_some(until_ns);
-            let kernel_ban =
-                |prefix| KernelBan { prefix, until_ns, by_rule: (rule != NO_RULE).then_some(rule) };
             // Whoever else writes to the map may have written anything.
-            Ok(prefix(&key).map(kernel_ban))
-        };
-        self.bans.iter().filter_map(|entry| read(entry).transpose()).collect()
+            list.extend(prefix(key).map(|prefix| KernelBan {
+                prefix,
+                until_ns,
+                by_rule: (rule != NO_RULE).then_some(rule),
+            }));
+            Ok(())
+        })
+        .context("read the bans in the kernel")?;
+        Ok(list)
     }
 }
 
