@@ -316,7 +316,7 @@ fn write_services(out: &mut dyn Write, services: &[ServiceFacts]) -> Result<()> 
         if !words.is_empty() {
             writeln!(out, "    {}", words.join("; "))?;
         }
-        if let Some(SynFacts { active, answered, passed }) = &facts.syn_cookies {
+        if let Some(SynFacts { active, answered, returned, passed }) = &facts.syn_cookies {
             let now = if *active { "sends SYN cookies" } else { "sends no SYN cookies" };
             let causes: Vec<String> = passed
                 .iter()
@@ -324,7 +324,10 @@ fn write_services(out: &mut dyn Write, services: &[ServiceFacts]) -> Result<()> 
                 .map(|(cause, count)| format!("{cause} {count}"))
                 .collect();
             let passed = if causes.is_empty() { "none".to_owned() } else { causes.join(", ") };
-            writeln!(out, "    {now}; {answered} SYNs answered, to the kernel: {passed}")?;
+            writeln!(
+                out,
+                "    {now}; {answered} SYNs answered, {returned} cookies came back; to the kernel: {passed}"
+            )?;
         }
         let names: Vec<String> =
             facts.names.iter().take(NAMES_SHOWN).map(|(name, count)| format!("{name} {count}")).collect();

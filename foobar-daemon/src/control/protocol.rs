@@ -224,15 +224,18 @@ pub struct SynFacts {
     pub active: bool,
     /// Those that were.
     pub answered: u64,
+    /// Cookies that came back, and that the kernel takes.
+    #[serde(default)]
+    pub returned: u64,
     /// Those that went on to the kernel, by cause.
     pub passed: BTreeMap<String, u64>,
 }
 
 impl From<SynCookieCounters> for SynFacts {
     fn from(counted: SynCookieCounters) -> Self {
-        let SynCookieCounters { counters: SynCounters { answered, passed }, active } = counted;
+        let SynCookieCounters { counters: SynCounters { answered, returned, passed }, active } = counted;
         let passed = Passed::ALL.iter().zip(passed).map(|(cause, count)| (cause.label().to_owned(), count));
-        Self { active, answered, passed: passed.collect() }
+        Self { active, answered, returned, passed: passed.collect() }
     }
 }
 

@@ -109,7 +109,7 @@ impl Bans {
         let mut missing: BTreeMap<IpNet, Option<u64>> =
             self.book.iter().map(|(prefix, ban)| (*prefix, ban.until_ns)).collect();
         let mut kept = 0;
-        for KernelBan { prefix, until_ns, by_rule } in maps.list()? {
+        for KernelBan { prefix, until_ns, by_rule, packets: _ } in maps.list()? {
             let is_over = until_ns.is_some_and(|until_ns| until_ns <= now.boot_ns);
             let is_unknown = !missing.contains_key(&prefix);
             let spares = matches!(Reach::of(&prefix, failsafe), Some(Reach::Inside(..)));

@@ -88,7 +88,7 @@ impl Source for Fixed {
             bytes,
             proxied: Some(ProxyCounters { headers: [0, 1, 6, 0] }),
             syn_cookies: Some(SynCookieCounters {
-                counters: SynCounters { answered: 9, passed: [4, 0, 0, 2, 0, 0, 0] },
+                counters: SynCounters { answered: 9, returned: 6, passed: [4, 0, 0, 2, 0, 0, 0] },
                 active: true,
             }),
             ..service_of("www", of_protocol)
