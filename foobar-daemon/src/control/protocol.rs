@@ -9,7 +9,10 @@ use foobar_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{bans::BanCounts, events::EventFacts};
+use super::{
+    bans::{BanCounts, BanInForce, BanStopping},
+    events::EventFacts,
+};
 use crate::{
     bans::report::BanReport,
     dataplane::{
@@ -99,6 +102,9 @@ pub struct Status {
     /// The bans.
     #[serde(default)]
     pub bans: BanCounts,
+    /// The ten that have stopped most, the most first.
+    #[serde(default)]
+    pub busiest_bans: Vec<BanInForce>,
     /// What became of the packets that were drawn as samples.
     #[serde(default)]
     pub events: EventFacts,
@@ -340,6 +346,9 @@ pub struct Traffic {
     pub rules: BTreeMap<String, Counted>,
     /// The services of which more is counted than packets and bytes.
     pub services: Vec<ServiceFacts>,
+    /// The bans that have stopped most since somebody last looked, the most first; at most 50.
+    #[serde(default)]
+    pub bans: Vec<BanStopping>,
 }
 
 /// What was counted on an interface in one direction.

@@ -5,7 +5,7 @@ mod by_rules;
 mod changes;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fs,
     sync::Arc,
     time::SystemTime,
@@ -168,6 +168,11 @@ impl Bans {
     /// Every one, in the order of addresses.
     pub fn list(&self) -> Vec<(IpNet, Ban)> {
         self.book.iter().map(|(prefix, ban)| (*prefix, ban.clone())).collect()
+    }
+
+    /// Those of these.
+    pub fn of(&self, prefixes: &[IpNet]) -> HashMap<IpNet, Ban> {
+        prefixes.iter().filter_map(|prefix| Some((*prefix, self.book.get(prefix)?.clone()))).collect()
     }
 
     fn write_anew(&mut self, now: Moment) -> Result<()> {
