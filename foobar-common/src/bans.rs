@@ -40,7 +40,7 @@ impl BanKey {
     }
 }
 
-/// For how long, and who said so.
+/// For how long, who said so, and what it stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Ban {
@@ -50,12 +50,20 @@ pub struct Ban {
     pub rule: u32,
     /// Zero.
     pub padding: u32,
+    /// Packets that it stopped. Of several bans that a packet could be stopped by, it is counted by the one that is found first:
+    /// that of its address, or else of the shortest prefix.
+    pub packets: u64,
 }
 
 /// In [`Ban::until_ns`]: without end.
 pub const FOREVER: u64 = u64::MAX;
 
 impl Ban {
+    /// One that has stopped nothing yet.
+    pub const fn new(until_ns: u64, rule: u32) -> Self {
+        Self { until_ns, rule, padding: 0, packets: 0 }
+    }
+
     /// Whether it holds at a time, in nanoseconds since the machine started.
     #[inline(always)]
     pub const fn holds(&self, now_ns: u64) -> bool {

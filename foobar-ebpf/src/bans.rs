@@ -1,6 +1,6 @@
 //! Whether the address that a packet comes from is banned.
 
-use core::ffi::c_void;
+use core::{arch::asm, ffi::c_void};
 
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
@@ -15,7 +15,11 @@ use foobar_common::{
     limit::{BucketKey, Limit},
 };
 
-use crate::{classify::Peer, limit::replace, maps::NO_PREALLOCATION};
+use crate::{
+    classify::{self, Peer},
+    limit::replace,
+    maps::NO_PREALLOCATION,
+};
 
 #[btf_map]
 static BANS: HashMap<BanKey, Ban, { BANS_MAX as usize }, NO_PREALLOCATION> = HashMap::new();
@@ -46,8 +50,7 @@ pub(crate) fn make(limit: &Limit, bucket: &BucketKey) {
         }
         true
     } else {
-        let ban = Ban { until_ns, rule: bucket.rule, padding: 0 };
-        match BANS.insert(key, ban, u64::from(BPF_NOEXIST)) {
+        match BANS.insert(key, Ban::new(until_ns, bucket.rule), u64::from(BPF_NOEXIST)) {
             Ok(()) => true,
             // Another processor was faster, or the daemon.
             Err(IS_THERE) => return,
@@ -64,8 +67,8 @@ pub(crate) fn make(limit: &Limit, bucket: &BucketKey) {
     }
 }
 
-/// Has a ban that is over, and that the daemon has not removed yet, hold again, and says whether it does so by this. Whoever
-/// else wants to change it puts another one in its place, which stays.
+/// Has a ban that is over, and that the daemon has not removed yet, hold again, and says whether it does so by this. It goes on
+/// with what it has counted. Whoever else wants to change it puts another one in its place, which stays.
 #[inline(always)]
 fn renew(ban: *mut Ban, [now, until_ns]: [u64; 2], rule: u32) -> bool {
     // SAFETY: the map gave the pointer, to a whole ban.
@@ -82,18 +85,38 @@ fn renew(ban: *mut Ban, [now, until_ns]: [u64; 2], rule: u32) -> bool {
     replace(until, end, until_ns) == end
 }
 
-/// Whether a packet comes from a banned address. Without bans, this is one look at how many there are.
-#[inline(always)]
-pub(crate) fn reach(flow: &Flow, peer: &Peer) -> bool {
-    reach_address(flow.family, &flow.source) && !peer.is_never_banned(flow)
+/// What is known of an address before bans are looked up.
+#[derive(Clone, Copy)]
+#[repr(u32)]
+enum Spared {
+    /// It may be banned.
+    No = 0,
+    /// Whether it may is asked if it is. That is asked of few.
+    Unknown = 1,
 }
 
-/// Whether some ban holds of an address.
+/// Whether a packet comes from a banned address; the ban counts it then. Without bans, this is one look at how many there are.
+#[inline(always)]
+pub(crate) fn reach(flow: &Flow, peer: &Peer) -> bool {
+    let spared = match peer.is_known_never_banned() {
+        Some(true) => return false,
+        Some(false) => Spared::No,
+        None => Spared::Unknown,
+    };
+    holds_of(flow.family, &flow.source, spared)
+}
+
+/// Whether a packet is banned that a proxy sends for this address; the ban counts it then.
 #[inline(always)]
 pub(crate) fn reach_address(family: Family, address: &Address) -> bool {
+    holds_of(family, address, Spared::Unknown)
+}
+
+#[inline(always)]
+fn holds_of(family: Family, address: &Address, spared: Spared) -> bool {
     let number = family as u32;
     let [high, low] = address.numbers_v6();
-    are_some_of(number) && is_banned(number, high, low) != 0
+    are_some_of(number) && is_banned(number, high, low, spared as u32) != 0
 }
 
 /// Whether there may be bans, of whichever family.
@@ -107,17 +130,18 @@ fn are_some_of(family: u32) -> bool {
     BAN_LENGTHS.get(BanLengths::entry(family)).is_some_and(|lengths| !lengths.is_empty())
 }
 
-/// 1 if some ban of this address holds, given as the numbers that its two halves are; 0 if none does.
+/// 1 if some ban of this address holds, given as the numbers that its two halves are; 0 if none does. What is known of whether
+/// it may be banned is [`Spared`] as a number.
 ///
 /// A global function: the verifier walks it once, and not in each state that a packet's headers can be in.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn is_banned(family: u32, high: u64, low: u64) -> u32 {
+extern "C" fn is_banned(family: u32, high: u64, low: u64, spared: u32) -> u32 {
     let Some(lengths) = BAN_LENGTHS.get(BanLengths::entry(family)) else { return 0 };
     let address = Address::from_words([high.to_be(), low.to_be()]);
     if lengths.whole != 0 {
         let family = if family == Family::V6 as u32 { Family::V6 } else { Family::V4 };
-        if holds(&BanKey::whole(family, address)) {
+        if stops(&BanKey::whole(family, address), &address, spared) {
             return 1;
         }
     }
@@ -125,7 +149,7 @@ extern "C" fn is_banned(family: u32, high: u64, low: u64) -> u32 {
     if short | long == 0 {
         return 0;
     }
-    let mut search = Search { short, long, address, family, found: 0 };
+    let mut search = Search { short, long, address, family, spared, found: 0 };
     let callback: extern "C" fn(u64, *mut Search) -> i64 = turn;
     // SAFETY: the kernel calls back with this very pointer, before it returns.
     unsafe { bpf_loop(TURNS, callback as *mut c_void, (&raw mut search).cast(), 0) };
@@ -140,6 +164,7 @@ struct Search {
     long: u64,
     address: Address,
     family: u32,
+    spared: u32,
     found: u32,
 }
 
@@ -158,18 +183,46 @@ extern "C" fn turn(_: u64, search: *mut Search) -> i64 {
     } else {
         return 1;
     };
-    if holds(&BanKey::prefix(search.family, search.address, length)) {
+    let key = BanKey::prefix(search.family, search.address, length);
+    if stops(&key, &search.address, search.spared) {
         search.found = 1;
         return 1;
     }
     0
 }
 
-/// Whether there is a ban of this very key that has not ended.
+/// Whether there is a ban of this very key that has not ended, and that does not spare the address; it counts the packet then.
 #[inline(always)]
-fn holds(key: &BanKey) -> bool {
-    // SAFETY: a ban is read once, word by word; one that is being replaced holds in either form.
-    let Some(ban) = (unsafe { BANS.get(key) }) else { return false };
+fn stops(key: &BanKey, address: &Address, spared: u32) -> bool {
+    let Some(ban) = BANS.get_ptr_mut(key) else { return false };
     // SAFETY: takes nothing, and touches no memory.
-    ban.holds(unsafe { bpf_ktime_get_boot_ns() })
+    let now = unsafe { bpf_ktime_get_boot_ns() };
+    // SAFETY: the map gave the pointer; a ban is read once, word by word, and one that is being replaced holds in either form.
+    if !unsafe { &*ban }.holds(now) {
+        return false;
+    }
+    if spared == Spared::Unknown as u32 {
+        let [high, low] = address.numbers_v6();
+        if is_spared(key.family, high, low) != 0 {
+            return false;
+        }
+    }
+    // SAFETY: to a part of the ban.
+    let packets = unsafe { &raw mut (*ban).packets };
+    // SAFETY: adds to a word of a map, in one step for all processors.
+    unsafe {
+        asm!("lock *(u64 *)({packets} + 0) += {one}", packets = in(reg) packets, one = in(reg) 1_u64, options(nostack));
+    };
+    true
+}
+
+/// 1 if no ban reaches an address, given as the numbers that its two halves are; 0 if one may.
+///
+/// A global function, which is walked once, as [`is_banned`].
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn is_spared(family: u32, high: u64, low: u64) -> u32 {
+    let address = Address::from_words([high.to_be(), low.to_be()]);
+    let family = if family == Family::V6 as u32 { Family::V6 } else { Family::V4 };
+    u32::from(classify::is_never_banned(family, &address))
 }

@@ -141,6 +141,15 @@ impl Peer {
         class.is_some_and(|class| class.head().failsafe & NEVER_BAN != 0)
     }
 
+    /// The same of bans alone, if it can be told without a look; `None` if not.
+    #[inline(always)]
+    pub(crate) fn is_known_never_banned(&self) -> Option<bool> {
+        if !settings::uses(uses::NEVER_BAN) {
+            return Some(false);
+        }
+        self.class.map(|class| class.head().failsafe & NEVER_BAN != 0)
+    }
+
     /// The slot of the group that it is in, or [`NO_GROUP`].
     #[inline(always)]
     pub(crate) fn group(&self) -> u32 {

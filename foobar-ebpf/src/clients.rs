@@ -64,7 +64,7 @@ extern "C" fn client_is_banned(port: u32) -> u32 {
 #[inline(always)]
 fn is_banned(client: &Client) -> bool {
     let Some(family) = client.family() else { return false };
-    bans::reach_address(family, &client.address) && !is_never_banned(client)
+    bans::reach_address(family, &client.address)
 }
 
 /// Whether no ban and no limit of a rule reaches a client.

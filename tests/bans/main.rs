@@ -1,6 +1,7 @@
 //! Bans: whom they stop and whom not, when they end, and what outlives what.
 
 mod by_rules;
+mod counted;
 mod fail2ban;
 mod lasting;
 mod spared;

@@ -1,4 +1,4 @@
-//! What bans cost a packet, and how long it takes until one is in force.
+//! What bans cost a packet, how long it takes until one is in force, and to look at all of them.
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use foobar_common::verdict::Verdict;
+use foobar_common::{bans::BANS_MAX, verdict::Verdict};
 use foobar_daemon::{
     control::{
         bans::{BANS, BanRequest},
@@ -43,7 +43,10 @@ const SINGLE: usize = 1_000;
 /// Bans that are made at once.
 const MANY: u32 = 50_000;
 
-/// Measures both.
+/// Times that all are looked at.
+const LOOKS: usize = 20;
+
+/// Measures all three.
 pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Result<()> {
     // The plain reading looks at each ban.
     let effort = Effort { checked: 200, ..plan.effort };
@@ -62,9 +65,11 @@ pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Resu
             cost(driver, report, family, name, &bans, effort)?;
         }
     }
-    match times(plan) {
-        Ok(rows) => rows.into_iter().for_each(|row| report.add(row)),
-        Err(why) => report.add(Row::refused("bans", "made", &why)),
+    for (what, rows) in [("made", times(plan)), ("listed", lists())] {
+        match rows {
+            Ok(rows) => rows.into_iter().for_each(|row| report.add(row)),
+            Err(why) => report.add(Row::refused("bans", what, &why)),
+        }
     }
     Ok(())
 }
@@ -159,22 +164,53 @@ fn times(plan: &Plan) -> Result<Vec<Row>> {
             ensure!(output.status.success(), "{}", stderr(&output));
         }
     }
-    let percentile = |times: &mut Vec<f64>, part: usize| -> Result<f64> {
-        times.sort_by(f64::total_cmp);
-        times.get(times.len() * part / 100).copied().context("nothing was measured")
-    };
-    let row = |name: &str, mut times: Vec<f64>| -> Result<Row> {
-        let (middle, late) = (percentile(&mut times, 50)?, percentile(&mut times, 99)?);
-        Ok(Row::new("bans made", name)
-            .with("times", Figure::Count(times.len() as u64))
-            .with("p50, ms", Figure::Words(format!("{middle:.2}")))
-            .with("p99, ms", Figure::Words(format!("{late:.2}")))
-            .with("asked to in force, ms", Figure::Milliseconds(Spread::of(times))))
-    };
+    let row = |name, times| row("bans made", name, "asked to in force, ms", times);
     Ok(vec![
         row("one, asked over the socket", asked)?,
         row("one, by a command", commands)?,
         row("50,000, by a command", whole)?,
         row("50,000 lifted, by a command", lifted)?,
     ])
+}
+
+/// Of looks at as many bans as there can be: at the map alone, and by a command.
+fn lists() -> Result<Vec<Row>> {
+    let addresses = (0..BANS_MAX).map(|number| Ipv4Addr::from(0x0a00_0000 + number));
+    let (mut runs, _) = load(&Ruleset::default(), "load", "listed")?;
+    for address in addresses.clone() {
+        runs.bans().set(&Ipv4Net::new(address, 32)?.into(), None)?;
+    }
+    let (mut read, mut shown) = (Vec::new(), Vec::new());
+    for _ in 0..LOOKS {
+        let start = Instant::now();
+        let count = runs.bans().list()?.len();
+        read.push(start.elapsed().as_secs_f64() * 1e3);
+        ensure!(count == BANS_MAX as usize, "{count} are listed");
+    }
+    let network = Network::new()?;
+    let mut foobar = Foobar::new(&network.server, &[SERVER], "schema = 1\n")?;
+    foobar.start()?;
+    let list = addresses.map(|address| address.to_string()).collect::<Vec<_>>().join("\n");
+    let output = foobar.command_with_input(&["ban", "-"], list.as_bytes())?;
+    ensure!(output.status.success(), "{}", stderr(&output));
+    for _ in 0..LOOKS {
+        let start = Instant::now();
+        let count = foobar.succeed(&["bans"])?.lines().count();
+        shown.push(start.elapsed().as_secs_f64() * 1e3);
+        ensure!(count == BANS_MAX as usize, "{count} are shown");
+    }
+    let row = |name, times| row("bans listed", name, "all, ms", times);
+    Ok(vec![row("131,072 in the kernel", read)?, row("131,072, by a command", shown)?])
+}
+
+/// Times of which the later ones matter, too.
+fn row(part: &'static str, name: &str, what: &'static str, mut times: Vec<f64>) -> Result<Row> {
+    times.sort_by(f64::total_cmp);
+    let percentile = |part: usize| times.get(times.len() * part / 100).context("nothing was measured");
+    let (middle, late) = (percentile(50)?, percentile(99)?);
+    Ok(Row::new(part, name)
+        .with("times", Figure::Count(times.len() as u64))
+        .with("p50, ms", Figure::Words(format!("{middle:.2}")))
+        .with("p99, ms", Figure::Words(format!("{late:.2}")))
+        .with(what, Figure::Milliseconds(Spread::of(times))))
 }

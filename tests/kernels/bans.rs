@@ -1,7 +1,7 @@
 //! Bans of every length, made, ended and lifted.
 
 use anyhow::{Context as _, Result, ensure};
-use foobar_common::flow::Direction;
+use foobar_common::{flow::Direction, verdict::Reason};
 use foobar_daemon::{
     dataplane::{
         bans::{Lengths, now_ns},
@@ -58,6 +58,36 @@ pub(crate) fn run(report: &mut Report) {
         });
         report.check(SECTION, name, &seen);
     }
+    report.check(SECTION, "what is stopped is counted", &count(&mut runs));
+}
+
+/// What bans count of many packets, before and after they are made longer.
+fn count(runs: &mut TestRuns) -> Result<String> {
+    const TIMES: u32 = 1_000;
+    let (address, prefix) = ("198.51.100.1/32".parse()?, "198.51.100.0/24".parse()?);
+    let frame = frames::by_name("udp to 9999").context("there is no such frame")?;
+    let mut all = 0;
+    for ban in [&prefix, &address] {
+        runs.bans().set(ban, None)?;
+        for longer in [None, Some(now_ns()? + 3_600_000_000_000)] {
+            runs.bans().set(ban, longer)?;
+            runs.time(&frame, Direction::In, TIMES)?;
+            all += u64::from(TIMES);
+        }
+    }
+    let counted = [packets(runs, &prefix)?, packets(runs, &address)?];
+    // That of the address is found first.
+    ensure!(counted == [all / 2; 2], "{counted:?} of {all}");
+    runs.bans().lift(&prefix)?;
+    runs.bans().lift(&address)?;
+    Ok(String::new())
+}
+
+/// What a ban has stopped.
+fn packets(runs: &mut TestRuns, prefix: &IpNet) -> Result<u64> {
+    let bans = runs.bans().list()?;
+    let ban = bans.iter().find(|ban| ban.prefix == *prefix);
+    Ok(ban.with_context(|| format!("the ban of {prefix} is not there"))?.packets)
 }
 
 fn load() -> Result<TestRuns> {
@@ -86,7 +116,9 @@ fn step(runs: &mut TestRuns, prefix: &str, until: Until, frame: &str) -> Result<
     runs.bans().set(&prefix, until_ns)?;
     let frame = frames::by_name(frame).with_context(|| format!("there is no frame '{frame}'"))?;
     let judged = runs.judge(&frame, Direction::In)?;
-    ensure!(runs.bans().list()?.iter().any(|ban| ban.prefix == prefix), "the ban of {prefix} is not there");
+    let counted = packets(runs, &prefix)?;
+    let stopped = u64::from(judged.reason == Reason::Ban);
+    ensure!(counted == stopped, "the ban of {prefix} has counted {counted}, and not {stopped}");
     runs.bans().lift(&prefix)?;
     Ok(format!("{} {}", judged.verdict.label(), judged.reason.label()))
 }

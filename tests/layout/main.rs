@@ -1,6 +1,7 @@
 //! The bytes that programs, pins and daemons share.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod answers;
 mod services;
 
 use std::{fmt::Write as _, mem::offset_of};
@@ -20,7 +21,6 @@ use foobar_common::{
         group_slot, port_slot, verdict_slot,
     },
     dns::{DnsConnection, DnsCounters, DnsSide, Messages, QueryKey},
-    event::{Event, EventCounters, EventReader},
     fields::{AddressField, Root, Stride, Table, TableField},
     flow::Direction,
     http2::{Fields, Frames, Http2Connection, Shared, Side},
@@ -31,11 +31,11 @@ use foobar_common::{
     plaintext::{Call, TlsObject, WatchedProcess},
     proxy::{self, CLIENTS_MAX, ProxyCounters, WAITING_MAX},
     raw::{RawConnection, RawCounters},
-    reject::{AnswerBucket, Outcome, outcome_slot},
+    reject::AnswerBucket,
     rule::{DecisionRecord, InterfaceRecord, Interfaces, RankedRule, Settings},
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
-    syn_cookies::{Pace, Passed, SynCounters, SynOffer},
+    syn_cookies::{Pace, SynCounters, SynOffer},
     tracking::{
         DATAGRAMS_MAX, Datagram, DatagramKey, FLOWS_MAX, FlowCounters, FlowKey, Subject, TrackedFlow,
         UNPROVED_FLOWS_MAX,
@@ -127,7 +127,7 @@ port 66 sctp
 port 67 icmp
 port 68 icmpv6
 port 69 other
-131072 bans of 24 bytes: length at 16, family at 20; a ban 16 bytes: until at 0, rule at 8; lengths 24 bytes: whole at 0, prefixes at 8; counters 16 bytes: made at 0, no room at 8
+131072 bans of 24 bytes: length at 16, family at 20; a ban 24 bytes: until at 0, rule at 8, packets at 16; lengths 24 bytes: whole at 0, prefixes at 8; counters 16 bytes: made at 0, no room at 8
 65536 buckets of 24 bytes: source at 0, family at 16, rule at 20
 65536 clients behind proxies of 24 bytes: address at 0, family at 16; 16384 connections that wait for one
 protocol 0 raw
@@ -254,7 +254,7 @@ connections of a group 72 bytes: first bytes at 0, sessions at 32, opened at 64
 flow key 40 bytes: local at 0, remote at 16, ports at 32 and 34, kind at 36
 flow counters 56 bytes: begun at 0, proved at 8, failed at 16, entered at 24 and 32, taken at 40 and 48
 16384 datagrams in fragments of 24 bytes, by 40: identification at 32, kind at 36; reason at 0, until at 4, rule at 8, port at 12, protocol at 16, group at 20
-SYN counters 64 bytes: answered at 0, passed at 8; a pace 32 bytes: seen at 0, begun at 8, until at 16
+SYN counters 72 bytes: answered at 0, returned at 8, passed at 16; a pace 32 bytes: seen at 0, begun at 8, until at 16
 passed 0 inactive
 passed 1 no_listener
 passed 2 connection
@@ -315,13 +315,14 @@ fn surviving() -> String {
         line(format!("port {} {}", transport.other_port(), transport.label()));
     }
     line(format!(
-        "{BANS_MAX} bans of {} bytes: length at {}, family at {}; a ban {} bytes: until at {}, rule at {}; lengths {} bytes: whole at {}, prefixes at {}; counters {} bytes: made at {}, no room at {}",
+        "{BANS_MAX} bans of {} bytes: length at {}, family at {}; a ban {} bytes: until at {}, rule at {}, packets at {}; lengths {} bytes: whole at {}, prefixes at {}; counters {} bytes: made at {}, no room at {}",
         size_of::<BanKey>(),
         offset_of!(BanKey, length),
         offset_of!(BanKey, family),
         size_of::<Ban>(),
         offset_of!(Ban, until_ns),
         offset_of!(Ban, rule),
+        offset_of!(Ban, packets),
         size_of::<BanLengths>(),
         offset_of!(BanLengths, whole),
         offset_of!(BanLengths, prefixes),
@@ -344,7 +345,7 @@ fn surviving() -> String {
     ));
     text.push_str(&services::surviving());
     text.push_str(&flows());
-    text.push_str(&answers_and_events());
+    text.push_str(&answers::surviving());
     let mut line = |words: String| writeln!(text, "{words}").unwrap();
     let verdict = verdict_slot(2, Direction::Out, Verdict::Drop, Reason::IpLength);
     line(format!("interface 2, out, drop, malformed ip_length: entry {verdict}"));
@@ -402,54 +403,6 @@ fn flows() -> String {
     text
 }
 
-/// What is kept of SYNs, samples and rejected packets.
-fn answers_and_events() -> String {
-    let mut text = String::new();
-    let mut line = |words: String| writeln!(text, "{words}").unwrap();
-    line(format!(
-        "SYN counters {} bytes: answered at {}, passed at {}; a pace {} bytes: seen at {}, begun at {}, until at {}",
-        size_of::<SynCounters>(),
-        offset_of!(SynCounters, answered),
-        offset_of!(SynCounters, passed),
-        size_of::<Pace>(),
-        offset_of!(Pace, seen),
-        offset_of!(Pace, begun),
-        offset_of!(Pace, until)
-    ));
-    for cause in Passed::ALL {
-        line(format!("passed {} {}", cause.number(), cause.label()));
-    }
-    line(format!(
-        "event {} bytes: interface at {}, verdict at {}, rule at {}, length at {}, tag at {}, captured at {}, bytes at {}",
-        size_of::<Event>(),
-        offset_of!(Event, interface),
-        offset_of!(Event, verdict),
-        offset_of!(Event, rule),
-        offset_of!(Event, length),
-        offset_of!(Event, tag),
-        offset_of!(Event, captured),
-        offset_of!(Event, bytes)
-    ));
-    line(format!(
-        "event counters {} bytes: drawn at {}, lost at {}, unwatched at {}; reader {} bytes: watchers at {}, unwatched at \
-         {}, lost at {}",
-        size_of::<EventCounters>(),
-        offset_of!(EventCounters, drawn),
-        offset_of!(EventCounters, lost),
-        offset_of!(EventCounters, unwatched),
-        size_of::<EventReader>(),
-        offset_of!(EventReader, watchers),
-        offset_of!(EventReader, unwatched),
-        offset_of!(EventReader, lost)
-    ));
-    let [inbound, outbound] = Direction::ALL.map(|direction| outcome_slot(direction, Outcome::Reset));
-    line(format!("rejected: entry {inbound} of in, {outbound} of out"));
-    for outcome in Outcome::ALL {
-        line(format!("rejected {} {}", outcome.number(), outcome.label()));
-    }
-    text
-}
-
 /// No record has padding: its fields fill it, or it would leak bytes of the daemon into maps.
 #[test]
 fn records_have_these_sizes_and_no_padding() {
@@ -458,7 +411,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<BucketKey>(), align_of::<BucketKey>()), (16 + 4 + 4, 8));
     assert_eq!((size_of::<AnswerBucket>(), align_of::<AnswerBucket>()), (3 * 8, 8));
     assert_eq!((size_of::<BanKey>(), align_of::<BanKey>()), (16 + 4 + 4, 8));
-    assert_eq!((size_of::<Ban>(), align_of::<Ban>()), (8 + 4 + 4, 8));
+    assert_eq!((size_of::<Ban>(), align_of::<Ban>()), (8 + 4 + 4 + 8, 8));
     assert_eq!((size_of::<BanCounters>(), align_of::<BanCounters>()), (8 + 8, 8));
     assert_eq!((size_of::<BanLengths>(), align_of::<BanLengths>()), (8 + 2 * 8, 8));
     assert_eq!((size_of::<ClassHead>(), align_of::<ClassHead>()), (32 + 4 + 3 + 3 + 1 + 21, 64));
@@ -486,7 +439,7 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!(size_of::<ReplicaKey>(), 40 + 8);
     assert_eq!(size_of::<StatementKey>(), 40 + 8);
     assert_eq!((size_of::<ServiceSettings>(), align_of::<ServiceSettings>()), (6 * 4, 4));
-    assert_eq!((size_of::<SynCounters>(), align_of::<SynCounters>()), (8 * (1 + 7), 8));
+    assert_eq!((size_of::<SynCounters>(), align_of::<SynCounters>()), (8 * (2 + 7), 8));
     assert_eq!((size_of::<SynOffer>(), align_of::<SynOffer>()), (5 * 4, 4));
     assert_eq!((size_of::<Pace>(), align_of::<Pace>()), (4 * 8, 8));
     assert_eq!((size_of::<ProxyCounters>(), align_of::<ProxyCounters>()), (4 * 8, 8));

@@ -73,6 +73,8 @@ fn real_clients_come_in_by_either_family() -> Result<()> {
         let answered = metrics.count("foobar_syn_cookies_answered_total", &[("port", "8080")]);
         ensure!(answered == servers.len() as u64, "{mode}: {answered} answered");
         ensure!(metrics.count("foobar_syn_cookies_passed_total", &[]) == 0, "{mode}");
+        let returned = metrics.count("foobar_syn_cookies_returned_total", &[("port", "8080")]);
+        ensure!(returned == answered, "{mode}: {returned} cookies came back");
         let by_verdict =
             metrics.count("foobar_firewall_packets_total", &[("action", "answer"), ("reason", "syn_cookie")]);
         ensure!(by_verdict == answered, "{by_verdict} by verdict");
@@ -258,6 +260,10 @@ fn a_connection_becomes_known_by_its_cookie_and_nothing_else_does() -> Result<()
     settle();
     let metrics = stage.foobar.scrape()?;
     ensure!(metrics.count("foobar_syn_cookies_answered_total", &[]) == 2_002);
+    ensure!(
+        metrics.count("foobar_syn_cookies_returned_total", &[]) == 2,
+        "ACKs without a cookie are counted"
+    );
     ensure!(flows(&stage)? == (2, 0), "{:?}", flows(&stage)?);
     let stray = metrics.rule("stray");
     ensure!(stray == 2_000, "{stray} ACKs dropped");
@@ -338,6 +344,7 @@ fn a_flood_is_answered_and_everybody_is_served() -> Result<()> {
     ensure!(before.count("foobar_syn_cookies_passed_total", &[("cause", "inactive")]) == 100);
     let flood = Flood::start(&stage.network.client, CLIENT, invented_syns(20_000, 3)?, 50_000)?;
     thread::sleep(Duration::from_secs(1));
+    let shown = rates_of_cookies(&stage)?;
     let (count, slowest) = served(&stage)?;
     let sent = flood.stop()?;
     settle();
@@ -348,13 +355,47 @@ fn a_flood_is_answered_and_everybody_is_served() -> Result<()> {
         "{sent} SYNs sent, {answered} answered, {passed} to the kernel; {count} of 100 served, the slowest in {slowest:?}"
     ));
     ensure!(count == 100, "{count} of 100 were served");
-    ensure!(active()? == 1 && passed < 1_200 && answered + passed == sent + 200, "{metrics:?}");
-    counted(&metrics, 200)?;
+    let returned = metrics.count("foobar_syn_cookies_returned_total", &[]);
+    ensure!(returned == 103, "{returned} cookies came back");
+    ensure!(shown <= answered, "{shown} were answered when somebody looked, and {answered} in the end");
+    ensure!(active()? == 1 && passed < 1_200 && answered + passed == sent + 203, "{metrics:?}");
+    counted(&metrics, 203)?;
     // It ends by itself.
     wait::until("no more cookies are sent", Duration::from_secs(15), || Ok(active()? == 0))?;
     ensure!(served(&stage)?.0 == 100);
     ensure!(stage.foobar.scrape()?.count("foobar_syn_cookies_answered_total", &[]) == answered);
     Ok(())
+}
+
+/// While three clients come in among many that do not: `foobar top` tells of all SYNs that are answered, and of three cookies
+/// that came back. Gives how many were answered up to then.
+fn rates_of_cookies(stage: &Stage) -> Result<u64> {
+    let looks = thread::scope(|scope| {
+        let looking = scope.spawn(|| stage.foobar.succeed(&["top", "--interval", "1s", "--once", "--json"]));
+        thread::sleep(Duration::from_millis(300));
+        stage.network.client.enter(|| {
+            (0..3).try_for_each(|_| ask(&mut connect(Family::V4.server(), Duration::from_secs(1))?))
+        })?;
+        looking.join().map_err(|_payload| anyhow::anyhow!("the thread that looks panicked"))?
+    })?;
+    let view: serde_json::Value = serde_json::from_str(&looks)?;
+    let [seen] = view["syn_cookies"].as_array().context("a list")?.as_slice() else {
+        anyhow::bail!("one service: {view}")
+    };
+    let number = |name: &str| seen[name].as_f64().context("a number");
+    let (answered, returned, seconds) = (
+        number("answered_per_second")?,
+        number("returned_per_second")?,
+        view["seconds"].as_f64().context("a number")?,
+    );
+    say(&format!(
+        "top: {answered:.0} SYNs answered and {returned:.1} cookies back per second, over {seconds:.2} s"
+    ));
+    ensure!(seen["service"] == "www" && seen["active"] == true && answered > 2_000.0, "{view}");
+    ensure!((returned * seconds - 3.0).abs() < 0.01 && seen["returned"] == 3, "{view}");
+    let table = stage.foobar.succeed(&["top", "--interval", "200ms", "--once"])?;
+    ensure!(table.contains("\nSYN cookies ") && table.contains("\n  www tcp/8080 "), "{table}");
+    seen["answered"].as_u64().context("a count")
 }
 
 /// What the test before is worth: the kernel alone, without cookies, serves hardly anybody.

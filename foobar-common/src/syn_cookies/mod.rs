@@ -50,6 +50,8 @@ words! {
 pub struct SynCounters {
     /// Those that were answered.
     pub answered: u64,
+    /// Cookies that came back, and that the kernel takes: connections that began so.
+    pub returned: u64,
     /// The others, by [`Passed`].
     pub passed: [u64; Passed::COUNT as usize],
 }
@@ -65,8 +67,9 @@ impl SynCounters {
 
     /// Adds another processor's, or another port's.
     pub fn add(&mut self, other: &Self) {
-        let Self { answered, passed } = other;
+        let Self { answered, returned, passed } = other;
         self.answered = self.answered.wrapping_add(*answered);
+        self.returned = self.returned.wrapping_add(*returned);
         for (sum, more) in self.passed.iter_mut().zip(passed) {
             *sum = sum.wrapping_add(*more);
         }

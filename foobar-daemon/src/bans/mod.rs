@@ -2,6 +2,7 @@
 //! own copy ([`crate::dataplane::bans`]), and the state folder the journal ([`crate::state::bans`]).
 
 pub mod book;
+pub mod busiest;
 pub mod journal;
 pub mod never;
 pub mod report;
@@ -41,6 +42,21 @@ pub struct Made {
     pub reason: Option<String>,
 }
 
+impl Made {
+    /// By whom and why, in words.
+    pub fn words(&self) -> String {
+        let Self { unix_ms: _, origin, by, reason } = self;
+        let by = match origin {
+            Origin::Command => by.clone(),
+            Origin::Kernel => format!("the limit of rule {by}"),
+        };
+        match reason {
+            Some(reason) => format!("{by}: {reason}"),
+            None => by,
+        }
+    }
+}
+
 /// What made a ban.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,6 +78,11 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The time since the machine started, time asleep included.
+    pub const fn since_boot(self) -> Duration {
+        Duration::from_nanos(self.boot_ns)
+    }
+
     /// This one.
     ///
     /// # Errors

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     control::{
-        bans::BanCounts,
+        bans::{BanCounts, BanInForce},
         client::{NotRunning, Target},
         events::EventFacts,
         protocol::{
@@ -53,6 +53,9 @@ pub struct Args {
     #[command(flatten)]
     target: Target,
 }
+
+/// Bans that are shown with what they have stopped; `--json` has more.
+const BANS_SHOWN: usize = 3;
 
 /// What `--json` prints of a daemon that runs.
 #[derive(Serialize)]
@@ -121,6 +124,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         services,
         decryption,
         bans,
+        busiest_bans,
         events,
         reconcile,
         syn_cookies,
@@ -163,7 +167,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
             bits(*bits_per_second)
         )?;
     }
-    write_bans(out, bans)?;
+    write_bans(out, bans, busiest_bans)?;
     write_events(out, events)?;
     write_services(out, services)?;
     write_syn_cookies(out, syn_cookies.as_ref())?;
@@ -250,8 +254,8 @@ fn write_rejects(out: &mut dyn Write, rejects: Option<&RejectFacts>) -> Result<(
     Ok(())
 }
 
-/// How many bans there are, once there has been one.
-fn write_bans(out: &mut dyn Write, bans: &BanCounts) -> Result<()> {
+/// How many bans there are, once there has been one, and which have stopped most.
+fn write_bans(out: &mut dyn Write, bans: &BanCounts, busiest: &[BanInForce]) -> Result<()> {
     let BanCounts { addresses, prefixes, room, made, by_rules, no_room, expired, lifted, refused } = bans;
     let of = |kind: &[u64; 2]| kind.iter().sum::<u64>();
     if made + refused == 0 && of(addresses) + of(prefixes) == 0 {
@@ -270,6 +274,12 @@ fn write_bans(out: &mut dyn Write, bans: &BanCounts) -> Result<()> {
     )?;
     if *no_room > 0 {
         writeln!(out, "  {no_room} more that rules were to make found no room")?;
+    }
+    for BanInForce { address, packets, made, .. } in busiest.iter().take(BANS_SHOWN) {
+        writeln!(out, "  {address:<36} {packets:>12} packets stopped, by {}", made.words())?;
+    }
+    if busiest.len() > BANS_SHOWN {
+        writeln!(out, "  and others that stopped fewer (`foobar bans --sort packets`)")?;
     }
     Ok(())
 }
@@ -316,7 +326,7 @@ fn write_services(out: &mut dyn Write, services: &[ServiceFacts]) -> Result<()> 
         if !words.is_empty() {
             writeln!(out, "    {}", words.join("; "))?;
         }
-        if let Some(SynFacts { active, answered, passed }) = &facts.syn_cookies {
+        if let Some(SynFacts { active, answered, returned, passed }) = &facts.syn_cookies {
             let now = if *active { "sends SYN cookies" } else { "sends no SYN cookies" };
             let causes: Vec<String> = passed
                 .iter()
@@ -324,7 +334,10 @@ fn write_services(out: &mut dyn Write, services: &[ServiceFacts]) -> Result<()> 
                 .map(|(cause, count)| format!("{cause} {count}"))
                 .collect();
             let passed = if causes.is_empty() { "none".to_owned() } else { causes.join(", ") };
-            writeln!(out, "    {now}; {answered} SYNs answered, to the kernel: {passed}")?;
+            writeln!(
+                out,
+                "    {now}; {answered} SYNs answered, {returned} cookies came back; to the kernel: {passed}"
+            )?;
         }
         let names: Vec<String> =
             facts.names.iter().take(NAMES_SHOWN).map(|(name, count)| format!("{name} {count}")).collect();

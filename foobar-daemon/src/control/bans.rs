@@ -1,8 +1,12 @@
 //! What goes over the control socket about bans.
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use crate::{bans::Made, rules::bundle::SourceFile};
+use crate::{
+    bans::{Ban, Made, Moment},
+    rules::{bundle::SourceFile, names::prefix_words},
+};
 
 /// `GET` of the bans in force, and `POST` of others.
 pub const BANS: &str = "/v1/bans";
@@ -41,6 +45,37 @@ pub struct BanInForce {
     pub until_unix_ms: Option<u64>,
     /// Milliseconds until then.
     pub left_ms: Option<u64>,
+    /// Packets that it has stopped since it was made, or since the machine started.
+    #[serde(default)]
+    pub packets: u64,
+    /// By whom and why.
+    #[serde(flatten)]
+    pub made: Made,
+}
+
+impl BanInForce {
+    /// A ban at this moment, which has stopped so many packets.
+    pub fn of(prefix: &IpNet, ban: &Ban, packets: u64, now: Moment) -> Self {
+        let Ban { until_ns, made } = ban;
+        Self {
+            address: prefix_words(prefix),
+            until_unix_ms: until_ns.map(|until_ns| now.unix_ms_at(until_ns)),
+            left_ms: until_ns.map(|until_ns| until_ns.saturating_sub(now.boot_ns) / 1_000_000),
+            packets,
+            made: made.as_ref().clone(),
+        }
+    }
+}
+
+/// A ban in force that has stopped something of late.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BanStopping {
+    /// An address or a prefix.
+    pub address: String,
+    /// All packets that it has stopped.
+    pub packets: u64,
+    /// The same per second, since somebody last looked.
+    pub packets_per_second: f64,
     /// By whom and why.
     #[serde(flatten)]
     pub made: Made,

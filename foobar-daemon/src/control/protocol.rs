@@ -9,7 +9,10 @@ use foobar_common::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{bans::BanCounts, events::EventFacts};
+use super::{
+    bans::{BanCounts, BanInForce, BanStopping},
+    events::EventFacts,
+};
 use crate::{
     bans::report::BanReport,
     dataplane::{
@@ -99,6 +102,9 @@ pub struct Status {
     /// The bans.
     #[serde(default)]
     pub bans: BanCounts,
+    /// The ten that have stopped most, the most first.
+    #[serde(default)]
+    pub busiest_bans: Vec<BanInForce>,
     /// What became of the packets that were drawn as samples.
     #[serde(default)]
     pub events: EventFacts,
@@ -224,15 +230,18 @@ pub struct SynFacts {
     pub active: bool,
     /// Those that were.
     pub answered: u64,
+    /// Cookies that came back, and that the kernel takes.
+    #[serde(default)]
+    pub returned: u64,
     /// Those that went on to the kernel, by cause.
     pub passed: BTreeMap<String, u64>,
 }
 
 impl From<SynCookieCounters> for SynFacts {
     fn from(counted: SynCookieCounters) -> Self {
-        let SynCookieCounters { counters: SynCounters { answered, passed }, active } = counted;
+        let SynCookieCounters { counters: SynCounters { answered, returned, passed }, active } = counted;
         let passed = Passed::ALL.iter().zip(passed).map(|(cause, count)| (cause.label().to_owned(), count));
-        Self { active, answered, passed: passed.collect() }
+        Self { active, answered, returned, passed: passed.collect() }
     }
 }
 
@@ -337,6 +346,9 @@ pub struct Traffic {
     pub rules: BTreeMap<String, Counted>,
     /// The services of which more is counted than packets and bytes.
     pub services: Vec<ServiceFacts>,
+    /// The bans that have stopped most since somebody last looked, the most first; at most 50.
+    #[serde(default)]
+    pub bans: Vec<BanStopping>,
 }
 
 /// What was counted on an interface in one direction.

@@ -1,10 +1,6 @@
 //! The daemon's side of the control socket.
 
-use std::{
-    convert::Infallible,
-    os::unix::net::UnixListener as StdListener,
-    time::{Duration, SystemTime},
-};
+use std::{convert::Infallible, os::unix::net::UnixListener as StdListener, time::Duration};
 
 use anyhow::{Context as _, Result};
 use axum::{
@@ -26,16 +22,13 @@ use tokio::{
 };
 
 use super::{
-    bans::{self, BanInForce, BanRequest, LiftRequest},
+    bans::{self, BanRequest, LiftRequest},
     events::{self, Wanted},
     peer::{Allowed, GROUP, Peer},
     protocol::{self, ApplyRequest, Refusal, RefusalKind, SetEditRequest, SetRequest, SetShown},
 };
 use crate::{
-    bans::{
-        Ban, Moment,
-        request::{DEFAULT_TIME, WantedBans, WantedLifts, check_reason, parse_time},
-    },
+    bans::request::{DEFAULT_TIME, WantedBans, WantedLifts, check_reason, parse_time},
     daemon::{
         handle::{AskedBans, AskedEdit, AskedLifts, Change, Handle},
         start::Rules,
@@ -221,22 +214,7 @@ fn read_edit(request: SetRequest) -> Result<(SetEdit, usize), Refusal> {
 }
 
 async fn bans_in_force(State(handle): State<Handle>) -> Response {
-    answer(move || {
-        let bans = handle.bans()?;
-        let now = Moment::now(SystemTime::now()).map_err(|error| Refusal::failed(format!("{error:#}")))?;
-        Ok(bans.into_iter().map(|(prefix, ban)| in_force(&prefix, &ban, now)).collect::<Vec<_>>())
-    })
-    .await
-}
-
-fn in_force(prefix: &IpNet, ban: &Ban, now: Moment) -> BanInForce {
-    let Ban { until_ns, made } = ban;
-    BanInForce {
-        address: prefix_words(prefix),
-        until_unix_ms: until_ns.map(|until_ns| now.unix_ms_at(until_ns)),
-        left_ms: until_ns.map(|until_ns| until_ns.saturating_sub(now.boot_ns) / 1_000_000),
-        made: made.as_ref().clone(),
-    }
+    answer(move || handle.bans()).await
 }
 
 async fn ban(State(handle): State<Handle>, Extension(peer): Extension<Peer>, body: Body) -> Response {

@@ -87,6 +87,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         services,
         decryption: filter.decryption(),
         bans: writer.bans.counts(),
+        busiest_bans: Vec::new(),
         events,
         reconcile: writer.reconciler.facts(),
         syn_cookies: writer.syn_cookie_facts(),

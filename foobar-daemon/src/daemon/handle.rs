@@ -1,22 +1,30 @@
 //! What the servers, the signals and the metrics hold of the one writer.
 
 use std::{
-    sync::mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
-    time::Duration,
+    collections::HashMap,
+    sync::{
+        Arc,
+        mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    time::{Duration, SystemTime},
 };
 
-use anyhow::Context as _;
+use anyhow::{Context as _, Result};
 use ipnet::IpNet;
 
 use super::{events::Hub, facts, start::Rules, traffic, writer::failed};
 use crate::{
     bans::{
-        Ban,
+        Ban, Moment,
+        busiest::{self, Looks, Stopping},
         request::{WantedBans, WantedLifts},
     },
-    control::protocol::{Changed, Refusal, RulesInForce, SetInForce, Status, Traffic},
+    control::{
+        bans::{BanInForce, BanStopping},
+        protocol::{Changed, Refusal, RulesInForce, SetInForce, Status, Traffic},
+    },
     dataplane::counters::CounterReader,
-    rules::{model::ServicePort, sets::edit::SetEdit},
+    rules::{model::ServicePort, names::prefix_words, sets::edit::SetEdit},
 };
 
 /// How long a look waits for the writer, which may be loading a ruleset. Scrapers wait for ten seconds by default.
@@ -25,6 +33,10 @@ const LOOK_TIME: Duration = Duration::from_secs(5);
 const CHANGE_TIME: Duration = Duration::from_secs(100);
 /// Requests that wait for the writer at a time.
 pub const QUEUE: usize = 64;
+/// Bans that `status` tells of what they have stopped.
+const BUSIEST_IN_STATUS: usize = 10;
+/// Bans that `top` is told of.
+const BUSIEST_IN_TOP: usize = 50;
 
 /// Asks the writer; cheap to clone.
 #[derive(Clone)]
@@ -34,6 +46,8 @@ pub struct Handle {
     pub counters: CounterReader,
     /// Events, too.
     pub events: Hub,
+    /// When bans were last looked at.
+    looks: Arc<Looks>,
 }
 
 /// Something that the writer does, one after the other.
@@ -51,6 +65,8 @@ pub enum Request {
     Set(String, SyncSender<Result<(SetInForce, Vec<IpNet>), Refusal>>),
     /// Tell the bans in force.
     Bans(SyncSender<Vec<(IpNet, Ban)>>),
+    /// Tell those in force of these.
+    BansOf(Vec<IpNet>, SyncSender<HashMap<IpNet, Ban>>),
     /// Change something.
     Change(Asked),
     /// Look after the interfaces: one of them has changed.
@@ -146,7 +162,7 @@ pub struct Facts {
 impl Handle {
     /// A handle of the writer that takes these requests.
     pub fn new(requests: SyncSender<Request>, counters: CounterReader, events: Hub) -> Self {
-        Self { requests, counters, events }
+        Self { requests, counters, events, looks: Arc::default() }
     }
 
     /// Asks what is.
@@ -154,10 +170,23 @@ impl Handle {
         self.ask(LOOK_TIME, Request::Facts)
     }
 
-    /// Asks what is, and which connections are open.
+    /// Asks what is, which connections are open, and which bans have stopped most.
     pub fn status(&self) -> Result<Status, Refusal> {
         let mut status = self.facts()?.status;
         facts::add_open(&mut status, self.counters.open());
+        let now = Moment::now(SystemTime::now()).map_err(failed)?;
+        let most = match self.counters.bans() {
+            Ok(bans) => busiest::most(bans, now.since_boot(), BUSIEST_IN_STATUS),
+            Err(error) => {
+                status.problems.push(format!("{error:#}"));
+                Vec::new()
+            }
+        };
+        let known = self.bans_of(most.iter().map(|(prefix, _)| *prefix).collect())?;
+        let busiest = most
+            .iter()
+            .filter_map(|(prefix, packets)| Some(BanInForce::of(prefix, known.get(prefix)?, *packets, now)));
+        status.busiest_bans = busiest.collect();
         Ok(status)
     }
 
@@ -170,7 +199,25 @@ impl Handle {
     pub fn traffic(&self) -> Result<Traffic, Refusal> {
         let traffic = self.ask(LOOK_TIME, Request::Traffic)??;
         let counters = self.counters.read().context("read the counters").map_err(failed)?;
-        Ok(traffic::with_counters(traffic, counters))
+        let bans = self.stopping()?;
+        Ok(Traffic { bans, ..traffic::with_counters(traffic, counters) })
+    }
+
+    /// The bans that have stopped most since somebody last looked.
+    fn stopping(&self) -> Result<Vec<BanStopping>, Refusal> {
+        let now = Moment::now(SystemTime::now()).map_err(failed)?;
+        let stopping = self.looks.look(now.since_boot(), BUSIEST_IN_TOP, || self.counters.bans());
+        let stopping = stopping.map_err(failed)?;
+        let known = self.bans_of(stopping.iter().map(|ban| ban.prefix).collect())?;
+        let told = stopping.iter().filter_map(|Stopping { prefix, packets, recent: _, per_second }| {
+            Some(BanStopping {
+                address: prefix_words(prefix),
+                packets: *packets,
+                packets_per_second: *per_second,
+                made: known.get(prefix)?.made.as_ref().clone(),
+            })
+        });
+        Ok(told.collect())
     }
 
     /// Asks for the sets in force.
@@ -183,9 +230,22 @@ impl Handle {
         self.ask(LOOK_TIME, |reply| Request::Set(name, reply))?
     }
 
-    /// Asks for the bans in force.
-    pub fn bans(&self) -> Result<Vec<(IpNet, Ban)>, Refusal> {
-        self.ask(LOOK_TIME, Request::Bans)
+    /// Asks for the bans in force, and for what each of them has stopped.
+    pub fn bans(&self) -> Result<Vec<BanInForce>, Refusal> {
+        let bans = self.ask(LOOK_TIME, Request::Bans)?;
+        let now = Moment::now(SystemTime::now()).map_err(failed)?;
+        let counted = self.counters.bans().map_err(failed)?;
+        let counted: HashMap<IpNet, u64> = counted.into_iter().map(|ban| (ban.prefix, ban.packets)).collect();
+        let packets = |prefix| counted.get(prefix).copied().unwrap_or(0);
+        Ok(bans.iter().map(|(prefix, ban)| BanInForce::of(prefix, ban, packets(prefix), now)).collect())
+    }
+
+    /// Asks for those bans of these that are in force; of none, nobody is asked.
+    fn bans_of(&self, prefixes: Vec<IpNet>) -> Result<HashMap<IpNet, Ban>, Refusal> {
+        if prefixes.is_empty() {
+            return Ok(HashMap::new());
+        }
+        self.ask(LOOK_TIME, |reply| Request::BansOf(prefixes, reply))
     }
 
     /// Has something changed, and waits until it is.

@@ -33,6 +33,7 @@ pub(super) fn gather(writer: &Writer) -> Result<Traffic> {
         drops: Vec::new(),
         rules: BTreeMap::new(),
         services: facts::services(writer).context("read the counters of services")?,
+        bans: Vec::new(),
     })
 }
 

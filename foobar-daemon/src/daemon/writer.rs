@@ -137,6 +137,10 @@ impl Writer {
                         self.tend_bans();
                         drop(reply.send(self.bans.list()));
                     }
+                    Ok(Request::BansOf(prefixes, reply)) => {
+                        self.note_bans_by_rules();
+                        drop(reply.send(self.bans.of(&prefixes)));
+                    }
                     Ok(Request::Tend) => self.tend(),
                     // Nobody can tell one reload from two that have not begun.
                     Ok(Request::Change(asked))

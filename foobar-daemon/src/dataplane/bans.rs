@@ -1,7 +1,7 @@
 //! The bans in the kernel.
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, PerCpuArray};
 use foobar_common::{
     address::Address,
     bans::{Ban, BanCounters, BanKey, BanLengths, FOREVER},
@@ -11,9 +11,15 @@ use foobar_common::{
     rule::NO_RULE,
 };
 use ipnet::IpNet;
-use nix::time::{ClockId, clock_gettime};
+use nix::{
+    libc,
+    time::{ClockId, clock_gettime},
+};
 
-use super::load::LoadedRuleset;
+use super::{batches, features, load::LoadedRuleset};
+
+/// Of `include/uapi/linux/bpf.h`: enters nothing where something is.
+const BPF_NOEXIST: u64 = 1;
 
 /// Both families, in the order of the map of lengths.
 const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
@@ -21,6 +27,8 @@ const FAMILIES: [Family; 2] = [Family::V4, Family::V6];
 /// The maps of bans, which every ruleset of the same pins shares.
 pub struct BanMaps {
     bans: HashMap<MapData, BanKey, Ban>,
+    /// The same, to be looked through.
+    all: Map,
     lengths: Array<MapData, BanLengths>,
     counters: PerCpuArray<MapData, BanCounters>,
 }
@@ -34,12 +42,28 @@ pub struct KernelBan {
     pub until_ns: Option<u64>,
     /// Counter slot of the rule whose limit made it, if a program did.
     pub by_rule: Option<u32>,
+    /// Packets that it stopped.
+    pub packets: u64,
+}
+
+impl KernelBan {
+    /// What an entry of the map says. Whoever else writes to the map may have written anything.
+    fn of(key: &BanKey, ban: &Ban) -> Option<Self> {
+        let Ban { until_ns, rule, padding: _, packets } = *ban;
+        Some(Self {
+            prefix: prefix(key)?,
+            until_ns: (until_ns != FOREVER).then_some(until_ns),
+            by_rule: (rule != NO_RULE).then_some(rule),
+            packets,
+        })
+    }
 }
 
 impl BanMaps {
     /// Opens those of a loaded ruleset.
     pub(super) fn of(loaded: &LoadedRuleset) -> Result<Self> {
         Ok(Self {
+            all: loaded.second_handle(maps::BANS)?,
             bans: HashMap::try_from(loaded.second_handle(maps::BANS)?).context("open the map of bans")?,
             lengths: Array::try_from(loaded.second_handle(maps::BAN_LENGTHS)?)
                 .context("open the lengths of bans")?,
@@ -49,13 +73,22 @@ impl BanMaps {
     }
 
     /// Bans an address or a prefix, or has its ban end at another time. Packets are asked for it once the
-    /// [lengths](Self::set_lengths) say so.
+    /// [lengths](Self::set_lengths) say so. A ban that is there goes on with what it has counted; packets that it stops
+    /// between the look at that and the change are not counted.
     ///
     /// # Errors
     /// When there is no room, or no memory: the ban of this address, if there was one, stays.
     pub fn set(&mut self, prefix: &IpNet, until_ns: Option<u64>) -> Result<()> {
-        let ban = Ban { until_ns: until_ns.unwrap_or(FOREVER), rule: NO_RULE, padding: 0 };
-        self.bans.insert(key(prefix), ban, 0).with_context(|| format!("have the kernel ban {prefix}"))
+        let (key, ban) = (key(prefix), Ban::new(until_ns.unwrap_or(FOREVER), NO_RULE));
+        let set = match self.bans.insert(key, ban, BPF_NOEXIST) {
+            Err(error) if is_there(&error) => {
+                // A program removes none, so that the ban is there still, unless somebody else writes to the map.
+                let packets = self.bans.get(&key, 0).map_or(0, |before| before.packets);
+                self.bans.insert(key, Ban { packets, ..ban }, 0)
+            }
+            set => set,
+        };
+        set.with_context(|| format!("have the kernel ban {prefix}"))
     }
 
     /// Lifts a ban, if there is one.
@@ -109,15 +142,24 @@ impl BanMaps {
 
     /// All of them, also those that are over.
     pub fn list(&self) -> Result<Vec<KernelBan>> {
-        let read = |entry: Result<(BanKey, Ban), MapError>| {
-            let (key, Ban { until_ns, rule, padding: _ }) = entry.context("read the bans in the kernel")?;
-            let until_ns = (until_ns != FOREVER).then_some(until_ns);
-            let kernel_ban =
-                |prefix| KernelBan { prefix, until_ns, by_rule: (rule != NO_RULE).then_some(rule) };
-            // Whoever else writes to the map may have written anything.
-            Ok(prefix(&key).map(kernel_ban))
-        };
-        self.bans.iter().filter_map(|entry| read(entry).transpose()).collect()
+        self.list_those(|_| true)
+    }
+
+    /// Those that have stopped something, also if they are over.
+    pub fn list_stopping(&self) -> Result<Vec<KernelBan>> {
+        self.list_those(|ban| ban.packets > 0)
+    }
+
+    fn list_those(&self, are_wanted: impl Fn(&Ban) -> bool) -> Result<Vec<KernelBan>> {
+        let mut list = Vec::new();
+        batches::each(features::map_data(&self.all)?, |key: &BanKey, ban: &Ban| {
+            if are_wanted(ban) {
+                list.extend(KernelBan::of(key, ban));
+            }
+            Ok(())
+        })
+        .context("read the bans in the kernel")?;
+        Ok(list)
     }
 }
 
@@ -170,6 +212,11 @@ impl Lengths {
 pub fn now_ns() -> Result<u64> {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME).context("read the time since the machine started")?;
     Ok(u64::try_from(std::time::Duration::from(now).as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Whether the kernel did not enter something as there was an entry.
+fn is_there(error: &MapError) -> bool {
+    matches!(error, MapError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::EEXIST))
 }
 
 fn key(prefix: &IpNet) -> BanKey {

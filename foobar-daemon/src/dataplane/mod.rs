@@ -6,6 +6,7 @@
 
 pub mod attach;
 pub mod bans;
+mod batches;
 pub mod counters;
 pub mod detach;
 pub mod egress;

@@ -135,6 +135,8 @@ catalogue! {
         "Segments to a service of raw that were answered with a RST because nobody listens.";
     SYN_ANSWERED = "foobar_syn_cookies_answered_total", Counter, Packets, ["port"],
         "SYNs to a service that foobar answered with a cookie, in the server's stead.";
+    SYN_RETURNED = "foobar_syn_cookies_returned_total", Counter, Packets, ["port"],
+        "Cookies that clients of a service brought back and that the kernel takes: connections that began so.";
     SYN_PASSED = "foobar_syn_cookies_passed_total", Counter, Packets, ["port", "cause"],
         "SYNs to a service with syn_cookies that were accepted and went on to the kernel, by cause.";
     SYN_COOKIES_ACTIVE = "foobar_syn_cookies_active", Gauge, Flag, ["port"],

@@ -141,14 +141,19 @@ impl Segment {
         }
     }
 
-    /// Whether a connection begins with it, which comes in and is of none that is kept: it brings back a cookie.
+    /// Whether a connection begins with it, which comes in and is of none that is kept: it brings back a cookie, which is
+    /// counted then.
     #[inline(always)]
     pub(crate) fn brings_cookie(&self, is_known: bool, context: &XdpContext) -> bool {
-        settings::uses(uses::SYN_COOKIES)
-            && !is_known
-            && self.flags & (SYN | RST | ACK) == ACK
-            && Passage::service(Direction::In).is_some_and(syn_cookies::are_awaited)
-            && syn_cookies::brings_cookie(context)
+        if !settings::uses(uses::SYN_COOKIES) || is_known || self.flags & (SYN | RST | ACK) != ACK {
+            return false;
+        }
+        let Some(service) = Passage::service(Direction::In) else { return false };
+        let brings = syn_cookies::are_awaited(service) && syn_cookies::brings_cookie(context);
+        if brings {
+            syn_cookies::count_returned(service);
+        }
+        brings
     }
 
     /// Sequence number of the first byte behind it.

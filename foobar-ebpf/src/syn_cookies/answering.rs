@@ -14,12 +14,12 @@ use foobar_common::{
     flow::{Direction, Family, Flow, protocol},
     frame::{Frame, within},
     service::ServiceSettings,
-    syn_cookies::{Answer, CookieMode, Passed, SynCounters, SynOffer, SynOptions},
+    syn_cookies::{Answer, CookieMode, Passed, SynOffer, SynOptions},
     verdict::Reason,
 };
 
 use super::{
-    Arrived, Reading, SYN_COUNTERS, SYN_OFFER, now, pace, reading,
+    Arrived, Reading, SYN_OFFER, counters, now, pace, reading,
     sockets::{self, Socket},
 };
 use crate::{
@@ -272,12 +272,4 @@ fn mtu(context: &XdpContext) -> u32 {
 #[inline(always)]
 fn offer() -> Option<&'static SynOffer> {
     SYN_OFFER.get(0)
-}
-
-#[inline(always)]
-fn counters(service: u32) -> Option<&'static mut SynCounters> {
-    let place = SYN_COUNTERS.get_ptr_mut(service)?;
-    // SAFETY: the map gave the pointer, and an entry of a per-CPU array is this processor's alone while the program
-    // runs.
-    Some(unsafe { &mut *place })
 }

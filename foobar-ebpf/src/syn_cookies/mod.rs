@@ -83,6 +83,22 @@ pub(crate) fn are_awaited(port: u32) -> bool {
     settings.cookies == CookieMode::Auto.number() && pace(port).is_some_and(|pace| pace.is_awaited(now()))
 }
 
+/// Counts a cookie that came back to a service, and with which a connection begins.
+#[inline(always)]
+pub(crate) fn count_returned(service: u32) {
+    if let Some(counters) = counters(service) {
+        counters.returned = counters.returned.wrapping_add(1);
+    }
+}
+
+#[inline(always)]
+fn counters(service: u32) -> Option<&'static mut SynCounters> {
+    let place = SYN_COUNTERS.get_ptr_mut(service)?;
+    // SAFETY: the map gave the pointer, and an entry of a per-CPU array is this processor's alone while the program
+    // runs.
+    Some(unsafe { &mut *place })
+}
+
 #[inline(always)]
 fn is_tcp(flow: &Flow) -> bool {
     flow.protocol == protocol::TCP && matches!(flow.fragment, Fragment::Whole)

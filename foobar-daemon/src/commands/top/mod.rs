@@ -27,7 +27,8 @@ use crate::{
 
 /// What `--help` tells of it.
 pub const LONG_ABOUT: &str = "Show what passes, renewed every second: packets and bits of each interface, requests, handshakes \
-     and queries of services over 1, 10 and 60 seconds, what is dropped and why, and the rules that \
+     and queries of services over 1, 10 and 60 seconds, SYNs that are answered with cookies and \
+     cookies that come back, what is dropped and why, the bans that stop most, and the rules that \
      decide most.\n\nq, Esc or Ctrl-C leave. When the daemon goes away, top says so and waits for it. \
      Where the output is no terminal, one table is printed, as with --once.";
 

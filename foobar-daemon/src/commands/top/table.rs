@@ -1,7 +1,7 @@
 //! What passed, as lines that fit a terminal of any size. Pure.
 
-use super::view::{DropRate, InterfaceRate, RuleRate, ServiceRate, View};
-use crate::daemon::summary::bits;
+use super::view::{DropRate, InterfaceRate, RuleRate, ServiceRate, SynRate, View};
+use crate::{control::bans::BanStopping, daemon::summary::bits};
 
 /// Of a section that is shortened, so many rows stay: one, and how many there are more.
 const ROWS_LEAST: usize = 2;
@@ -17,7 +17,7 @@ pub(super) fn whole(view: &View) -> Vec<String> {
     lines(view, sections(view))
 }
 
-/// Lines for a terminal of this size; of what does not fit, the busiest rules go first, then drops.
+/// Lines for a terminal of this size; of what does not fit, the busiest rules go first, then bans, then drops.
 pub(super) fn fitting(view: &View, columns: usize, rows: usize) -> Vec<String> {
     let mut sections = sections(view);
     let height: usize = head(view).len() + sections.iter().map(Section::height).sum::<usize>();
@@ -79,8 +79,8 @@ fn head(view: &View) -> Vec<String> {
 }
 
 fn sections(view: &View) -> Vec<Section> {
-    let View { interfaces, services, drops, rules, .. } = view;
-    // The widest has 78 columns.
+    let View { interfaces, services, syn_cookies, drops, bans, rules, .. } = view;
+    // The widest has 78 columns, but for who made a ban and why.
     vec![
         Section::new(
             format!("{:<36}{:>12}{:>14}", "interfaces", "packets/s", "bits/s"),
@@ -104,10 +104,41 @@ fn sections(view: &View) -> Vec<Section> {
                 format!("{name:<36}{total:>12}{one:>10}{ten:>10}{sixty:>10}{lost}")
             },
         ),
+        Section::new(
+            format!(
+                "{:<30}{:>12}{:>12}{:>12}{:>12}",
+                "SYN cookies", "answered/s", "back/s", "answered", "back"
+            ),
+            syn_cookies,
+            |syn| {
+                let SynRate {
+                    service,
+                    port,
+                    active,
+                    answered,
+                    answered_per_second,
+                    returned,
+                    returned_per_second,
+                } = syn;
+                let idle = if *active { "" } else { "  none now" };
+                let name = name(&[service, port]);
+                format!(
+                    "{name:<30}{answered_per_second:>12.0}{returned_per_second:>12.0}{answered:>12}{returned:>12}{idle}"
+                )
+            },
+        ),
         Section::new(format!("{:<36}{:>12}{:>14}", "drops", "packets/s", "in all"), drops, |drop| {
             let DropRate { direction, reason, packets, packets_per_second } = drop;
             format!("{:<36}{packets_per_second:>12.0}{packets:>14}", name(&[reason, direction]))
         }),
+        Section::new(
+            format!("{:<36}{:>12}{:>14}  {}", "busiest bans", "packets/s", "in all", "by"),
+            bans,
+            |ban| {
+                let BanStopping { address, packets, packets_per_second, made } = ban;
+                format!("{:<36}{packets_per_second:>12.0}{packets:>14}  {}", name(&[address]), made.words())
+            },
+        ),
         Section::new(format!("{:<36}{:>12}{:>14}", "busiest rules", "packets/s", "in all"), rules, |rule| {
             let RuleRate { rule, packets, packets_per_second } = rule;
             format!("{:<36}{packets_per_second:>12.0}{packets:>14}", name(&[rule]))
@@ -140,9 +171,15 @@ mod tests {
              services                                  in all  over 1 s      10 s      60 s\n\
              \x20 www tcp/80 http1 requests                  300      12.0       3.5         -\n\
              \n\
+             SYN cookies                     answered/s      back/s    answered        back\n\
+             \x20 www tcp/80                          1000          10        3000          30\n\
+             \n\
              drops                                  packets/s        in all\n\
              \x20 policy in                                  100           300\n\
              \x20 fragments in                                 0             7\n\
+             \n\
+             busiest bans                           packets/s        in all  by\n\
+             \x20 203.0.113.7                                 70           300  the limit of rule flood\n\
              \n\
              busiest rules                          packets/s        in all\n\
              \x20 b                                          200           600\n\
@@ -172,7 +209,7 @@ mod tests {
         assert!(lines[23].ends_with("more"), "{lines:?}");
         assert!(lines.iter().any(|line| line.contains("fragments in")), "{lines:?}");
         // Very low: each section has a row still, and rules were shortened before drops.
-        let lines = fitting(&view, 80, 17);
+        let lines = fitting(&view, 80, 23);
         assert!(lines.iter().any(|line| line.contains("49 more")), "{lines:?}");
     }
 }

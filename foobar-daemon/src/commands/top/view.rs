@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    control::protocol::{Counted, InterfaceCounted, ReasonCounted, ServiceFacts, Traffic},
+    control::{
+        bans::BanStopping,
+        protocol::{Counted, InterfaceCounted, ReasonCounted, ServiceFacts, SynFacts, Traffic},
+    },
     rates::{SPANS, per_second},
 };
 
@@ -28,8 +31,12 @@ pub(super) struct View {
     pub(super) not_ready: Vec<String>,
     pub(super) interfaces: Vec<InterfaceRate>,
     pub(super) services: Vec<ServiceRate>,
+    /// Of services with `syn_cookies`.
+    pub(super) syn_cookies: Vec<SynRate>,
     /// Those that drop most first.
     pub(super) drops: Vec<DropRate>,
+    /// Those that stop most first, of those that do; their rates are the daemon's, since somebody last looked.
+    pub(super) bans: Vec<BanStopping>,
     /// Those that decide most first, at most [`RULES_MAX`].
     pub(super) rules: Vec<RuleRate>,
 }
@@ -56,6 +63,21 @@ pub(super) struct ServiceRate {
     /// Over 1, 10 and 60 seconds.
     pub(super) per_second: [Option<f64>; SPANS.len()],
     pub(super) framing_lost: u64,
+}
+
+/// What became of SYNs to a service that may answer them with cookies.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(super) struct SynRate {
+    pub(super) service: String,
+    pub(super) port: String,
+    /// Whether they are answered now.
+    pub(super) active: bool,
+    /// SYNs that were answered.
+    pub(super) answered: u64,
+    pub(super) answered_per_second: f64,
+    /// Cookies that came back.
+    pub(super) returned: u64,
+    pub(super) returned_per_second: f64,
 }
 
 /// What was dropped for a reason.
@@ -94,6 +116,7 @@ impl View {
             drops,
             rules,
             services,
+            bans,
         } = after;
         Some(Self {
             running: true,
@@ -104,6 +127,8 @@ impl View {
             not_ready: not_ready.clone(),
             interfaces: interface_rates(&before.interfaces, interfaces, seconds),
             services: services.iter().map(ServiceRate::of).collect(),
+            syn_cookies: syn_rates(&before.services, services, seconds),
+            bans: bans.clone(),
             drops: drop_rates(&before.drops, drops, seconds),
             rules: rule_rates(&before.rules, rules, seconds),
         })
@@ -127,6 +152,33 @@ fn interface_rates(
                 packets_per_second: per_second(earlier.packets, counted.packets, seconds),
                 bytes_per_second: per_second(earlier.bytes, counted.bytes, seconds),
             }
+        })
+        .collect()
+}
+
+fn syn_rates(before: &[ServiceFacts], after: &[ServiceFacts], seconds: f64) -> Vec<SynRate> {
+    let earlier: BTreeMap<(&str, &str), &SynFacts> = before
+        .iter()
+        .filter_map(|facts| {
+            Some(((facts.service.as_str(), facts.port.as_str()), facts.syn_cookies.as_ref()?))
+        })
+        .collect();
+    after
+        .iter()
+        .filter_map(|facts| {
+            let SynFacts { active, answered, returned, passed: _ } = facts.syn_cookies.as_ref()?;
+            let earlier = earlier.get(&(facts.service.as_str(), facts.port.as_str()));
+            let [answered_before, returned_before] =
+                earlier.map_or([0, 0], |earlier| [earlier.answered, earlier.returned]);
+            Some(SynRate {
+                service: facts.service.clone(),
+                port: facts.port.clone(),
+                active: *active,
+                answered: *answered,
+                answered_per_second: per_second(answered_before, *answered, seconds),
+                returned: *returned,
+                returned_per_second: per_second(returned_before, *returned, seconds),
+            })
         })
         .collect()
 }
@@ -215,6 +267,7 @@ impl ServiceRate {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::bans::{Made, Origin};
 
     /// A look after some seconds, with this many packets everywhere and twice as many in the second rule.
     pub(in super::super) fn traffic(since_start_ms: u64, packets: u64) -> Traffic {
@@ -254,7 +307,18 @@ pub(super) mod tests {
                 connections_active: None,
                 requests_in_flight: None,
                 resets: None,
-                syn_cookies: None,
+                syn_cookies: Some(SynFacts {
+                    active: true,
+                    answered: 10 * packets,
+                    returned: packets / 10,
+                    passed: BTreeMap::new(),
+                }),
+            }],
+            bans: vec![BanStopping {
+                address: "203.0.113.7".to_owned(),
+                packets,
+                packets_per_second: 70.0,
+                made: Made { unix_ms: 0, origin: Origin::Kernel, by: "flood".to_owned(), reason: None },
             }],
         }
     }
@@ -271,6 +335,9 @@ pub(super) mod tests {
         let rules: Vec<_> =
             view.rules.iter().map(|rule| (rule.rule.as_str(), rule.packets_per_second)).collect();
         assert_eq!(rules, [("b", 200.0), ("a", 100.0)]);
+        let [syn] = view.syn_cookies.as_slice() else { panic!("{view:?}") };
+        assert_eq!((syn.answered_per_second, syn.returned_per_second), (1_000.0, 10.0));
+        assert_eq!((syn.answered, syn.returned, syn.active), (3_000, 30, true));
     }
 
     #[test]

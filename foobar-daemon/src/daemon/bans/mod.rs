@@ -5,7 +5,7 @@ mod by_rules;
 mod changes;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fs,
     sync::Arc,
     time::SystemTime,
@@ -109,7 +109,7 @@ impl Bans {
         let mut missing: BTreeMap<IpNet, Option<u64>> =
             self.book.iter().map(|(prefix, ban)| (*prefix, ban.until_ns)).collect();
         let mut kept = 0;
-        for KernelBan { prefix, until_ns, by_rule } in maps.list()? {
+        for KernelBan { prefix, until_ns, by_rule, packets: _ } in maps.list()? {
             let is_over = until_ns.is_some_and(|until_ns| until_ns <= now.boot_ns);
             let is_unknown = !missing.contains_key(&prefix);
             let spares = matches!(Reach::of(&prefix, failsafe), Some(Reach::Inside(..)));
@@ -168,6 +168,11 @@ impl Bans {
     /// Every one, in the order of addresses.
     pub fn list(&self) -> Vec<(IpNet, Ban)> {
         self.book.iter().map(|(prefix, ban)| (*prefix, ban.clone())).collect()
+    }
+
+    /// Those of these.
+    pub fn of(&self, prefixes: &[IpNet]) -> HashMap<IpNet, Ban> {
+        prefixes.iter().filter_map(|prefix| Some((*prefix, self.book.get(prefix)?.clone()))).collect()
     }
 
     fn write_anew(&mut self, now: Moment) -> Result<()> {

@@ -23,7 +23,10 @@ use foobar_common::{
 use nix::time::{ClockId, clock_gettime};
 
 use super::{SynCookieCounters, pairs};
-use crate::{dataplane::load::LoadedRuleset, slots::FreshSlots};
+use crate::{
+    dataplane::{bans::BanMaps, load::LoadedRuleset},
+    slots::FreshSlots,
+};
 
 /// A replica that nothing went to for so long is gone: a server sends a sign of life every 30 seconds unless told
 /// otherwise (half of `slave_net_timeout`).
@@ -69,6 +72,8 @@ pub(in crate::dataplane) struct CounterMaps {
     syns: PerCpuArray<MapData, SynCounters>,
     /// The same; the words of a [`Pace`].
     paces: Array<MapData, [u64; 4]>,
+    /// Each of which counts.
+    pub(super) bans: BanMaps,
 }
 
 impl CounterMaps {
@@ -93,6 +98,7 @@ impl CounterMaps {
             syns: open(loaded, maps::SYN_COUNTERS)?,
             paces: Array::try_from(loaded.second_handle(maps::SYN_PACES)?)
                 .with_context(|| format!("open map {}", maps::SYN_PACES))?,
+            bans: BanMaps::of(loaded)?,
         })
     }
 

@@ -31,7 +31,7 @@ pub use self::{
     peers::Peers,
     services::{ProtocolCounters, ServiceCounters, SynCookieCounters},
 };
-use super::{load::LoadedRuleset, pins::PinFolder};
+use super::{bans::KernelBan, load::LoadedRuleset, pins::PinFolder};
 use crate::{
     rules::{
         compile::CompiledRuleset,
@@ -163,6 +163,11 @@ impl CounterReader {
             list.sort_by(|one, other| (other.1, &one.0).cmp(&(one.1, &other.0)));
         }
         Ok(names)
+    }
+
+    /// The bans in the kernel that have stopped something, also those that are over.
+    pub fn bans(&self) -> Result<Vec<KernelBan>> {
+        self.in_force().maps.bans.list_stopping()
     }
 
     /// What a rule slot holds, whoever owns it.

@@ -9,9 +9,8 @@ use foobar_common::{
     tracking::{FlowKey, TrackedFlow},
 };
 
-use super::batches;
 use crate::dataplane::{
-    features,
+    batches, features,
     load::LoadedRuleset,
     pins::{self, PinFolder},
 };
@@ -68,7 +67,7 @@ impl<'pins> FormerFlows<'pins> {
             let aside = self.pins.map(&aside(name));
             let former = MapData::from_pin(&aside).with_context(|| format!("open {}", aside.display()))?;
             let mut flows: HashMap<_, FlowKey, TrackedFlow> = map.try_into()?;
-            batches::each(&former, |key, flow| {
+            batches::each(&former, |key: &FlowKey, flow: &TrackedFlow| {
                 if flows.get(key, 0).is_ok() {
                     return Ok(());
                 }

@@ -1,6 +1,5 @@
 //! The maps of flows, and the connections that are older than they.
 
-mod batches;
 mod evictions;
 mod former;
 
@@ -19,9 +18,8 @@ use foobar_common::{
 use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
-use self::batches::Count;
 pub(super) use self::{evictions::Evictions, former::FormerFlows};
-use super::{features, load::LoadedRuleset};
+use super::{batches, features, load::LoadedRuleset};
 use crate::{
     open_connections::{self, OpenConnection},
     rules::compile::CompiledRuleset,
@@ -67,8 +65,8 @@ pub(super) fn facts(loaded: &LoadedRuleset) -> Result<FlowFacts> {
             sum.add(counters);
         }
     }
-    let proved = batches::count(loaded.map(maps::FLOWS)?, now())?;
-    let unproved = batches::count(loaded.map(maps::UNPROVED_FLOWS)?, now())?;
+    let proved = Count::of(loaded.map(maps::FLOWS)?, now())?;
+    let unproved = Count::of(loaded.map(maps::UNPROVED_FLOWS)?, now())?;
     let room = |name| Ok::<_, anyhow::Error>(features::map_data(loaded.map(name)?)?.info()?.max_entries());
     let evicted = |entered: u64, there: Count| entered.saturating_sub(there.all.into());
     Ok(FlowFacts {
@@ -82,6 +80,28 @@ pub(super) fn facts(loaded: &LoadedRuleset) -> Result<FlowFacts> {
         room: room(maps::FLOWS)?,
         room_unproved: room(maps::UNPROVED_FLOWS)?,
     })
+}
+
+/// How many flows a map has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    /// All.
+    all: u32,
+    /// Those whose time is not over.
+    known: u32,
+}
+
+impl Count {
+    /// How many there are at this moment.
+    fn of(map: &Map, now: Moment) -> Result<Self> {
+        let mut count = Self::default();
+        batches::each(features::map_data(map)?, |_: &FlowKey, flow: &TrackedFlow| {
+            count.all += 1;
+            count.known += u32::from(flow.is_known(now));
+            Ok(())
+        })?;
+        Ok(count)
+    }
 }
 
 /// The maps of flows: how many entries each has where it is used, if so many flows with proof are kept, and whether this

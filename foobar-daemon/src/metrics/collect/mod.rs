@@ -354,6 +354,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         bans,
         events,
         reconcile,
+        busiest_bans: _,
         syn_cookies: _,
         pid: _,
         started_unix_ms: _,

@@ -88,7 +88,7 @@ impl Source for Fixed {
             bytes,
             proxied: Some(ProxyCounters { headers: [0, 1, 6, 0] }),
             syn_cookies: Some(SynCookieCounters {
-                counters: SynCounters { answered: 9, passed: [4, 0, 0, 2, 0, 0, 0] },
+                counters: SynCounters { answered: 9, returned: 6, passed: [4, 0, 0, 2, 0, 0, 0] },
                 active: true,
             }),
             ..service_of("www", of_protocol)
@@ -163,6 +163,7 @@ impl Source for Fixed {
             pending: Some(PendingFacts { previous: "abd".to_owned(), seconds_left: 3.0 }),
             last_reload: Reload { success: true, unix_ms: 0, what: "start".to_owned(), error: None },
             maps: vec![MapFill { map: "WORD_RULES".to_owned(), entries: 2, max_entries: 256, bytes: 4096 }],
+            busiest_bans: Vec::new(),
             rejects: Some(RejectFacts {
                 inbound: [("tcp_reset".to_owned(), 9), ("rate".to_owned(), 2)].into(),
                 outbound: [].into(),
