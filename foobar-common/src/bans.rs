@@ -50,10 +50,16 @@ pub struct Ban {
     pub rule: u32,
     /// Zero.
     pub padding: u32,
-    /// Packets that it stopped. Of several bans that a packet could be stopped by, it is counted by the one that is found first:
+    /// Packets that it stopped: the first [`COUNTED_SINGLY`] one by one, of the others one in [`DRAWN_OF`] for all of them. Of
+    /// several bans that a packet could be stopped by, it is counted by the one that is found first:
     /// that of its address, or else of the shortest prefix.
     pub packets: u64,
 }
+
+/// So many packets a ban counts one by one. Where more come, several processors would wait for each other at every one.
+pub const COUNTED_SINGLY: u64 = 65_536;
+/// Of so many packets more, one is drawn, and stands for all of them.
+pub const DRAWN_OF: u32 = 64;
 
 /// In [`Ban::until_ns`]: without end.
 pub const FOREVER: u64 = u64::MAX;
@@ -62,6 +68,18 @@ impl Ban {
     /// One that has stopped nothing yet.
     pub const fn new(until_ns: u64, rule: u32) -> Self {
         Self { until_ns, rule, padding: 0, packets: 0 }
+    }
+
+    /// For how many packets one more counts at a ban that has counted so many; `number` gives any number.
+    #[inline(always)]
+    pub fn step(packets: u64, number: impl FnOnce() -> u32) -> u64 {
+        if packets < COUNTED_SINGLY {
+            1
+        } else if number() & (DRAWN_OF - 1) == 0 {
+            u64::from(DRAWN_OF)
+        } else {
+            0
+        }
     }
 
     /// Whether it holds at a time, in nanoseconds since the machine started.

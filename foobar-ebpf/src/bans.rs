@@ -5,7 +5,7 @@ use core::{arch::asm, ffi::c_void};
 use aya_ebpf::{
     bindings::BPF_NOEXIST,
     btf_maps::{Array, HashMap, PerCpuArray},
-    helpers::{bpf_ktime_get_boot_ns, bpf_loop},
+    helpers::{bpf_get_prandom_u32, bpf_ktime_get_boot_ns, bpf_loop},
     macros::btf_map,
 };
 use foobar_common::{
@@ -209,10 +209,16 @@ fn stops(key: &BanKey, address: &Address, spared: u32) -> bool {
     }
     // SAFETY: to a part of the ban.
     let packets = unsafe { &raw mut (*ban).packets };
-    // SAFETY: adds to a word of a map, in one step for all processors.
-    unsafe {
-        asm!("lock *(u64 *)({packets} + 0) += {one}", packets = in(reg) packets, one = in(reg) 1_u64, options(nostack));
-    };
+    // SAFETY: others write whole words.
+    let counted = unsafe { packets.read_volatile() };
+    // SAFETY: takes nothing, and touches no memory.
+    let step = Ban::step(counted, || unsafe { bpf_get_prandom_u32() });
+    if step != 0 {
+        // SAFETY: adds to a word of a map, in one step for all processors.
+        unsafe {
+            asm!("lock *(u64 *)({packets} + 0) += {step}", packets = in(reg) packets, step = in(reg) step, options(nostack));
+        };
+    }
     true
 }
 
