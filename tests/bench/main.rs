@@ -10,6 +10,7 @@ mod driver;
 mod events;
 mod figures;
 mod flows;
+mod limits;
 mod object;
 mod plan;
 mod report;
@@ -53,6 +54,8 @@ enum Part {
     Bans,
     /// Cost of packets of known connections
     Flows,
+    /// Cost of limits
+    Limits,
     /// Cost of samples that are drawn for who watches
     Events,
     /// Cost of requests
@@ -90,6 +93,9 @@ fn main() -> Result<()> {
     }
     if chosen(Part::Flows) {
         flows::run(&mut driver, &mut report, plan)?;
+    }
+    if chosen(Part::Limits) {
+        limits::run(&mut driver, &mut report, plan)?;
     }
     if chosen(Part::Events) {
         events::run(&mut report, plan)?;

@@ -13,7 +13,7 @@ pub(crate) struct Args {
     /// Fewer sizes and samples: at most two minutes
     #[arg(long)]
     quick: bool,
-    /// Only these parts: rules, sets, bans, flows, events, services, server, syn, swap, rivals
+    /// Only these parts: rules, sets, bans, flows, limits, events, services, server, syn, swap, rivals
     #[arg(last = true)]
     arguments: Vec<String>,
 }
