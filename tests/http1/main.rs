@@ -60,7 +60,7 @@ fn segments_read_as_the_whole() {
                 server.goes_out(&connection.answered(start, asked.len(), &answered[start..end]));
             }
             let requests = plain::requests(&asked);
-            let responses = plain::responses(&answered, &requests);
+            let responses = plain::responses(&answered, &requests, false);
             let counted = since(&server, &before);
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
             prop_assert_eq!(counted.requests, methods(&requests.messages), "{}", text(&asked));

@@ -42,7 +42,7 @@ proptest! {
         exchange.ask(&asked, &pieces);
         exchange.answer(&answered, &pieces);
         let requests = plain::requests(&asked);
-        let responses = plain::responses(&answered, &requests);
+        let responses = plain::responses(&answered, &requests, exchange.may_be_http2);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).escape_debug().to_string();
         prop_assert_eq!(exchange.requests(), requests.counted(), "{}", text(&asked));
         prop_assert_eq!(

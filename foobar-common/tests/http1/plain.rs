@@ -18,10 +18,10 @@ pub(crate) fn requests(bytes: &[u8]) -> Reading {
     reading
 }
 
-/// What the responses to these requests are.
-pub(crate) fn responses(bytes: &[u8], requests: &Reading) -> Reading {
+/// What the responses to these requests are, where a connection may go on in HTTP/2, or not.
+pub(crate) fn responses(bytes: &[u8], requests: &Reading, may_be_http2: bool) -> Reading {
     let mut reading = Reading::default();
-    reading.loss = read_responses(bytes, requests, &mut reading.messages).err();
+    reading.loss = read_responses(bytes, requests, may_be_http2, &mut reading.messages).err();
     reading
 }
 
@@ -50,7 +50,12 @@ fn read_requests(mut bytes: &[u8], messages: &mut Vec<String>) -> Result<(), Los
     }
 }
 
-fn read_responses(mut bytes: &[u8], requests: &Reading, messages: &mut Vec<String>) -> Result<(), Loss> {
+fn read_responses(
+    mut bytes: &[u8],
+    requests: &Reading,
+    may_be_http2: bool,
+    messages: &mut Vec<String>,
+) -> Result<(), Loss> {
     let mut methods = requests.messages.iter();
     loop {
         let version = b"HTTP/1.1";
@@ -86,7 +91,9 @@ fn read_responses(mut bytes: &[u8], requests: &Reading, messages: &mut Vec<Strin
             return Err(Loss::Unpaired);
         }
         if status == "101" {
-            return Ok(());
+            // A frame of HTTP/2 would follow, and none that is made here is one.
+            let is_frame = may_be_http2 && rest.first() == Some(&0);
+            return if is_frame { Err(Loss::NotHttp) } else { Ok(()) };
         }
         if method == Some("CONNECT") && status.starts_with('2') {
             return Ok(());
