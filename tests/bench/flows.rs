@@ -1,27 +1,23 @@
 //! Per-packet cost of what belongs to known connections.
 
-use anyhow::{Context as _, Result, ensure};
-use foobar_bench_programs::Target;
+use anyhow::{Result, ensure};
 use foobar_common::{
     flow::Direction,
     verdict::{Reason, Verdict},
 };
-use foobar_daemon::{
-    dataplane::{load::LoadedRuleset, timed_runs::TimedRuns},
-    rules::{bundle::Bundle, compile::compile},
-    slots::Slots,
+use foobar_daemon::dataplane::timed_runs::TimedRuns;
+use foobar_tests::{
+    packets::{self, flag},
+    rulesets::INTERFACE,
 };
-use foobar_tests::packets::{self, flag};
 
 use crate::{
     driver::Driver,
-    figures::{Figure, Spread},
     plan::Plan,
     report::{Report, Row},
+    samples::{Samples, aim},
 };
 
-/// Packets in a sample.
-const RUNS: u32 = 1 << 16;
 const TRACKED: &str = "schema = 1\n[policy]\nin = \"drop\"\n";
 /// The same packets, accepted by a rule.
 const UNTRACKED: &str = "schema = 1\n[policy]\nin = \"drop\"\nreplies = \"rules\"\n[[rule]]\nid = \"all\"\naction = \"accept\"\n\
@@ -48,32 +44,14 @@ fn measure(
 ) -> Result<()> {
     let name = format!("an ACK of {count} connections, {what}");
     report.say(&format!("flows: {name}"));
-    let ruleset = Bundle::of_text("rules", rules).parse().context("read the rules")?;
-    let slots = Slots::for_once(&ruleset, &["eth0".to_owned()])?;
-    let runs = LoadedRuleset::for_timed_runs(&compile(&ruleset, &slots)?, "eth0")?;
-    driver.aim(runs.ingress_fd()?)?;
+    let runs = aim(driver, rules)?;
     let frames: Vec<Vec<u8>> = (0..count).map(|number| open(&runs, number)).collect::<Result<_>>()?;
     driver.feed(&frames)?;
     let before = accepted(&runs, reason)?;
-    let (mut over_parse, mut parse) = (Vec::new(), Vec::new());
-    for sample in 0..=plan.effort.samples {
-        let baseline = driver.time(Target::Bare, RUNS)?;
-        let parsed = driver.time(Target::ParseOnly, RUNS)?;
-        let read = driver.time(Target::Subject, RUNS)?;
-        // The first one fills the caches and is not counted.
-        if sample > 0 {
-            over_parse.push(read - parsed);
-            parse.push(parsed - baseline);
-        }
-    }
-    let sent = u64::from(RUNS) * u64::from(plan.effort.samples + 1);
+    let samples = Samples::take(driver, plan.effort.samples)?;
     let found = accepted(&runs, reason)? - before;
-    ensure!(found == sent, "{name}: {found} packets were accepted of {sent}");
-    report.add(
-        Row::new("flows", name)
-            .with("over parse", Figure::Nanoseconds(Spread::of(over_parse)))
-            .with("parse only", Figure::Nanoseconds(Spread::of(parse))),
-    );
+    ensure!(found == samples.sent, "{name}: {found} packets were accepted of {}", samples.sent);
+    report.add(samples.show(Row::new("flows", name)));
     Ok(())
 }
 
@@ -97,6 +75,6 @@ fn open(runs: &TimedRuns, number: u32) -> Result<Vec<u8>> {
 
 fn accepted(runs: &TimedRuns, reason: Reason) -> Result<u64> {
     let counters = runs.counters()?;
-    let key = ("eth0".to_owned(), Direction::In, Verdict::Accept, reason);
+    let key = (INTERFACE.to_owned(), Direction::In, Verdict::Accept, reason);
     Ok(counters.verdicts.get(&key).map_or(0, |counter| counter.packets))
 }

@@ -2,28 +2,21 @@
 
 use std::net::Ipv4Addr;
 
-use anyhow::{Context as _, Result, ensure};
-use foobar_bench_programs::Target;
+use anyhow::{Result, ensure};
 use foobar_common::{
     flow::Direction,
     verdict::{Reason, Verdict},
 };
-use foobar_daemon::{
-    dataplane::{load::LoadedRuleset, timed_runs::TimedRuns},
-    rules::{bundle::Bundle, compile::compile},
-    slots::Slots,
-};
-use foobar_tests::packets;
+use foobar_daemon::dataplane::timed_runs::TimedRuns;
+use foobar_tests::{packets, rulesets::INTERFACE};
 
 use crate::{
     driver::Driver,
-    figures::{Figure, Spread},
     plan::Plan,
     report::{Report, Row},
+    samples::{Samples, aim},
 };
 
-/// Packets in a sample.
-const RUNS: u32 = 1 << 16;
 /// The rule that all packets meet, without the end of its last line.
 const RULES: &str = "schema = 1\n[policy]\nin = \"drop\"\nreplies = \"rules\"\n[[rule]]\nid = \"dns\"\naction = \"accept\"\n\
                      protocol = \"udp\"\ndestination_port = 53\n";
@@ -72,34 +65,16 @@ pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Resu
 fn measure(driver: &mut Driver, report: &mut Report, plan: &Plan, case: &Case) -> Result<()> {
     let Case { name, limit, sources, outcome } = case;
     report.say(&format!("limits: {name}"));
-    let ruleset = Bundle::of_text("rules", &format!("{RULES}{limit}\n")).parse().context("read the rules")?;
-    let slots = Slots::for_once(&ruleset, &["eth0".to_owned()])?;
-    let runs = LoadedRuleset::for_timed_runs(&compile(&ruleset, &slots)?, "eth0")?;
-    driver.aim(runs.ingress_fd()?)?;
+    let runs = aim(driver, &format!("{RULES}{limit}\n"))?;
     let frames: Vec<Vec<u8>> = (0..*sources).map(datagram).collect();
     driver.feed(&frames)?;
     // Every source has a bucket, and has sent what a burst of one lets through.
     frames.iter().try_for_each(|frame| runs.goes_in(frame))?;
     let before = counted(&runs, *outcome)?;
-    let (mut over_parse, mut parse) = (Vec::new(), Vec::new());
-    for sample in 0..=plan.effort.samples {
-        let baseline = driver.time(Target::Bare, RUNS)?;
-        let parsed = driver.time(Target::ParseOnly, RUNS)?;
-        let read = driver.time(Target::Subject, RUNS)?;
-        // The first one fills the caches and is not counted.
-        if sample > 0 {
-            over_parse.push(read - parsed);
-            parse.push(parsed - baseline);
-        }
-    }
-    let sent = u64::from(RUNS) * u64::from(plan.effort.samples + 1);
+    let samples = Samples::take(driver, plan.effort.samples)?;
     let found = counted(&runs, *outcome)? - before;
-    ensure!(found == sent, "{name}: {found} packets had this outcome of {sent}");
-    report.add(
-        Row::new("limits", *name)
-            .with("over parse", Figure::Nanoseconds(Spread::of(over_parse)))
-            .with("parse only", Figure::Nanoseconds(Spread::of(parse))),
-    );
+    ensure!(found == samples.sent, "{name}: {found} packets had this outcome of {}", samples.sent);
+    report.add(samples.show(Row::new("limits", *name)));
     Ok(())
 }
 
@@ -110,6 +85,6 @@ fn datagram(number: u32) -> Vec<u8> {
 
 fn counted(runs: &TimedRuns, (verdict, reason): (Verdict, Reason)) -> Result<u64> {
     let counters = runs.counters()?;
-    let key = ("eth0".to_owned(), Direction::In, verdict, reason);
+    let key = (INTERFACE.to_owned(), Direction::In, verdict, reason);
     Ok(counters.verdicts.get(&key).map_or(0, |counter| counter.packets))
 }

@@ -16,6 +16,7 @@ mod plan;
 mod report;
 mod rivals;
 mod rules;
+mod samples;
 mod server;
 mod services;
 mod sets;

@@ -1,13 +1,9 @@
 //! Per-packet cost of what comes in to services.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use foobar_bench_programs::Target;
 use foobar_common::service::Losses;
-use foobar_daemon::{
-    dataplane::{counters::ServiceCounters, load::LoadedRuleset, timed_runs::TimedRuns},
-    rules::{bundle::Bundle, compile::compile},
-    slots::Slots,
-};
+use foobar_daemon::dataplane::{counters::ServiceCounters, timed_runs::TimedRuns};
 use foobar_tests::{
     packets::{self, flag},
     segments::Connection,
@@ -18,6 +14,7 @@ use crate::{
     figures::{Figure, Spread},
     plan::Plan,
     report::{Report, Row},
+    samples::{RUNS, Samples, aim},
 };
 
 const RULES: &str = "schema = 1\n[[service]]\nname = \"www\"\nport = \"tcp/80\"\nprotocol = \"http1\"\n";
@@ -25,8 +22,6 @@ const H2C_RULES: &str = "schema = 1\n[[service]]\nname = \"www\"\nport = \"tcp/8
 const MYSQL_RULES: &str =
     "schema = 1\n[[service]]\nname = \"db\"\nport = \"tcp/3306\"\nprotocol = \"mysql\"\n";
 const DNS_RULES: &str = "schema = 1\n[[service]]\nname = \"dns\"\nport = \"udp/53\"\nprotocol = \"dns\"\n";
-/// Segments in a sample.
-const RUNS: u32 = 1 << 16;
 
 /// Measures all of them.
 pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Result<()> {
@@ -38,10 +33,7 @@ pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Resu
 
 /// Queries of DNS in datagrams. No answer goes out: each is kept, or is one that is.
 fn queries(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Result<()> {
-    let ruleset = Bundle::of_text("rules", DNS_RULES).parse().context("read the rules")?;
-    let slots = Slots::for_once(&ruleset, &["eth0".to_owned()])?;
-    let runs = LoadedRuleset::for_timed_runs(&compile(&ruleset, &slots)?, "eth0")?;
-    driver.aim(runs.ingress_fd()?)?;
+    let runs = aim(driver, DNS_RULES)?;
     for (name, ids) in
         [("the same query of DNS", 1), ("256 queries of DNS", 256), ("65,536 queries of DNS", 65_536)]
     {
@@ -49,26 +41,11 @@ fn queries(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Result<()> 
         let frames: Vec<Vec<u8>> = (0..=u16::MAX).take(ids).map(query).collect();
         driver.feed(&frames)?;
         let before = counted(&runs)?;
-        let (mut over_parse, mut parse) = (Vec::new(), Vec::new());
-        for sample in 0..=plan.effort.samples {
-            let baseline = driver.time(Target::Bare, RUNS)?;
-            let parsed = driver.time(Target::ParseOnly, RUNS)?;
-            let read = driver.time(Target::Subject, RUNS)?;
-            // The first one fills the caches and is not counted.
-            if sample > 0 {
-                over_parse.push(read - parsed);
-                parse.push(parsed - baseline);
-            }
-        }
-        let sent = u64::from(RUNS) * u64::from(plan.effort.samples + 1);
+        let samples = Samples::take(driver, plan.effort.samples)?;
         let counted = counted(&runs)? - before;
-        ensure!(counted == sent, "{name}: {counted} queries were counted of {sent}");
-        report.add(
-            Row::new("services", name)
-                .with("bytes", Figure::Count(QUESTION.len() as u64 + 2))
-                .with("over parse", Figure::Nanoseconds(Spread::of(over_parse)))
-                .with("parse only", Figure::Nanoseconds(Spread::of(parse))),
-        );
+        ensure!(counted == samples.sent, "{name}: {counted} queries were counted of {}", samples.sent);
+        let row = Row::new("services", name).with("bytes", Figure::Count(QUESTION.len() as u64 + 2));
+        report.add(samples.show(row));
     }
     Ok(())
 }
@@ -184,10 +161,7 @@ fn requests(
     plan: &Plan,
     (opening, cases): (Opening, Vec<Case>),
 ) -> Result<()> {
-    let ruleset = Bundle::of_text("rules", opening.rules).parse().context("read the rules")?;
-    let slots = Slots::for_once(&ruleset, &["eth0".to_owned()])?;
-    let runs = LoadedRuleset::for_timed_runs(&compile(&ruleset, &slots)?, "eth0")?;
-    driver.aim(runs.ingress_fd()?)?;
+    let runs = aim(driver, opening.rules)?;
     for (number, (name, payload, requests)) in (0..).zip(cases) {
         report.say(&format!("services: {name}"));
         // One of its own, which begins where the numbers do.
