@@ -22,9 +22,10 @@ use crate::{
 /// Flags of `foobar bans`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_long_help = "Packets are those that a ban has stopped since it was made, and with a daemon or rules that came later; \
-                             after a restart of the machine they count anew. A packet that several bans stop is counted \
-                             by one of them: that of its address, or else that of the shortest prefix.\n\n\
+    after_long_help = "Packets are those that a ban has stopped since it was made, and with a daemon or rules that came later: \
+                             the first 65,536 to the packet, what comes then by one in 64, drawn by chance. After a \
+                             restart of the machine they count anew. A packet that several bans stop is counted by one of \
+                             them: that of its address, or else that of the shortest prefix.\n\n\
                              Examples:\n  foobar bans\n  Who goes on sending:\n    foobar bans --sort packets | head\n  Those without end:\n    foobar bans --json | jq -r '.[] | \
                              select(.until_unix_ms == null) | .address'"
 )]
