@@ -356,7 +356,7 @@ fn flows_outlive_another_size_of_their_table() -> Result<()> {
     };
     heard("at first")?;
     let room = |foobar: &Foobar| -> Result<u64> {
-        Ok(foobar.scrape()?.count("foobar_map_max_entries", &[("map", "FLOWS")]))
+        Ok(foobar.scrape()?.count("foobar_map_max_entries", &[("map", "FLOWS_V4")]))
     };
     ensure!(room(&foobar)? == 1_024, "{} at first", room(&foobar)?);
     for (size, ends) in [(4_096, false), (2_048, true)] {

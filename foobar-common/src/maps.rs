@@ -122,10 +122,12 @@ pub const BAN_COUNTERS: &str = "BAN_COUNTERS";
 pub const BUCKETS: &str = "BUCKETS";
 /// Per-CPU [`crate::peers::PeerConnections`] by [`crate::counters::group_slot`]; there only since a ruleset needed them.
 pub const PEER_CONNECTIONS: &str = "PEER_CONNECTIONS";
-/// The [`crate::tracking::TrackedFlow`]s of which there is proof, by [`crate::tracking::FlowKey`]; there only since a ruleset
-/// needed them.
-pub const FLOWS: &str = "FLOWS";
-/// The others.
+/// The [`crate::tracking::TrackedFlow`]s of IPv4 of which there is proof, by [`crate::tracking::FlowKeyV4`]; there only since a
+/// ruleset needed them.
+pub const FLOWS_V4: &str = "FLOWS_V4";
+/// Those of IPv6, by [`crate::tracking::FlowKey`].
+pub const FLOWS_V6: &str = "FLOWS_V6";
+/// The others of both families, by the same.
 pub const UNPROVED_FLOWS: &str = "UNPROVED_FLOWS";
 /// The [`crate::tracking::Datagram`]s by [`crate::tracking::DatagramKey`]; there only since a ruleset needed them.
 pub const DATAGRAMS: &str = "DATAGRAMS";
@@ -144,7 +146,7 @@ pub const EVENT_READER: &str = "EVENT_READER";
 /// Per-CPU numbers of rejected packets by [`crate::reject::outcome_slot`]; there only since a ruleset needed them.
 pub const REJECT_COUNTERS: &str = "REJECT_COUNTERS";
 /// Maps that outlive every ruleset and are pinned.
-pub const SURVIVING: [&str; 39] = [
+pub const SURVIVING: [&str; 40] = [
     RULE_COUNTERS,
     MORE_RULE_COUNTERS,
     VERDICT_COUNTERS,
@@ -174,7 +176,8 @@ pub const SURVIVING: [&str; 39] = [
     BAN_COUNTERS,
     BUCKETS,
     PEER_CONNECTIONS,
-    FLOWS,
+    FLOWS_V4,
+    FLOWS_V6,
     UNPROVED_FLOWS,
     DATAGRAMS,
     FLOW_COUNTERS,

@@ -19,7 +19,7 @@ use crate::{
     service::{HttpCounters, MysqlCounters, ServiceBytes, ServiceSettings, TlsCounters},
     sets::Line,
     syn_cookies::{SynCounters, SynOffer},
-    tracking::{FlowCounters, FlowKey, TrackedFlow},
+    tracking::{FlowCounters, FlowKey, FlowKeyV4, TrackedFlow},
 };
 
 /// Each type is `repr(C)`, made of integers alone and free of padding, which `layout` tests.
@@ -53,6 +53,7 @@ pod!(
     FirstRules,
     FlowCounters,
     FlowKey,
+    FlowKeyV4,
     HttpCounters,
     Interfaces,
     Limit,

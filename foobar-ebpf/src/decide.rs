@@ -63,7 +63,7 @@ impl Decision {
             return Self::without_flow(Reason::Internal, direction);
         };
         let Service { port, protocol } = ports.service(flow);
-        let standing = track::stand(direction);
+        let standing = track::stand(flow, direction);
         let decision = Self::by_steps(flow, interface, direction, &ports, standing, (port, protocol));
         track::follow(standing, &decision, direction);
         fragments::keep(standing, &decision, direction);

@@ -11,8 +11,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use foobar_common::{
-    flow::{Direction, Fragment},
-    parse::Headers,
+    flow::{Direction, Flow, Fragment},
     tracking::{DATAGRAMS_MAX, Datagram, DatagramKey, Standing},
     verdict::{Reason, Verdict},
 };
@@ -25,14 +24,13 @@ static DATAGRAMS: LruHashMap<DatagramKey, Datagram, { DATAGRAMS_MAX as usize }> 
 #[btf_map]
 static FIRST_FRAGMENTS: PerCpuArray<Datagram, 2> = PerCpuArray::new();
 
-/// What a packet is to the flows that are known, and in its datagram. If it follows a first fragment, what became of that
+/// What the present packet, which is this to the flows that are known, is in its datagram. If it follows a first fragment, what became of that
 /// one is in [`FIRST_FRAGMENTS`] then.
 #[inline(always)]
-pub(crate) fn noted(standing: Standing, direction: Direction) -> Standing {
-    let Some(headers) = scratch::headers(direction) else { return standing };
-    match headers.flow.fragment {
+pub(crate) fn noted(standing: Standing, flow: &Flow, direction: Direction) -> Standing {
+    match flow.fragment {
         Fragment::First => standing.first_fragment(),
-        Fragment::Later if is_found(headers, direction) => standing.follows_first(),
+        Fragment::Later if first_is_known(direction as u32) != 0 => standing.follows_first(),
         Fragment::Whole | Fragment::Later => standing,
     }
 }
@@ -63,15 +61,21 @@ pub(crate) fn keep(standing: Standing, decision: &Decision, direction: Direction
     }
 }
 
-#[inline(always)]
-fn is_found(headers: &Headers, direction: Direction) -> bool {
-    let Some(first) = first(direction) else { return false };
+/// Looks for what became of the first fragment of the present packet's datagram, by the number of its direction; 1 if it is
+/// there.
+///
+/// A function of its own, which few packets need: its key takes more of the stack than is left.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn first_is_known(direction: u32) -> u32 {
+    let direction = track::way(direction);
+    let (Some(headers), Some(first)) = (scratch::headers(direction), first(direction)) else { return 0 };
     let key = DatagramKey::of(&headers.flow, headers.identification);
-    let Some(datagram) = DATAGRAMS.get_ptr(&key) else { return false };
+    let Some(datagram) = DATAGRAMS.get_ptr(&key) else { return 0 };
     // SAFETY: the maps gave both pointers. A datagram that is forgotten meanwhile has its place in another one's hands for
     // at most one packet, which is the kernel's way with such maps.
     unsafe { core::ptr::copy_nonoverlapping(datagram, first, 1) };
-    first.is_known(track::now())
+    u32::from(first.is_known(track::now()))
 }
 
 /// Takes it from [`FIRST_FRAGMENTS`]. Without memory for it, later fragments are strangers.

@@ -18,8 +18,8 @@ use foobar_common::{
     frame::Frame,
     parse::Headers,
     tracking::{
-        Act, BY_PROGRAMS, FLOW_COUNTER_ENTRIES, FLOWS_MAX, FlowCounters, FlowKey, Moment, Standing, Subject,
-        TrackedFlow, UNPROVED_FLOWS_MAX, standing,
+        Act, BY_PROGRAMS, FLOW_COUNTER_ENTRIES, FLOWS_MAX, FlowCounters, FlowKey, FlowKeyV4, FlowMapCounters,
+        Moment, Standing, Subject, TrackedFlow, UNPROVED_FLOWS_MAX, settled, standing,
     },
     verdict::Verdict,
 };
@@ -27,7 +27,9 @@ use foobar_common::{
 use crate::{decide::Decision, fragments, settings, syn_cookies};
 
 #[btf_map]
-static FLOWS: LruHashMap<FlowKey, TrackedFlow, { FLOWS_MAX as usize }> = LruHashMap::new();
+static FLOWS_V4: LruHashMap<FlowKeyV4, TrackedFlow, { FLOWS_MAX as usize }> = LruHashMap::new();
+#[btf_map]
+static FLOWS_V6: LruHashMap<FlowKey, TrackedFlow, { FLOWS_MAX as usize }> = LruHashMap::new();
 #[btf_map]
 static UNPROVED_FLOWS: LruHashMap<FlowKey, TrackedFlow, { UNPROVED_FLOWS_MAX as usize }> = LruHashMap::new();
 #[btf_map]
@@ -47,23 +49,24 @@ pub(crate) fn note(frame: &Frame<'_>, headers: Option<&Headers>, direction: Dire
     }
 }
 
-/// What the present packet is to the flows that are known.
+/// What the present packet is to the flows that are known, and in its datagram.
 #[inline(always)]
-pub(crate) fn stand(direction: Direction) -> Standing {
+pub(crate) fn stand(flow: &Flow, direction: Direction) -> Standing {
     if !settings::tracks() {
         return Standing::NONE;
     }
-    Standing::from_word(match direction {
+    let word = match direction {
         Direction::In => flow_standing(0),
         Direction::Out => flow_standing(1),
-    })
+    };
+    fragments::noted(Standing::from_word(word), flow, direction)
 }
 
 /// What the present packet, which comes in and is counted at this port slot, is to the flows that are known. One that
 /// brings back a SYN cookie begins a flow: of its SYN nothing was kept.
 #[inline(always)]
 pub(crate) fn stand_arrived(flow: &Flow, port: u32, context: &XdpContext) -> Standing {
-    let standing = stand(Direction::In);
+    let standing = stand(flow, Direction::In);
     if standing.is_stray() && syn_cookies::may_bring_cookie(flow, port) && syn_cookies::brings_cookie(context)
     {
         return Standing::PROVED;
@@ -85,12 +88,13 @@ pub(crate) fn forget_former() {
 extern "C" fn flow_end(direction: u32) -> u32 {
     let Some(subject) = subject(way(direction)) else { return 0 };
     // Mostly there is none, and a look costs less than a removal.
-    let is_taken = FLOWS.get_ptr_mut(&subject.key).is_some() && FLOWS.remove(&subject.key).is_ok();
+    let is_taken = proved(&subject.key).is_some() && take_proved(&subject.key);
     let is_unproved_taken =
         UNPROVED_FLOWS.get_ptr_mut(&subject.key).is_some() && UNPROVED_FLOWS.remove(&subject.key).is_ok();
     if let Some(counters) = counters() {
-        counters.taken_proved = counters.taken_proved.wrapping_add(u64::from(is_taken));
-        counters.taken_unproved = counters.taken_unproved.wrapping_add(u64::from(is_unproved_taken));
+        let of_map = counters.proved_of(&subject.key);
+        of_map.taken = of_map.taken.wrapping_add(u64::from(is_taken));
+        counters.unproved.taken = counters.unproved.taken.wrapping_add(u64::from(is_unproved_taken));
     }
     0
 }
@@ -121,12 +125,15 @@ extern "C" fn flow_standing(direction: u32) -> u32 {
     let direction = way(direction);
     let Some(subject) = subject(direction) else { return Standing::NONE.word() };
     let now = now();
-    let mut flow = read(FLOWS.get_ptr_mut(&subject.key));
+    let mut flow = read(proved(&subject.key));
+    if let Some(standing) = settled(subject, flow, direction, now) {
+        return standing.word();
+    }
     if !flow.is_known(now) {
         flow = read(UNPROVED_FLOWS.get_ptr_mut(&subject.key));
     }
     let found = if flow.is_known(now) { Some(flow) } else { None };
-    fragments::noted(standing(subject, found, direction, now, settings::learns(now)), direction).word()
+    standing(subject, found, direction, now, settings::learns(now)).word()
 }
 
 /// Makes or changes the flow of the present packet of a direction, by its number.
@@ -136,7 +143,7 @@ extern "C" fn flow_change(direction: u32) -> u32 {
     let direction = way(direction);
     let Some(subject) = subject(direction) else { return 0 };
     let now = now();
-    let found = FLOWS.get_ptr_mut(&subject.key);
+    let found = proved(&subject.key);
     let flow = read(found);
     if let Some(place) = found
         && flow.is_known(now)
@@ -176,26 +183,58 @@ fn begin(subject: &Subject, direction: Direction, now: Moment) {
         keep_proved(subject, flow);
     } else if UNPROVED_FLOWS.insert(&subject.key, &flow, u64::from(BPF_NOEXIST)).is_ok() {
         if let Some(counters) = counters() {
-            counters.entered_unproved = counters.entered_unproved.wrapping_add(1);
+            counters.unproved.entered = counters.unproved.entered.wrapping_add(1);
         }
     } else if UNPROVED_FLOWS.insert(&subject.key, &flow, u64::from(BPF_ANY)).is_err() {
         // Another one may be in its place, whose time is over: else there is no room.
-        count_failure();
+        if let Some(counters) = counters() {
+            count_failure(&mut counters.unproved);
+        }
     }
 }
 
 #[inline(always)]
 fn keep_proved(subject: &Subject, flow: TrackedFlow) {
-    let is_new = FLOWS.insert(&subject.key, &flow, u64::from(BPF_NOEXIST)).is_ok();
-    if !is_new && FLOWS.insert(&subject.key, &flow, u64::from(BPF_ANY)).is_err() {
-        count_failure();
+    let is_new = enter_proved(&subject.key, &flow, BPF_NOEXIST);
+    if !is_new && !enter_proved(&subject.key, &flow, BPF_ANY) {
+        if let Some(counters) = counters() {
+            count_failure(counters.proved_of(&subject.key));
+        }
         return;
     }
     let is_taken = UNPROVED_FLOWS.remove(&subject.key).is_ok();
     if let Some(counters) = counters() {
         counters.proved = counters.proved.wrapping_add(1);
-        counters.entered_proved = counters.entered_proved.wrapping_add(u64::from(is_new));
-        counters.taken_unproved = counters.taken_unproved.wrapping_add(u64::from(is_taken));
+        let of_map = counters.proved_of(&subject.key);
+        of_map.entered = of_map.entered.wrapping_add(u64::from(is_new));
+        counters.unproved.taken = counters.unproved.taken.wrapping_add(u64::from(is_taken));
+    }
+}
+
+/// Where a flow of which there is proof is kept.
+#[inline(always)]
+fn proved(key: &FlowKey) -> Option<*mut TrackedFlow> {
+    match key.v4() {
+        Some(key) => FLOWS_V4.get_ptr_mut(&key),
+        None => FLOWS_V6.get_ptr_mut(key),
+    }
+}
+
+/// Keeps a flow of which there is proof, by flags of `bpf_map_update_elem`, and says whether it could.
+#[inline(always)]
+fn enter_proved(key: &FlowKey, flow: &TrackedFlow, flags: u32) -> bool {
+    match key.v4() {
+        Some(key) => FLOWS_V4.insert(&key, flow, u64::from(flags)).is_ok(),
+        None => FLOWS_V6.insert(key, flow, u64::from(flags)).is_ok(),
+    }
+}
+
+/// Forgets a flow of which there is proof, and says whether there was one.
+#[inline(always)]
+fn take_proved(key: &FlowKey) -> bool {
+    match key.v4() {
+        Some(key) => FLOWS_V4.remove(&key).is_ok(),
+        None => FLOWS_V6.remove(key).is_ok(),
     }
 }
 
@@ -211,10 +250,8 @@ fn read(found: Option<*mut TrackedFlow>) -> TrackedFlow {
 }
 
 #[inline(always)]
-fn count_failure() {
-    if let Some(counters) = counters() {
-        counters.failed = counters.failed.wrapping_add(1);
-    }
+fn count_failure(of_map: &mut FlowMapCounters) {
+    of_map.failed = of_map.failed.wrapping_add(1);
 }
 
 #[inline(always)]
@@ -233,8 +270,9 @@ fn subject(direction: Direction) -> Option<&'static mut Subject> {
     Some(unsafe { &mut *place })
 }
 
+/// The direction that has a number.
 #[inline(always)]
-fn way(direction: u32) -> Direction {
+pub(crate) fn way(direction: u32) -> Direction {
     if direction == 0 { Direction::In } else { Direction::Out }
 }
 

@@ -37,8 +37,8 @@ use foobar_common::{
     sets::Line,
     syn_cookies::{Pace, SynCounters, SynOffer},
     tracking::{
-        DATAGRAMS_MAX, Datagram, DatagramKey, FLOWS_MAX, FlowCounters, FlowKey, Subject, TrackedFlow,
-        UNPROVED_FLOWS_MAX,
+        DATAGRAMS_MAX, Datagram, DatagramKey, FLOWS_MAX, FlowCounters, FlowKey, FlowKeyV4, FlowMapCounters,
+        Subject, TrackedFlow, UNPROVED_FLOWS_MAX,
     },
     verdict::{Reason, Verdict},
 };
@@ -74,7 +74,8 @@ map BAN_LENGTHS
 map BAN_COUNTERS
 map BUCKETS
 map PEER_CONNECTIONS
-map FLOWS
+map FLOWS_V4
+map FLOWS_V6
 map UNPROVED_FLOWS
 map DATAGRAMS
 map FLOW_COUNTERS
@@ -250,9 +251,10 @@ DNS connection 88 bytes: inbound at 8, outbound at 48; a side 40 bytes: next at 
 65536 queries by 48 bytes: protocol at 40, id at 44
 raw counters 32 bytes: opened at 0, resets at 8, refused at 24; a connection 16 bytes: first at 0, reset at 8
 connections of a group 72 bytes: first bytes at 0, sessions at 32, opened at 64
-131072 flows and 65536 without proof, of 12 bytes: until at 0, said at 4, number at 8, in units of 2^30 ns
+131072 flows of each family and 65536 without proof, of 12 bytes: until at 0, said at 4, number at 8, in units of 2^30 ns
 flow key 40 bytes: local at 0, remote at 16, ports at 32 and 34, kind at 36
-flow counters 56 bytes: begun at 0, proved at 8, failed at 16, entered at 24 and 32, taken at 40 and 48
+flow key of IPv4 16 bytes: addresses at 0, ports and kind at 8
+flow counters 88 bytes: begun at 0, proved at 8, of maps at 16, 40 and 64, of 24 bytes: entered at 0, taken at 8, failed at 16
 16384 datagrams in fragments of 24 bytes, by 40: identification at 32, kind at 36; reason at 0, until at 4, rule at 8, port at 12, protocol at 16, group at 20
 SYN counters 72 bytes: answered at 0, returned at 8, passed at 16; a pace 32 bytes: seen at 0, begun at 8, until at 16
 passed 0 inactive
@@ -359,7 +361,7 @@ fn flows() -> String {
     let mut text = String::new();
     let mut line = |words: String| writeln!(text, "{words}").unwrap();
     line(format!(
-        "{FLOWS_MAX} flows and {UNPROVED_FLOWS_MAX} without proof, of {} bytes: until at {}, said at {}, number at {}, in units \
+        "{FLOWS_MAX} flows of each family and {UNPROVED_FLOWS_MAX} without proof, of {} bytes: until at {}, said at {}, number at {}, in units \
          of 2^30 ns",
         size_of::<TrackedFlow>(),
         offset_of!(TrackedFlow, until),
@@ -376,15 +378,24 @@ fn flows() -> String {
         offset_of!(FlowKey, kind)
     ));
     line(format!(
-        "flow counters {} bytes: begun at {}, proved at {}, failed at {}, entered at {} and {}, taken at {} and {}",
+        "flow key of IPv4 {} bytes: addresses at {}, ports and kind at {}",
+        size_of::<FlowKeyV4>(),
+        offset_of!(FlowKeyV4, addresses),
+        offset_of!(FlowKeyV4, ports_and_kind)
+    ));
+    line(format!(
+        "flow counters {} bytes: begun at {}, proved at {}, of maps at {}, {} and {}, of {} bytes: entered at {}, taken at \
+         {}, failed at {}",
         size_of::<FlowCounters>(),
         offset_of!(FlowCounters, begun),
         offset_of!(FlowCounters, proved),
-        offset_of!(FlowCounters, failed),
-        offset_of!(FlowCounters, entered_proved),
-        offset_of!(FlowCounters, entered_unproved),
-        offset_of!(FlowCounters, taken_proved),
-        offset_of!(FlowCounters, taken_unproved)
+        offset_of!(FlowCounters, proved_v4),
+        offset_of!(FlowCounters, proved_v6),
+        offset_of!(FlowCounters, unproved),
+        size_of::<FlowMapCounters>(),
+        offset_of!(FlowMapCounters, entered),
+        offset_of!(FlowMapCounters, taken),
+        offset_of!(FlowMapCounters, failed)
     ));
     line(format!(
         "{DATAGRAMS_MAX} datagrams in fragments of {} bytes, by {}: identification at {}, kind at {}; reason at {}, until at {}, \
@@ -477,7 +488,8 @@ fn records_have_these_sizes_and_no_padding() {
     assert_eq!((size_of::<Call>(), align_of::<Call>()), (4 * 8, 8));
     assert_eq!((size_of::<FlowKey>(), align_of::<FlowKey>()), (16 + 16 + 4 + 4, 8));
     assert_eq!((size_of::<TrackedFlow>(), align_of::<TrackedFlow>()), (3 * 4, 4));
-    assert_eq!((size_of::<FlowCounters>(), align_of::<FlowCounters>()), (7 * 8, 8));
+    assert_eq!((size_of::<FlowKeyV4>(), align_of::<FlowKeyV4>()), (8 + 8, 8));
+    assert_eq!((size_of::<FlowCounters>(), align_of::<FlowCounters>()), (2 * 8 + 3 * 3 * 8, 8));
     assert_eq!((size_of::<Subject>(), align_of::<Subject>()), (40 + 4 + 4, 8));
     assert_eq!((size_of::<DecisionRecord>(), align_of::<DecisionRecord>()), (4 * 4, 4));
 }

@@ -62,14 +62,18 @@ fn an_idle_connection_outlives_two_million_invented_ones() {
         assert_eq!((judgement.verdict, judgement.reason), (Verdict::Accept, Reason::Replies), "{peer}");
     }
     let flows = runs.flows().unwrap();
-    assert_eq!((flows.known, flows.proved, flows.failed), (2, 2, 0));
+    assert_eq!((flows.proved_v4.known, flows.proved_v6.known, flows.proved), (1, 1, 2));
     assert_eq!(flows.begun, 2 + 2 * u64::from(FLOOD));
-    assert!(flows.unproved > UNPROVED_FLOWS_MAX / 2, "{flows:?}");
-    assert!(flows.unproved <= UNPROVED_FLOWS_MAX, "{flows:?}");
-    assert_eq!(flows.evicted, 0, "{flows:?}");
+    let unproved = flows.unproved;
+    assert!(unproved.known > UNPROVED_FLOWS_MAX / 2, "{flows:?}");
+    assert!(unproved.known <= UNPROVED_FLOWS_MAX, "{flows:?}");
+    for (map, of_map) in flows.maps() {
+        assert_eq!(of_map.failed, 0, "{map}: {flows:?}");
+    }
+    assert_eq!((flows.proved_v4.evicted, flows.proved_v6.evicted), (0, 0), "{flows:?}");
     // What was not pushed out is there, whether or not its time is over.
-    let left = 2 * u64::from(FLOOD) - flows.evicted_unproved;
-    assert!((flows.unproved.into()..=UNPROVED_FLOWS_MAX.into()).contains(&left), "{flows:?}");
+    let left = 2 * u64::from(FLOOD) - unproved.evicted;
+    assert!((unproved.known.into()..=UNPROVED_FLOWS_MAX.into()).contains(&left), "{flows:?}");
     const { assert!(FLOOD > 4 * FLOWS_MAX) };
     assert!(TestRuns::takes(syn_v4.len(), Direction::In));
 }

@@ -4,9 +4,9 @@
 //! that is accepted, and remembers which side began. [`Subject`] reads from a packet which flow it is about and what it
 //! does to it, [`TrackedFlow`] is what is kept of a flow and how it changes, and the [`Standing`] is what comes of both.
 //!
-//! Flows lie in two maps, so that whoever makes flows up pushes out nothing but what others have made up: those that
-//! nothing has proved yet, and those of which a packet has come by that no third party can invent
-//! ([`TrackedFlow::is_proved`]).
+//! Those that nothing has proved yet lie in a map of their own, so that whoever makes flows up pushes out nothing but what
+//! others have made up. Those of which a packet has come by that no third party can invent ([`TrackedFlow::is_proved`]) lie in
+//! one map for each family.
 
 mod datagram;
 mod key;
@@ -15,7 +15,7 @@ mod subject;
 
 pub use self::{
     datagram::{DATAGRAMS_MAX, Datagram, DatagramKey},
-    key::FlowKey,
+    key::{FlowKey, FlowKeyV4},
     record::{Moment, TrackedFlow, seconds},
     subject::{Act, Subject},
 };
@@ -23,7 +23,8 @@ use crate::{flow::Direction, words::words};
 
 /// How many flows that nothing has proved are kept: those that were in use last.
 pub const UNPROVED_FLOWS_MAX: u32 = 65_536;
-/// How many flows are kept of which there is proof, unless the settings say otherwise: those that were in use last.
+/// How many flows of each family are kept of which there is proof, unless the settings say otherwise: those that were in use
+/// last.
 pub const FLOWS_MAX: u32 = 131_072;
 
 /// What happened to flows.
@@ -34,30 +35,50 @@ pub struct FlowCounters {
     pub begun: u64,
     /// Flows of which there was proof.
     pub proved: u64,
-    /// Flows that found no room in the map.
+    /// The map of those of IPv4.
+    pub proved_v4: FlowMapCounters,
+    /// The map of those of IPv6.
+    pub proved_v6: FlowMapCounters,
+    /// The map of the others.
+    pub unproved: FlowMapCounters,
+}
+
+/// What happened to the entries of a map of flows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct FlowMapCounters {
+    /// Entries that were made, each once as long as it stays there.
+    pub entered: u64,
+    /// Entries that were taken out, as the connection was over or there was proof.
+    pub taken: u64,
+    /// Flows that found no room.
     pub failed: u64,
-    /// Entries of the map of flows with proof, each once as long as it stays there.
-    pub entered_proved: u64,
-    /// The same of the map of those without.
-    pub entered_unproved: u64,
-    /// Entries of the former that were taken out, as the connection was over.
-    pub taken_proved: u64,
-    /// Entries of the latter that were taken out, for the same reason or as there was proof.
-    pub taken_unproved: u64,
 }
 
 impl FlowCounters {
+    /// Those of the map that keeps a flow once there is proof.
+    #[inline(always)]
+    pub const fn proved_of(&mut self, key: &FlowKey) -> &mut FlowMapCounters {
+        if key.is_v4() { &mut self.proved_v4 } else { &mut self.proved_v6 }
+    }
+
     /// Adds those of another processor.
     pub const fn add(&mut self, other: &Self) {
-        let Self { begun, proved, failed, entered_proved, entered_unproved, taken_proved, taken_unproved } =
-            other;
+        let Self { begun, proved, proved_v4, proved_v6, unproved } = other;
         self.begun = self.begun.wrapping_add(*begun);
         self.proved = self.proved.wrapping_add(*proved);
+        self.proved_v4.add(proved_v4);
+        self.proved_v6.add(proved_v6);
+        self.unproved.add(unproved);
+    }
+}
+
+impl FlowMapCounters {
+    const fn add(&mut self, other: &Self) {
+        let Self { entered, taken, failed } = other;
+        self.entered = self.entered.wrapping_add(*entered);
+        self.taken = self.taken.wrapping_add(*taken);
         self.failed = self.failed.wrapping_add(*failed);
-        self.entered_proved = self.entered_proved.wrapping_add(*entered_proved);
-        self.entered_unproved = self.entered_unproved.wrapping_add(*entered_unproved);
-        self.taken_proved = self.taken_proved.wrapping_add(*taken_proved);
-        self.taken_unproved = self.taken_unproved.wrapping_add(*taken_unproved);
     }
 }
 
@@ -186,11 +207,10 @@ pub fn standing(
     learns: bool,
 ) -> Standing {
     let Some(act) = subject.act() else { return Standing::of(State::Invalid) };
-    // Nearly all packets: first, so that they pay for no other.
-    if let (Act::Ack, Some(flow)) = (act, found)
-        && flow.is_settled(now)
+    if let Some(flow) = found
+        && let Some(standing) = settled(subject, flow, direction, now)
     {
-        return Standing::of(State::Established).answer(flow.began() as u8 != direction as u8);
+        return standing;
     }
     match (act, found) {
         (Act::Aside, _) => Standing::of(State::New),
@@ -218,4 +238,19 @@ pub fn standing(
             Standing::of(state).answer(is_answer).followed(is_followed)
         }
     }
+}
+
+/// The same of a packet which changes nothing in a connection that both sides have agreed to, as nearly all are: so that it
+/// pays for no other. `None` of any other packet.
+#[inline(always)]
+pub const fn settled(
+    subject: &Subject,
+    found: TrackedFlow,
+    direction: Direction,
+    now: Moment,
+) -> Option<Standing> {
+    if subject.act != Act::Ack as u32 || !found.is_settled(now) {
+        return None;
+    }
+    Some(Standing::of(State::Established).answer(found.began() as u8 != direction as u8))
 }

@@ -178,7 +178,7 @@ impl Subject {
             Direction::In => Direction::Out,
             Direction::Out => Direction::In,
         };
-        self.key.become_between([source, destination], sent, kind(flow.family, number));
+        self.key.become_between([&source, &destination], sent, kind(flow.family, number));
         match number {
             protocol::TCP | protocol::UDP | protocol::SCTP => self.key.put_ports([b0, b1], [b2, b3], sent),
             protocol::ICMP | protocol::ICMPV6 => match Message::of(number, b0) {

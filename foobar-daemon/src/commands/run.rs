@@ -77,8 +77,8 @@ pub struct Args {
     /// an event takes 312 bytes [default: 1MiB]
     #[arg(long, value_name = "SIZE")]
     event_buffer: Option<BufferSize>,
-    /// How many flows are kept, those in use last, from 1024 to 4194304; one takes about 130 bytes, and half as many again are
-    /// kept of which there is no proof yet [default: 131072]
+    /// How many flows of IPv4 and of IPv6 each are kept, those in use last, from 1024 to 4194304; one takes about 100 bytes of
+    /// IPv4 and 130 of IPv6, and half as many are kept of which there is no proof yet [default: 131072]
     #[arg(long, value_name = "NUMBER")]
     flows: Option<u32>,
     /// Show once a second what passes

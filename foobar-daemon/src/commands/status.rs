@@ -25,7 +25,7 @@ use crate::{
     dataplane::{
         attach::Attachment,
         fill::MapFill,
-        flows::FlowFacts,
+        flows::{FlowFacts, FlowMapFacts},
         pins,
         probes::{DecryptionFacts, ProcessFacts},
         programs::ProgramFacts,
@@ -214,26 +214,17 @@ fn time(unix_ms: u64) -> String {
 
 /// How many flows are known, where they are tracked.
 fn write_flows(out: &mut dyn Write, flows: Option<&FlowFacts>) -> Result<()> {
-    let Some(FlowFacts {
-        known,
-        unproved,
-        begun,
-        proved,
-        failed,
-        evicted,
-        evicted_unproved,
-        room,
-        room_unproved,
-    }) = flows
-    else {
-        return Ok(());
-    };
-    writeln!(out, "\nflows    {known} with proof (room for {room}), {unproved} without ({room_unproved})")?;
-    writeln!(
-        out,
-        "         {begun} began, {proved} were proved, {failed} found no room; {evicted} with proof and {evicted_unproved} \
-         without were pushed out by others"
-    )?;
+    let Some(flows) = flows else { return Ok(()) };
+    let FlowFacts { begun, proved, proved_v4, proved_v6, unproved } = flows;
+    writeln!(out, "\nflows    {begun} began, {proved} were proved")?;
+    for (what, FlowMapFacts { known, room, failed, evicted }) in
+        [("with proof, IPv4", proved_v4), ("with proof, IPv6", proved_v6), ("without proof", unproved)]
+    {
+        writeln!(
+            out,
+            "         {what}: {known} (room for {room}); {failed} found no room, {evicted} were pushed out by others"
+        )?;
+    }
     Ok(())
 }
 

@@ -67,21 +67,21 @@ pub(super) fn with_memory(
     flows: Option<&FlowFacts>,
     memory: &BTreeMap<String, u64>,
 ) -> Vec<MapFill> {
-    let bans = [(&maps::BANS, Fill { entries: bans, max_entries: BANS_MAX })];
-    let flows = flows.map(|&FlowFacts { known, unproved, room, room_unproved, .. }| {
-        let fill = |entries: u32, max_entries| Fill { entries: entries as usize, max_entries };
-        [(&maps::FLOWS, fill(known, room)), (&maps::UNPROVED_FLOWS, fill(unproved, room_unproved))]
-    });
+    let bans = [(maps::BANS, Fill { entries: bans, max_entries: BANS_MAX })];
+    let flows = flows
+        .into_iter()
+        .flat_map(FlowFacts::maps)
+        .map(|(name, of_map)| (name, Fill { entries: of_map.known as usize, max_entries: of_map.room }));
     fills
         .iter()
-        .map(|(name, fill)| (name, *fill))
+        .map(|(name, fill)| (*name, *fill))
         .chain(bans)
-        .chain(flows.into_iter().flatten())
+        .chain(flows)
         .map(|(name, Fill { entries, max_entries })| MapFill {
-            map: (*name).to_owned(),
+            map: name.to_owned(),
             entries: u32::try_from(entries).unwrap_or(u32::MAX),
             max_entries,
-            bytes: memory.get(*name).copied().unwrap_or(0),
+            bytes: memory.get(name).copied().unwrap_or(0),
         })
         .collect()
 }

@@ -186,13 +186,10 @@ impl LoadedRuleset {
     }
 
     /// Makes the TCP connections known that are open now. Where the kernel does not tell, the log says so.
-    pub(super) fn learn_open_connections(&self) -> Result<()> {
-        let [mut flows, mut counters] =
-            [self.second_handle(maps::FLOWS)?, self.second_handle(maps::FLOW_COUNTERS)?];
-        if let Err(error) = flows::learn_open_connections(&mut flows, &mut counters) {
+    pub(super) fn learn_open_connections(&self) {
+        if let Err(error) = flows::learn_open_connections(self) {
             tracing::warn!("connections that were open before are not known: {error:#}");
         }
-        Ok(())
     }
 
     /// A map of the object, to keep; the programs go on using it.

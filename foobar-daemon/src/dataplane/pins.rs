@@ -35,7 +35,7 @@ use foobar_common::{
     syn_cookies::{Pace, SynCounters},
     tracking::{
         DATAGRAMS_MAX, Datagram, DatagramKey, FLOW_COUNTER_ENTRIES, FLOWS_MAX, FlowCounters, FlowKey,
-        TrackedFlow, UNPROVED_FLOWS_MAX,
+        FlowKeyV4, TrackedFlow, UNPROVED_FLOWS_MAX,
     },
 };
 use nix::{
@@ -236,7 +236,7 @@ pub(super) fn is_whole(name: &str, entries: u32) -> bool {
     match name {
         // These are as large as the settings say.
         maps::EVENTS => entries != RING_BYTES_UNUSED,
-        maps::FLOWS | maps::UNPROVED_FLOWS => entries > 1,
+        maps::FLOWS_V4 | maps::FLOWS_V6 | maps::UNPROVED_FLOWS => entries > 1,
         _ => entries == expected,
     }
 }
@@ -298,8 +298,11 @@ pub(super) fn shape(name: &str) -> (MapType, u32, u32, u32) {
         maps::PEER_CONNECTIONS => {
             (MapType::PerCpuArray, 4, size_of::<PeerConnections>() as u32, GROUP_ENTRIES)
         }
-        maps::FLOWS | maps::UNPROVED_FLOWS => {
-            let entries = if name == maps::FLOWS { FLOWS_MAX } else { UNPROVED_FLOWS_MAX };
+        maps::FLOWS_V4 => {
+            (MapType::LruHash, size_of::<FlowKeyV4>() as u32, size_of::<TrackedFlow>() as u32, FLOWS_MAX)
+        }
+        maps::FLOWS_V6 | maps::UNPROVED_FLOWS => {
+            let entries = if name == maps::FLOWS_V6 { FLOWS_MAX } else { UNPROVED_FLOWS_MAX };
             (MapType::LruHash, size_of::<FlowKey>() as u32, size_of::<TrackedFlow>() as u32, entries)
         }
         maps::DATAGRAMS => {

@@ -112,7 +112,7 @@ impl Filter {
             self.sizes,
         )?;
         if begins {
-            next.learn_open_connections()?;
+            next.learn_open_connections();
         }
         CounterMaps::of(&next)?.clear(&compiled.slots.fresh)?;
         for line in &self.lines {
@@ -147,7 +147,7 @@ impl Filter {
         drop(pending);
         if begins {
             // Those that came in between.
-            next.learn_open_connections()?;
+            next.learn_open_connections();
         }
         self.learns_until = learns_until;
         self.rejects = compiled.reject_rate.is_some();

@@ -95,7 +95,7 @@ impl Filter {
         let mut loaded = LoadedRuleset::for_interfaces(compiled, &pins, None, learns_until, sizes)?;
         former_flows.carry_over(&loaded)?;
         if learns_until.is_some() {
-            loaded.learn_open_connections()?;
+            loaded.learn_open_connections();
         }
         CounterMaps::of(&loaded)?.clear(&compiled.slots.fresh)?;
         for (name, interface) in &found {
@@ -153,7 +153,7 @@ impl Filter {
         drop(pending);
         if learns_until.is_some() {
             // Those that came in between.
-            loaded.learn_open_connections()?;
+            loaded.learn_open_connections();
         }
         started.is_in_force = true;
         drop(started);

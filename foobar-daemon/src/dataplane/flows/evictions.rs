@@ -2,23 +2,28 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use super::FlowFacts;
+use super::{FlowFacts, FlowMapFacts};
 
 /// The highest numbers that were told. Flows that come while they are counted make the difference of what entered and what is
 /// there smaller than it is.
 #[derive(Debug, Default)]
 pub(in crate::dataplane) struct Evictions {
-    proved: AtomicU64,
+    proved_v4: AtomicU64,
+    proved_v6: AtomicU64,
     unproved: AtomicU64,
 }
 
 impl Evictions {
     /// The same facts, with no number of evictions lower than one before.
     pub(in crate::dataplane) fn raise(&self, facts: FlowFacts) -> FlowFacts {
-        let highest = |before: &AtomicU64, now: u64| before.fetch_max(now, Relaxed).max(now);
+        let highest = |before: &AtomicU64, now: FlowMapFacts| FlowMapFacts {
+            evicted: before.fetch_max(now.evicted, Relaxed).max(now.evicted),
+            ..now
+        };
         FlowFacts {
-            evicted: highest(&self.proved, facts.evicted),
-            evicted_unproved: highest(&self.unproved, facts.evicted_unproved),
+            proved_v4: highest(&self.proved_v4, facts.proved_v4),
+            proved_v6: highest(&self.proved_v6, facts.proved_v6),
+            unproved: highest(&self.unproved, facts.unproved),
             ..facts
         }
     }
@@ -31,14 +36,13 @@ mod tests {
     #[test]
     fn evictions_never_go_back() {
         let evictions = Evictions::default();
-        let facts = |evicted, evicted_unproved| FlowFacts {
-            evicted,
-            evicted_unproved,
-            known: 7,
-            ..FlowFacts::default()
+        let facts = |numbers: [u64; 3]| {
+            let [proved_v4, proved_v6, unproved] =
+                numbers.map(|evicted| FlowMapFacts { evicted, known: 7, ..FlowMapFacts::default() });
+            FlowFacts { proved_v4, proved_v6, unproved, begun: 9, ..FlowFacts::default() }
         };
-        for (found, told) in [((5, 0), (5, 0)), ((3, 9), (5, 9)), ((6, 8), (6, 9))] {
-            assert_eq!(evictions.raise(facts(found.0, found.1)), facts(told.0, told.1));
+        for (found, told) in [([5, 0, 1], [5, 0, 1]), ([3, 9, 1], [5, 9, 1]), ([6, 8, 4], [6, 9, 4])] {
+            assert_eq!(evictions.raise(facts(found)), facts(told));
         }
     }
 }

@@ -3,10 +3,13 @@
 use std::{fs, io};
 
 use anyhow::{Context as _, Result};
-use aya::maps::{HashMap, MapData, MapInfo};
+use aya::{
+    Pod,
+    maps::{HashMap, Map, MapData, MapInfo},
+};
 use foobar_common::{
     maps,
-    tracking::{FlowKey, TrackedFlow},
+    tracking::{FlowKey, FlowKeyV4, TrackedFlow},
 };
 
 use crate::dataplane::{
@@ -26,13 +29,15 @@ pub(in crate::dataplane) struct FormerFlows<'pins> {
 }
 
 impl<'pins> FormerFlows<'pins> {
-    /// Sets maps aside that have not room for so many flows, or for more.
+    /// Sets maps aside that have not room for so many flows of each family, or for more.
     ///
     /// # Errors
     /// Names the pin; all are where they were then.
     pub(in crate::dataplane) fn set_aside(pins: &'pins PinFolder, flows: u32) -> Result<Self> {
         let mut former = Self { pins, names: Vec::new(), older: Vec::new(), is_done: false };
-        for (name, wanted) in [(maps::FLOWS, flows), (maps::UNPROVED_FLOWS, flows.div_ceil(2))] {
+        let sizes =
+            [(maps::FLOWS_V4, flows), (maps::FLOWS_V6, flows), (maps::UNPROVED_FLOWS, flows.div_ceil(2))];
+        for (name, wanted) in sizes {
             let (place, aside) = (pins.map(name), pins.map(&aside(name)));
             if aside.exists() {
                 if place.exists() {
@@ -66,13 +71,11 @@ impl<'pins> FormerFlows<'pins> {
             }
             let aside = self.pins.map(&aside(name));
             let former = MapData::from_pin(&aside).with_context(|| format!("open {}", aside.display()))?;
-            let mut flows: HashMap<_, FlowKey, TrackedFlow> = map.try_into()?;
-            batches::each(&former, |key: &FlowKey, flow: &TrackedFlow| {
-                if flows.get(key, 0).is_ok() {
-                    return Ok(());
-                }
-                flows.insert(key, flow, 0).context("carry a flow over to a map of another size")
-            })?;
+            if *name == maps::FLOWS_V4 {
+                carry::<FlowKeyV4>(&former, map)?;
+            } else {
+                carry::<FlowKey>(&former, map)?;
+            }
         }
         Ok(())
     }
@@ -101,6 +104,17 @@ impl Drop for FormerFlows<'_> {
             }
         }
     }
+}
+
+/// Enters the flows of one map into another.
+fn carry<K: Pod>(former: &MapData, map: Map) -> Result<()> {
+    let mut flows: HashMap<_, K, TrackedFlow> = map.try_into()?;
+    batches::each(former, |key: &K, flow: &TrackedFlow| {
+        if flows.get(key, 0).is_ok() {
+            return Ok(());
+        }
+        flows.insert(key, flow, 0).context("carry a flow over to a map of another size")
+    })
 }
 
 /// bpffs refuses dots in names.

@@ -31,7 +31,7 @@ use crate::{
     dataplane::{
         attach::Attachment,
         counters::{Counters, Open, Port},
-        flows::FlowFacts,
+        flows::{FlowFacts, FlowMapFacts},
         probes::DecryptionFacts,
         rejects::RejectFacts,
     },
@@ -292,21 +292,19 @@ fn port_labels(port: Port) -> (String, &'static str) {
 
 fn flow_families(flows: Option<&FlowFacts>, rejects: Option<&RejectFacts>, families: &mut Vec<MetricFamily>) {
     reject_families(rejects, families);
-    let Some(FlowFacts { known, unproved, begun, proved, failed, evicted, evicted_unproved, .. }) = flows
-    else {
-        return;
-    };
+    let Some(flows) = flows else { return };
     let mut failures = catalogue::MAP_FAILURES.family();
-    failures.add_integer([maps::FLOWS], *failed);
     let mut evictions = catalogue::MAP_EVICTIONS.family();
-    evictions.add_integer([maps::FLOWS], *evicted);
-    evictions.add_integer([maps::UNPROVED_FLOWS], *evicted_unproved);
+    for (map, FlowMapFacts { failed, evicted, .. }) in flows.maps() {
+        failures.add_integer([map], failed);
+        evictions.add_integer([map], evicted);
+    }
     let mut now = catalogue::FLOWS.family();
-    now.add_integer(["proved"], (*known).into());
-    now.add_integer(["unproved"], (*unproved).into());
+    now.add_integer(["proved"], flows.known().into());
+    now.add_integer(["unproved"], flows.unproved.known.into());
     let mut seen = catalogue::FLOWS_SEEN.family();
-    seen.add_integer(["begun"], *begun);
-    seen.add_integer(["proved"], *proved);
+    seen.add_integer(["begun"], flows.begun);
+    seen.add_integer(["proved"], flows.proved);
     families.extend([failures.into_proto(), evictions.into_proto(), now.into_proto(), seen.into_proto()]);
 }
 

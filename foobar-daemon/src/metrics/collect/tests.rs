@@ -237,15 +237,11 @@ impl Source for Fixed {
 
 fn flows() -> FlowFacts {
     FlowFacts {
-        known: 3,
-        unproved: 5,
         begun: 40,
         proved: 30,
-        failed: 1,
-        evicted: 2,
-        evicted_unproved: 4,
-        room: 10,
-        room_unproved: 5,
+        proved_v4: FlowMapFacts { known: 2, room: 10, failed: 1, evicted: 2 },
+        proved_v6: FlowMapFacts { known: 1, room: 10, failed: 3, evicted: 5 },
+        unproved: FlowMapFacts { known: 5, room: 5, failed: 6, evicted: 4 },
     }
 }
 
@@ -405,8 +401,11 @@ fn a_scrape_tells_of_flows() {
     let text = exposition(Fixed { fail: false });
     let lines = timeless(&text);
     for line in [
-        r#"foobar_map_update_failures_total{map="FLOWS"} 1"#,
-        r#"foobar_map_evictions_total{map="FLOWS"} 2"#,
+        r#"foobar_map_update_failures_total{map="FLOWS_V4"} 1"#,
+        r#"foobar_map_update_failures_total{map="FLOWS_V6"} 3"#,
+        r#"foobar_map_update_failures_total{map="UNPROVED_FLOWS"} 6"#,
+        r#"foobar_map_evictions_total{map="FLOWS_V4"} 2"#,
+        r#"foobar_map_evictions_total{map="FLOWS_V6"} 5"#,
         r#"foobar_map_evictions_total{map="UNPROVED_FLOWS"} 4"#,
         r#"foobar_flows{kind="proved"} 3"#,
         r#"foobar_flows_total{kind="begun"} 40"#,
