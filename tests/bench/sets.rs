@@ -11,7 +11,7 @@ use crate::{
     driver::Driver,
     plan::Plan,
     report::{Report, Row},
-    rules::{SEED, label, load},
+    rules::{SEED, label, load, stateless},
 };
 
 /// Where getting a set into the kernel took longer than this, ten times as many are not tried.
@@ -27,7 +27,7 @@ pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Resu
     for family in Family::BOTH {
         for entries in plan.sets {
             let name = format!("{} set of {entries}", label(family));
-            let ruleset = classbench::block_list(family, *entries, Verdict::Accept, SEED);
+            let ruleset = stateless(classbench::block_list(family, *entries, Verdict::Accept, SEED));
             report.say(&format!("sets {name}: compile and load"));
             let start = Instant::now();
             let (runs, row) = match load(&ruleset, "load", &name) {

@@ -25,7 +25,7 @@ use crate::{
     figures::Figure,
     plan::RivalPlan,
     report::{Report, Row},
-    rules::SEED,
+    rules::{SEED, stateless},
 };
 
 /// Frames that take turns.
@@ -36,7 +36,8 @@ pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &RivalPlan) ->
     let mut random = Random::new(SEED + 3);
     let mut comparisons = Vec::new();
     for rules in plan.rules {
-        let ruleset = classbench::ruleset(Shape::Acl, Family::V4, *rules, Some(Verdict::Drop), SEED);
+        let ruleset =
+            stateless(classbench::ruleset(Shape::Acl, Family::V4, *rules, Some(Verdict::Drop), SEED));
         let packets = headers::matching(&ruleset, Family::V4, PACKETS, &mut random);
         let name = format!("{rules} rules acl");
         let ratio = compare(driver, report, plan, &name, &ruleset, &packets)?;
@@ -49,7 +50,7 @@ pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &RivalPlan) ->
         }
     }
     for entries in plan.sets {
-        let ruleset = classbench::block_list(Family::V4, *entries, Verdict::Drop, SEED);
+        let ruleset = stateless(classbench::block_list(Family::V4, *entries, Verdict::Drop, SEED));
         let packets = headers::from_members(members(&ruleset)?, PACKETS, &mut random);
         compare(driver, report, plan, &format!("set of {entries}"), &ruleset, &packets)?;
     }
@@ -165,7 +166,7 @@ fn single_addresses(count: usize, random: &mut Random) -> Ruleset {
         let [a, b, c, d, ..] = random.number().to_be_bytes();
         IpNet::from(std::net::IpAddr::from([a % 200 + 11, b, c, d]))
     };
-    classbench::block_list_of((0..count).map(address).collect(), Verdict::Drop)
+    stateless(classbench::block_list_of((0..count).map(address).collect(), Verdict::Drop))
 }
 
 impl Judge {
