@@ -25,7 +25,7 @@ const DNS_RULES: &str = "schema = 1\n[[service]]\nname = \"dns\"\nport = \"udp/5
 
 /// Measures all of them.
 pub(crate) fn run(driver: &mut Driver, report: &mut Report, plan: &Plan) -> Result<()> {
-    for talk in [http1(), http2(), mysql()] {
+    for talk in [unread(), http1(), http2(), mysql()] {
         requests(driver, report, plan, talk)?;
     }
     queries(driver, report, plan)
@@ -71,19 +71,29 @@ struct Opening {
     answered_then: Vec<u8>,
 }
 
+impl Opening {
+    /// None but the handshake.
+    fn silent(rules: &'static str) -> Self {
+        let [asked, answered, asked_then, answered_then] = [const { Vec::new() }; 4];
+        Self { rules, port: 80, asked, answered, asked_then, answered_then }
+    }
+}
+
 /// What a segment has, and how many requests these are.
 type Case = (&'static str, Vec<u8>, u64);
 
+/// Segments to no service: what the filter costs by itself.
+fn unread() -> (Opening, Vec<Case>) {
+    let cases = vec![
+        ("no payload, to no service", Vec::new(), 0),
+        ("GET of 300 bytes, to no service", request("GET", 300, "", 60), 0),
+    ];
+    (Opening::silent("schema = 1\n"), cases)
+}
+
 /// Segments with requests of HTTP/1.x.
 fn http1() -> (Opening, Vec<Case>) {
-    let opening = Opening {
-        rules: RULES,
-        port: 80,
-        asked: Vec::new(),
-        answered: Vec::new(),
-        asked_then: Vec::new(),
-        answered_then: Vec::new(),
-    };
+    let opening = Opening::silent(RULES);
     let post = [&request("POST", 200, "Content-Length: 1000\r\n", 60)[..], &[b'x'; 1000]].concat();
     let cases = vec![
         ("no payload", Vec::new(), 0),

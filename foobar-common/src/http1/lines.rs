@@ -26,12 +26,18 @@ const SMALL: u64 = 0x2020_2020_2020_2020;
 /// A carriage return would become a hyphen.
 const SMALL_BUT_LAST: u64 = SMALL & !(0xff << 56);
 
+/// How many lines that do not matter are read in one step.
+const PLAIN_LINES: u32 = 4;
+
 impl Stream {
     /// Reads on to the end of the line, as far as one search goes.
     #[inline(always)]
     pub(super) fn line<S: Side>(&mut self, side: &mut S) {
+        let mut distance = self.block.line_feed(self.position);
+        if matches!(self.state, State::Line) {
+            distance = self.plain_lines(distance);
+        }
         let left = self.left();
-        let distance = self.block.line_feed(self.position);
         if distance >= left {
             self.position = self.end;
             return;
@@ -69,6 +75,26 @@ impl Stream {
             (self.index, self.number, self.flags) = (0, 0, 0);
         }
         self.line_start(distance, side);
+    }
+
+    /// Reads on over lines that do not matter, from one that does not to the last line feed that was found; gives how far
+    /// behind the position that one is. Everything in registers: most of what headers are is read here.
+    #[inline(always)]
+    fn plain_lines(&mut self, mut distance: u64) -> u64 {
+        let (mut position, end) = (self.position, self.end);
+        for _ in 0..PLAIN_LINES {
+            let next = position.wrapping_add(distance).wrapping_add(1);
+            if distance == Block::STRETCH
+                || next.wrapping_add(8) > end
+                || !is_plain(self.block.at(position).behind(distance).word(0))
+            {
+                break;
+            }
+            position = next;
+            distance = self.block.line_feed(position);
+        }
+        self.position = position;
+        distance
     }
 
     /// A header line begins behind the line feed that is `distance` from here: most say by their first word that they
@@ -194,6 +220,13 @@ impl Stream {
             },
         }
     }
+}
+
+/// Whether a line of headers that begins with these bytes goes on with none of the names that matter, and is neither the end
+/// of the headers nor part of the line before it.
+#[inline(always)]
+const fn is_plain(word: u64) -> bool {
+    (word & 0xff) > b' ' as u64 && word | SMALL_BUT_LAST != CONTENT && word | SMALL != TRANSFER
 }
 
 /// Whether a request line ends with these bytes and a line feed.

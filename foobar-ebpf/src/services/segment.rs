@@ -144,8 +144,8 @@ impl Segment {
     /// Whether a connection begins with it, which comes in and is of none that is kept: it brings back a cookie, which is
     /// counted then.
     #[inline(always)]
-    pub(crate) fn brings_cookie(&self, is_known: bool, context: &XdpContext) -> bool {
-        if !settings::uses(uses::SYN_COOKIES) || is_known || self.flags & (SYN | RST | ACK) != ACK {
+    pub(crate) fn brings_cookie(&self, is_known: impl FnOnce() -> bool, context: &XdpContext) -> bool {
+        if !settings::uses(uses::SYN_COOKIES) || self.flags & (SYN | RST | ACK) != ACK || is_known() {
             return false;
         }
         let Some(service) = Passage::service(Direction::In) else { return false };

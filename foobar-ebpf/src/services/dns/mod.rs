@@ -38,7 +38,7 @@ pub(crate) fn queries(context: &XdpContext) -> Option<()> {
     }
     let segment = Segment::of(context, Direction::In)?;
     let counters = counters(Direction::In)?;
-    if segment.brings_cookie(connections::find(&segment.key).is_some(), context) {
+    if segment.brings_cookie(|| connections::find(&segment.key).is_some(), context) {
         connections::keep(&segment.key, connections::open(&segment.answered(), Direction::In)?);
     }
     if segment.is_reset() || segment.length == 0 {

@@ -43,7 +43,7 @@ static HTTP_COUNTERS: PerCpuArray<HttpCounters, { SERVICE_SLOTS as usize }> = Pe
 pub(crate) fn requests(context: &XdpContext) -> Option<()> {
     let segment = Segment::of(context, Direction::In)?;
     let counters = counters(Direction::In)?;
-    if segment.brings_cookie(connections::find(&segment.key).is_some(), context) {
+    if segment.brings_cookie(|| connections::find(&segment.key).is_some(), context) {
         connections::open(&segment.answered(), Direction::In);
     }
     if segment.is_reset() || segment.length == 0 {

@@ -40,7 +40,7 @@ pub(crate) fn commands(context: &XdpContext) -> Option<()> {
     if segment.is_reset() {
         return Some(());
     }
-    if segment.brings_cookie(sessions::find(&segment.key).is_some(), context) {
+    if segment.brings_cookie(|| sessions::find(&segment.key).is_some(), context) {
         sessions::open(&segment.answered(), Direction::In);
     }
     if segment.length == 0 {

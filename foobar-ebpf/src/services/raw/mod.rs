@@ -29,7 +29,7 @@ pub(crate) fn inbound(context: &XdpContext) -> Option<()> {
     let segment = Segment::of(context, Direction::In)?;
     if segment.is_reset() {
         reset(&segment, Direction::In)?;
-    } else if segment.brings_cookie(connections::find(&segment.key).is_some(), context) {
+    } else if segment.brings_cookie(|| connections::find(&segment.key).is_some(), context) {
         open(&segment.answered(), Direction::In)?;
     }
     Some(())

@@ -68,7 +68,7 @@ impl Service {
 pub(crate) fn offers(context: &XdpContext) -> Option<()> {
     let segment = Segment::of(context, Direction::In)?;
     let mut service = Service::of(Direction::In)?;
-    if segment.brings_cookie(connections::find(&segment.key).is_some(), context) {
+    if segment.brings_cookie(|| connections::find(&segment.key).is_some(), context) {
         connections::keep(&segment.key, connections::open(&segment.answered(), Direction::In)?);
     }
     if segment.is_reset() || segment.length == 0 {
