@@ -308,7 +308,17 @@ fn help_names_every_command_and_every_flag() -> Result<()> {
         ),
         (
             &["run", "--help"],
-            &["--interface", "--rules", "--config", "--mode", "--listen", "--control", "--ephemeral"],
+            &[
+                "--interface",
+                "--rules",
+                "--config",
+                "--mode",
+                "--listen",
+                "--web-config",
+                "--insecure-listen",
+                "--control",
+                "--ephemeral",
+            ],
         ),
         (&["rules", "apply", "--help"], &["--confirm-within", "--control"]),
         (&["rules", "show", "--help"], &["--counters", "--json"]),

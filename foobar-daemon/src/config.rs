@@ -18,6 +18,7 @@ use serde::Deserialize;
 use crate::{
     dataplane::{attach::Mode, pins},
     outcome::InvalidInput,
+    web_config::exposure::Exposure,
 };
 
 /// The settings file that is read when none is named.
@@ -46,6 +47,10 @@ pub struct Source {
     pub mode: Option<Mode>,
     /// Address and port of the metrics.
     pub listen: Option<SocketAddr>,
+    /// The web configuration file: TLS and passwords of the metrics.
+    pub web_config: Option<PathBuf>,
+    /// Whether the metrics may be served off the loopback without any protection.
+    pub insecure_listen: Option<bool>,
     /// Path of the control socket.
     pub control: Option<PathBuf>,
     /// The state folder.
@@ -75,6 +80,8 @@ impl Source {
             rules: self.rules.or(other.rules),
             mode: self.mode.or(other.mode),
             listen: self.listen.or(other.listen),
+            web_config: self.web_config.or(other.web_config),
+            insecure_listen: self.insecure_listen.or(other.insecure_listen),
             control: self.control.or(other.control),
             state: self.state.or(other.state),
             pins: self.pins.or(other.pins),
@@ -171,8 +178,10 @@ pub struct Settings {
     pub rules: PathBuf,
     /// Native, generic, or whichever works.
     pub mode: Mode,
-    /// Address and port of the metrics.
-    pub listen: SocketAddr,
+    /// Where the metrics are served.
+    pub exposure: Exposure,
+    /// The web configuration file: TLS and passwords of the metrics.
+    pub web_config: Option<PathBuf>,
     /// Path of the control socket.
     pub control: PathBuf,
     /// The state folder; `None` is one that is made for this run and removed after it.
@@ -204,6 +213,8 @@ impl Settings {
             rules,
             mode,
             listen,
+            web_config,
+            insecure_listen,
             control,
             state,
             pins,
@@ -253,12 +264,16 @@ impl Settings {
             interfaces,
             rules: rules.unwrap_or_else(|| DEFAULT_RULES.into()),
             mode: mode.unwrap_or_default(),
-            listen: match listen {
-                Some(listen) => listen,
-                None => DEFAULT_LISTEN
-                    .parse()
-                    .map_err(|error| InvalidInput(format!("listen address {DEFAULT_LISTEN}: {error}")))?,
+            exposure: Exposure {
+                listen: match listen {
+                    Some(listen) => listen,
+                    None => DEFAULT_LISTEN
+                        .parse()
+                        .map_err(|error| InvalidInput(format!("listen address {DEFAULT_LISTEN}: {error}")))?,
+                },
+                is_insecure_wanted: insecure_listen.unwrap_or_default(),
             },
+            web_config,
             control: control.unwrap_or_else(|| DEFAULT_CONTROL.into()),
             state,
             pins: pins.unwrap_or_else(pins::default_folder),
@@ -289,6 +304,8 @@ mod tests {
             rules = "/srv/rules"
             mode = "native"
             listen = "[::1]:2"
+            web_config = "/srv/web.yml"
+            insecure_listen = true
             state = "/srv/state"
             event_buffer = "64KiB"
             flows = 4096
@@ -303,7 +320,8 @@ mod tests {
                 interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
                 rules: "/srv/rules".into(),
                 mode: Mode::Native,
-                listen: "127.0.0.1:1".parse().unwrap(),
+                exposure: Exposure { listen: "127.0.0.1:1".parse().unwrap(), is_insecure_wanted: true },
+                web_config: Some("/srv/web.yml".into()),
                 control: DEFAULT_CONTROL.into(),
                 state: Some("/srv/state".into()),
                 pins: pins::default_folder(),

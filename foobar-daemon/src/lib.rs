@@ -31,3 +31,4 @@ pub mod http;
 pub mod metrics;
 pub mod rates;
 pub mod state;
+pub mod web_config;

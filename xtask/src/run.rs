@@ -57,7 +57,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             words.join(" ")
         );
     }
-    if !has("--listen") {
+    if !has("--listen") && !has("--web-config") {
         say(&format!("metrics: http://{LISTEN}/metrics   end: Ctrl-C, which leaves nothing behind"));
     }
     // The shell's signals reach foobar itself, and its exit code is this one's.

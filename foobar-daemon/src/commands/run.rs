@@ -22,7 +22,7 @@ pub const LONG_ABOUT: &str = "Attach the filter, keep it in force and serve its 
      run` takes over without a gap. `foobar detach` takes the filter away; with --ephemeral it goes away \
      with the daemon.\n\nOf the rule files and the rules that were applied with `foobar rules apply`, \
      those that came last are put in force. SIGHUP reads the rule files again; rules that cannot be used \
-     leave the old ones in force.";
+     leave the old ones in force. The file of --web-config is read again when it changes, or one that it names.";
 
 /// Flags of `foobar run`. What is not given is taken from the settings file, which has the same keys.
 #[derive(Debug, clap::Args)]
@@ -31,7 +31,9 @@ pub const LONG_ABOUT: &str = "Attach the filter, keep it in force and serve its 
                        --interface eth0 --rules rules/default.toml --mode generic --ephemeral --summary\n\n  \
                        A server with two interfaces:\n    foobar run --interface eth0 eth1 --rules \
                        /etc/foobar/rules\n\n  The same by /etc/foobar/foobar.toml:\n    interface = [\"eth0\", \
-                       \"eth1\"]\n    rules = \"/etc/foobar/rules\"\n    listen = \"127.0.0.1:9477\"\n\n  What it \
+                       \"eth1\"]\n    rules = \"/etc/foobar/rules\"\n    listen = \"127.0.0.1:9477\"\n\n  Metrics for the \
+                       network, by TLS, client certificates or passwords:\n    \
+                       foobar run --interface eth0 --listen 0.0.0.0:9477 --web-config /etc/foobar/web.yml\n\n  What it \
                        does:\n    foobar status\n    foobar rules show --counters\n    curl \
                        http://127.0.0.1:9477/metrics\n\nExit codes: 0 ended by SIGTERM, SIGINT or `foobar detach`; \
                        1 failed; 2 wrong usage, settings or rules."
@@ -51,9 +53,17 @@ pub struct Args {
     /// slower), or in the driver where it can [default: auto]
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Address and port to serve metrics on [default: 127.0.0.1:9477]
+    /// Address and port to serve metrics on; one that others reach takes --web-config or --insecure-listen
+    /// [default: 127.0.0.1:9477]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
+    /// How to protect the metrics: a web configuration file as Prometheus and its exporters have it (TLS, client
+    /// certificates, passwords), read anew when it changes
+    #[arg(long, value_name = "FILE")]
+    web_config: Option<PathBuf>,
+    /// Serve the metrics to whoever reaches --listen, even off the loopback without TLS or passwords
+    #[arg(long)]
+    insecure_listen: bool,
     /// Control socket to make [default: /run/foobar/control.sock]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -96,6 +106,8 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         rules: args.rules.clone(),
         mode: args.mode,
         listen: args.listen,
+        web_config: args.web_config.clone(),
+        insecure_listen: args.insecure_listen.then_some(true),
         control: args.control.clone(),
         state: args.state.clone(),
         pins: args.pins.clone(),

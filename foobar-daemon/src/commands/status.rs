@@ -34,6 +34,7 @@ use crate::{
     env::Env,
     outcome::Outcome,
     reconcile::ReconcileFacts,
+    web_config::live::{WebConfigFacts, url},
 };
 
 /// What `--help` tells of it.
@@ -130,6 +131,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         syn_cookies,
         problems,
         listen,
+        web_config,
         control,
         state,
         pins,
@@ -179,12 +181,28 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
     for MapFill { map, entries, max_entries, bytes } in maps {
         writeln!(out, "  {map:<18} {entries:>8} of {max_entries:>8}  {:>8} KiB", bytes / 1024)?;
     }
-    writeln!(
-        out,
-        "\nmetrics  http://{listen}/metrics\ncontrol  {control}\nstate    {state}\npins     {pins}"
-    )?;
+    write_metrics(out, listen, web_config.as_ref(), now)?;
+    writeln!(out, "control  {control}\nstate    {state}\npins     {pins}")?;
     for problem in problems {
         writeln!(out, "problem  {problem}")?;
+    }
+    Ok(())
+}
+
+/// Where the metrics are, and who may read them.
+fn write_metrics(
+    out: &mut dyn Write,
+    listen: &str,
+    web_config: Option<&WebConfigFacts>,
+    now: SystemTime,
+) -> Result<()> {
+    let protection = web_config.map(|web| web.protection).unwrap_or_default();
+    writeln!(out, "\nmetrics  {}", url(protection, listen))?;
+    let Some(web) = web_config else { return Ok(()) };
+    writeln!(out, "  {protection}, as {} says", web.path)?;
+    if let Some(error) = &web.error {
+        writeln!(out, "  NOT READ {} ago, what it said before stays in force:", age(web.read_unix_ms, now))?;
+        writeln!(out, "    {error}")?;
     }
     Ok(())
 }

@@ -31,6 +31,7 @@ use crate::{
         sets::edit::EditReport,
     },
     state::Applied,
+    web_config::live::WebConfigFacts,
 };
 
 /// Longest request body, in bytes.
@@ -118,6 +119,9 @@ pub struct Status {
     pub problems: Vec<String>,
     /// Address of the metrics.
     pub listen: String,
+    /// Who may read them, if a file says so.
+    #[serde(default)]
+    pub web_config: Option<WebConfigFacts>,
     /// Path of the control socket.
     pub control: String,
     /// The state folder.

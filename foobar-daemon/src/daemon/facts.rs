@@ -92,7 +92,8 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         reconcile: writer.reconciler.facts(),
         syn_cookies: writer.syn_cookie_facts(),
         problems,
-        listen: settings.listen.to_string(),
+        web_config: None,
+        listen: settings.exposure.listen.to_string(),
         control: absolute(&settings.control),
         state: settings.state.as_ref().map_or_else(
             || "a temporary folder, as the run is ephemeral".to_owned(),

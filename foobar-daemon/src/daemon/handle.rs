@@ -25,6 +25,7 @@ use crate::{
     },
     dataplane::counters::CounterReader,
     rules::{model::ServicePort, names::prefix_words, sets::edit::SetEdit},
+    web_config::live::Live,
 };
 
 /// How long a look waits for the writer, which may be loading a ruleset. Scrapers wait for ten seconds by default.
@@ -46,6 +47,8 @@ pub struct Handle {
     pub counters: CounterReader,
     /// Events, too.
     pub events: Hub,
+    /// Who may read the metrics.
+    pub web: Arc<Live>,
     /// When bans were last looked at.
     looks: Arc<Looks>,
 }
@@ -161,13 +164,15 @@ pub struct Facts {
 
 impl Handle {
     /// A handle of the writer that takes these requests.
-    pub fn new(requests: SyncSender<Request>, counters: CounterReader, events: Hub) -> Self {
-        Self { requests, counters, events, looks: Arc::default() }
+    pub fn new(requests: SyncSender<Request>, counters: CounterReader, events: Hub, web: Arc<Live>) -> Self {
+        Self { requests, counters, events, web, looks: Arc::default() }
     }
 
     /// Asks what is.
     pub fn facts(&self) -> Result<Facts, Refusal> {
-        self.ask(LOOK_TIME, Request::Facts)
+        let mut facts = self.ask(LOOK_TIME, Request::Facts)?;
+        facts.status.web_config = self.web.facts();
+        Ok(facts)
     }
 
     /// Asks what is, which connections are open, and which bans have stopped most.

@@ -20,7 +20,10 @@ use std::{
     collections::BTreeMap,
     net::TcpListener,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -32,6 +35,7 @@ use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
+    task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
 
@@ -60,6 +64,7 @@ use crate::{
     reconcile::Reconciler,
     rules::sets::masked_words,
     state::{store::Store, unix_ms},
+    web_config::live::Live,
 };
 
 /// How long answers that are on their way are waited for at the end.
@@ -103,6 +108,7 @@ impl Signals {
 async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -> Result<Outcome> {
     let mut signals = Signals::new()?;
     let state_folder = StateFolder::new(&settings)?;
+    let web = Arc::new(Live::open(settings.web_config.as_deref(), settings.exposure)?);
     let store = Store::open(state_folder.path())?;
     let start = start::prepare(&store, &settings, unix_ms((env.now)()))?;
     // Both before anything is attached: a port or socket in use must leave everything as it is.
@@ -111,7 +117,7 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
 
     let writer = put_in_force(settings.clone(), store, start, env)?;
     let (requests, taken) = sync_channel(QUEUE);
-    let handle = Handle::new(requests, writer.filter.counter_reader(), writer.events.clone());
+    let handle = Handle::new(requests, writer.filter.counter_reader(), writer.events.clone(), web);
     watch_interfaces(handle.clone())?;
     let summary = summary.then(|| Summary::new(&writer.rules.ruleset, env.color));
     let mut ended = spawn_writer(writer, taken)?;
@@ -121,11 +127,7 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     let places = [control.places(), metrics.places()];
     let servers = [tokio::spawn(control.serve()), tokio::spawn(metrics.serve())];
     notify::state(&[NotifyState::Ready]);
-    tracing::info!(
-        "serving metrics on http://{}/metrics, control on {}",
-        settings.listen,
-        settings.control.display()
-    );
+    tracing::info!("serving metrics on {}, control on {}", handle.web.url(), settings.control.display());
 
     let mut signalled = None;
     let result = {
@@ -185,7 +187,11 @@ async fn work(
         tokio::select! {
             _ = signals.terminate.recv() => return Ok("SIGTERM"),
             _ = signals.interrupt.recv() => return Ok("SIGINT"),
-            _ = signals.reload.recv() => handle.reload("SIGHUP"),
+            _ = signals.reload.recv() => {
+                handle.reload("SIGHUP");
+                let web = Arc::clone(&handle.web);
+                drop(spawn_blocking(move || web.reread()));
+            }
             _ = second.tick(), if summary.is_some() => {
                 if let Some(shown) = &mut summary && let Err(error) = shown.show(handle, env) {
                     // Nobody reads it any more; the filter goes on.
@@ -198,7 +204,7 @@ async fn work(
 }
 
 fn listen(settings: &Settings) -> Result<TcpListener> {
-    let address = settings.listen;
+    let address = settings.exposure.listen;
     let listener = TcpListener::bind(address).with_context(|| {
         format!("listen on {address} for metrics; end who has the port (`ss -ltnp` tells) or name another with --listen")
     })?;

@@ -235,6 +235,8 @@ catalogue! {
         "When the rules in force were put in force.";
     RELOAD_SUCCESS = "foobar_config_reload_success", Gauge, Flag, [],
         "Whether the last attempt to change the rules succeeded.";
+    WEB_CONFIG_SUCCESS = "foobar_web_config_reload_success", Gauge, Flag, [],
+        "Whether what the web configuration file (--web-config) says now is in force; if not, what it said before is. Absent without such a file.";
     CONFIRM_PENDING = "foobar_confirm_pending", Gauge, Flag, [],
         "Whether the rules in force are taken back unless they are confirmed.";
     UP = "foobar_up", Gauge, Flag, [],
@@ -486,7 +488,7 @@ pub fn markdown() -> String {
         "# Metrics\n\n\
          Written by `cargo xtask generate` from the catalogue in `foobar-daemon/src/metrics/catalogue.rs`; do not \
          edit.\n\n\
-         foobar serves them on `http://127.0.0.1:9477/metrics` (`--listen`), beside `/healthz` (the daemon lives) and \
+         foobar serves them on `http://127.0.0.1:9477/metrics` (`--listen`; https by `--web-config`), beside `/healthz` (the daemon lives) and \
          `/readyz` (rules are in force on every interface). Labels are bounded by configuration, never by traffic. \
          Counters never go back over reloads, restarts and crashes of the daemon; they start at zero when the filter \
          was detached or the machine started.\n\n\

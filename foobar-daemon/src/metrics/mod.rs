@@ -3,3 +3,5 @@
 pub mod catalogue;
 pub mod collect;
 pub mod serve;
+
+mod guard;

@@ -1,33 +1,54 @@
-//! `/metrics`, `/healthz` and `/readyz`.
+//! `/metrics`, `/healthz` and `/readyz`, behind what the web configuration asks for.
 
-use std::{net::TcpListener as StdListener, sync::Arc, time::Duration};
+use std::{io, net::TcpListener as StdListener, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use axum::{
     Router,
     extract::State,
     http::{StatusCode, header},
+    middleware::from_fn_with_state,
     response::{IntoResponse as _, Response},
     routing::get,
 };
 use prometheus::{Registry, TextEncoder};
-use tokio::{net::TcpListener, task::spawn_blocking};
+use rustls::ServerConfig;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::OwnedSemaphorePermit,
+    task::spawn_blocking,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::collect::ScrapeCollector;
+use super::{
+    collect::ScrapeCollector,
+    guard::{Visit, guard},
+};
 use crate::{
     daemon::handle::Handle,
     http::{Endless, Limits, Places},
+    web_config::{checks::Checks, live::Live},
 };
 
-/// How many scrapers are heard at a time, and how long.
+/// How many scrapers are heard at a time, and how long. A TLS handshake takes as long as the head of a request at most.
 const LIMITS: Limits =
     Limits { connections: 32, header: Duration::from_secs(3), whole: Duration::from_secs(20) };
 
 /// The server; it ends with its task.
 pub struct Server {
     listener: TcpListener,
+    desk: Desk,
+}
+
+/// What answering a connection takes.
+#[derive(Clone)]
+struct Desk {
     places: Places,
     router: Router,
+    web: Arc<Live>,
+    checks: Checks,
 }
 
 #[derive(Clone)]
@@ -43,6 +64,7 @@ impl Server {
         ScrapeCollector::new(Box::new(handle.clone()))
             .and_then(|collector| registry.register(Box::new(collector)))
             .context("set up the metrics")?;
+        let web = Arc::clone(&handle.web);
         let router = Router::new()
             .route("/", get(index))
             .route("/metrics", get(metrics))
@@ -50,22 +72,98 @@ impl Server {
             .route("/readyz", get(readyz))
             .with_state(Shared { registry: Arc::new(registry), handle });
         let listener = TcpListener::from_std(listener).context("listen for scrapes")?;
-        Ok(Self { listener, places: Places::new(LIMITS), router })
+        let desk = Desk { places: Places::new(LIMITS), router, web, checks: Checks::default() };
+        Ok(Self { listener, desk })
     }
 
     /// The places of its connections.
     pub fn places(&self) -> Places {
-        self.places.clone()
+        self.desk.places.clone()
     }
 
     /// Serves for ever.
     pub async fn serve(mut self) {
         loop {
-            let (stream, place) = self.places.accept(&mut self.listener).await;
-            let (places, router) = (self.places.clone(), self.router.clone());
-            tokio::spawn(async move { places.answer(stream, router, place, &Endless::default()).await });
+            let (stream, place) = self.desk.places.accept(&mut self.listener).await;
+            let desk = self.desk.clone();
+            tokio::spawn(async move {
+                if let Err(error) = desk.answer(stream, place).await {
+                    tracing::debug!("a connection for metrics: {error}");
+                }
+            });
         }
     }
+}
+
+impl Desk {
+    /// Answers a connection by what is in force when it comes.
+    async fn answer(self, stream: TcpStream, place: OwnedSemaphorePermit) -> io::Result<()> {
+        let from = stream.peer_addr()?.ip();
+        let web = Arc::clone(&self.web);
+        let opened = timeout(LIMITS.header, async {
+            let config = spawn_blocking(move || web.current()).await?;
+            let stream = match config.tls() {
+                Some(tls) => Opened::of(stream, Arc::clone(tls)).await?,
+                None => Opened::Plain(stream),
+            };
+            io::Result::Ok((config, stream))
+        });
+        let (config, stream) = opened.await??;
+        let visit = Visit { config, checks: self.checks, from };
+        let router = self.router.layer(from_fn_with_state(visit, guard));
+        let endless = Endless::default();
+        match stream {
+            Opened::Plain(stream) => self.places.answer(stream, router, place, &endless).await,
+            Opened::Tls(stream) => self.places.answer(*stream, router, place, &endless).await,
+            Opened::NotTls(stream) => {
+                let router = Router::new().fallback(async || (StatusCode::BAD_REQUEST, NOT_TLS));
+                self.places.answer(stream, router, place, &endless).await;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What is said to who speaks HTTP where TLS is spoken.
+const NOT_TLS: &str = "TLS is spoken here: ask for https://\n";
+/// The first byte of a TLS connection: a record of the handshake (RFC 8446, section 5.1).
+const HANDSHAKE: u8 = 22;
+/// How long a client that was refused may take to read why.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// A connection on which a request can come.
+enum Opened {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+    /// TLS should be spoken, and is not.
+    NotTls(TcpStream),
+}
+
+impl Opened {
+    /// Shakes hands, unless the client does not speak TLS.
+    async fn of(stream: TcpStream, tls: Arc<ServerConfig>) -> io::Result<Self> {
+        let mut first = [0];
+        if stream.peek(&mut first).await? == 1 && first != [HANDSHAKE] {
+            return Ok(Self::NotTls(stream));
+        }
+        match TlsAcceptor::from(tls).accept(stream).into_fallible().await {
+            Ok(stream) => Ok(Self::Tls(Box::new(stream))),
+            Err((error, stream)) => {
+                // Who is not let in may have asked already. Closed with that unread, the connection would be reset, and the
+                // alert that says why be lost.
+                drop(timeout(FAREWELL, drain(stream)).await);
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Says that nothing more is written, and reads what comes until the client has closed.
+async fn drain(mut stream: TcpStream) -> io::Result<()> {
+    stream.shutdown().await?;
+    let mut bytes = [0; 4096];
+    while stream.read(&mut bytes).await? > 0 {}
+    Ok(())
 }
 
 async fn index() -> &'static str {

@@ -352,6 +352,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         bans,
         events,
         reconcile,
+        web_config,
         busiest_bans: _,
         syn_cookies: _,
         pid: _,
@@ -437,6 +438,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         flag(catalogue::CONFIRM_PENDING, pending.is_some()),
         flag(catalogue::UP, *ready),
     ]);
+    families.extend(web_config.iter().map(|web| flag(catalogue::WEB_CONFIG_SUCCESS, web.error.is_none())));
 }
 
 fn single(metric: Metric<0>, value: f64) -> MetricFamily {

@@ -29,6 +29,7 @@ use crate::{
     },
     reconcile::{Reason as ReconcileReason, ReconcileFacts},
     state::Applied,
+    web_config::{exposure::Protection, live::WebConfigFacts},
 };
 
 const WEB: ServicePort = ServicePort { protocol: PortProtocol::Tcp, port: 443 };
@@ -226,12 +227,22 @@ impl Source for Fixed {
             }],
             problems: vec![],
             listen: String::new(),
+            web_config: Some(web_config()),
             control: String::new(),
             state: String::new(),
             pins: String::new(),
             ephemeral: false,
         };
         Ok(Facts { status, service_ports: vec![WEB] })
+    }
+}
+
+fn web_config() -> WebConfigFacts {
+    WebConfigFacts {
+        path: "web.yml".to_owned(),
+        protection: Protection::default(),
+        read_unix_ms: 0,
+        error: Some("it is broken".to_owned()),
     }
 }
 
@@ -289,6 +300,7 @@ fn a_scrape_tells_of_syn_cookies() {
         r#"foobar_syn_cookies_passed_total{port="443",cause="route"} 0"#,
         r#"foobar_syn_cookies_active{port="443"} 1"#,
         "foobar_syn_cookies_possible 0",
+        "foobar_web_config_reload_success 0",
     ] {
         assert!(lines.contains(&line), "{line} is missing from\n{text}");
     }
