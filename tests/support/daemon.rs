@@ -176,6 +176,20 @@ impl Foobar {
         self.wait_until_ready()
     }
 
+    /// Starts the daemon and waits until it serves, where `/readyz` is not for everybody.
+    ///
+    /// # Errors
+    /// Shows what the daemon said if it ends or is not ready in time.
+    pub fn start_guarded(&mut self) -> Result<()> {
+        self.spawn()?;
+        let waited = wait::until("foobar is ready", Duration::from_secs(30), || {
+            ensure!(self.is_running()?, "foobar ended");
+            Ok(self.status().is_ok_and(|status| status["ready"] == true)
+                && self.log()?.contains("serving metrics"))
+        });
+        waited.with_context(|| format!("what foobar said:\n{}", self.log().unwrap_or_default()))
+    }
+
     /// Starts the daemon and waits for nothing.
     pub fn spawn(&mut self) -> Result<()> {
         ensure!(self.child.is_none(), "this foobar runs already");

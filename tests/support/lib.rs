@@ -3,10 +3,12 @@
 //! Everything that a test makes is gone when its value is dropped, also when the test fails. Network namespaces
 //! have no names: they live as long as a file of the test process is open, so not even a killed test leaves one.
 
+pub mod authority;
 pub mod binary;
 pub mod bpffs;
 pub mod classbench;
 pub mod command;
+pub mod curl;
 pub mod daemon;
 pub mod database;
 pub mod datagram_model;
@@ -27,6 +29,7 @@ pub mod name_server;
 pub mod namespace;
 pub mod network;
 pub mod packets;
+pub mod prometheus;
 pub mod random;
 pub mod refusal;
 pub mod rulesets;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 20] = [
+const PROGRAMS: [(&str, &str); 21] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
@@ -20,6 +20,7 @@ const PROGRAMS: [(&str, &str); 20] = [
     ("openssl", "openssl"),
     ("haproxy", "haproxy"),
     ("/usr/bin/python3", "python3"),
+    ("perl", "perl-base"),
     ("dig", "bind9-dnsutils"),
     ("nsd", "nsd"),
     ("promtool", "prometheus"),
