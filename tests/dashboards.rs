@@ -1,4 +1,5 @@
-//! The dashboard for Grafana asks for nothing that there is not, in words that Prometheus understands.
+//! The dashboard for Grafana asks for nothing that there is not, in words that Prometheus understands; nor do the alerts ask for
+//! maps that there are not, whose tests have series of their own.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use foobar_common::maps;
 use foobar_daemon::metrics::catalogue::{ALL, Entry};
 use foobar_tests::command::succeed;
 use serde_json::Value;
@@ -72,6 +74,30 @@ fn every_metric_and_label_is_one_of_foobar() -> Result<()> {
         let Some(query) = variable["query"]["query"].as_str() else { continue };
         let name = words(query).nth(1).context("label_values(metric, label)")?;
         ensure!(ALL.iter().any(|entry| entry.name() == name), "{query}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_map_that_is_asked_for_exists() -> Result<()> {
+    let rules = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules");
+    let mut asked = BTreeSet::new();
+    for file in [
+        "prometheus/alerts.yml",
+        "prometheus/alerts.test.yml",
+        "prometheus/recording.yml",
+        "grafana/foobar.json",
+    ] {
+        let text = fs::read_to_string(rules.join(file))?.replace("\\\"", "\"");
+        for sign in ["map=\"", "map=~\""] {
+            let values = text.split(sign).skip(1).filter_map(|rest| rest.split('"').next());
+            asked.extend(values.flat_map(words).map(str::to_owned));
+        }
+    }
+    ensure!(asked.contains(maps::FLOWS_V4) && asked.contains(maps::BANS), "{asked:?}");
+    for map in &asked {
+        let exists = maps::OF_RULESET.iter().chain(&maps::SURVIVING).any(|name| name == map);
+        ensure!(exists, "there is no map {map}");
     }
     Ok(())
 }
