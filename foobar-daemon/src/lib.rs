@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod commands;
 pub mod env;
+pub mod memory;
 pub mod outcome;
 pub mod patience;
 

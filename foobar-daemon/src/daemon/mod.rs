@@ -58,6 +58,7 @@ use crate::{
         load::MapSizes,
     },
     env::Env,
+    memory,
     metrics::serve,
     outcome::Outcome,
     rates::RequestHistory,
@@ -76,6 +77,7 @@ const DRAIN_TIME: Duration = Duration::from_secs(2);
 /// Whatever prevents the start; nothing is attached then, and what an earlier daemon had in force still is.
 pub fn run(settings: Settings, summary: bool, env: &mut Env<'_>) -> Result<Outcome> {
     features::check_privileges()?;
+    memory::share_one_heap();
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -257,6 +259,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
             tracing::error!("remember that nothing was changed: {error:#}");
         }
     })?;
+    memory::give_back();
     laid.forget_void(&store);
     bans.settle(Moment::now((env.now)())?);
     tell_attachments(&filter);

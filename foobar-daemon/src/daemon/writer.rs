@@ -25,6 +25,7 @@ use crate::{
     config::Settings,
     control::protocol::{Changed, Counted, ReasonCounted, Refusal, Reload, RulesInForce},
     dataplane::filter::{Filter, Tended},
+    memory,
     outcome::InvalidInput,
     rates::{RequestHistory, Sample},
     reconcile::Reconciler,
@@ -360,6 +361,7 @@ impl Writer {
             before.runs += program.runs;
             before.run_time_ns += program.run_time_ns;
         }
+        memory::give_back();
         Ok(())
     }
 

@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     dataplane::{features, object, pins::PinFolder, programs::ProgramFacts},
+    memory,
     processes::{self, Library},
 };
 
@@ -96,6 +97,9 @@ impl Probes {
         }
         let processes = HashMap::try_from(take(&mut object, maps::PROCESSES)?)?;
         let strangers = HashMap::try_from(take(&mut object, maps::STRANGERS)?)?;
+        // It holds the kernel's types.
+        drop(loader);
+        memory::give_back();
         let (libraries, library_of) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { object, processes, strangers, libraries, library_of, entered: 0 })
     }
