@@ -160,7 +160,10 @@ fn what_loading_takes_is_given_back() -> Result<()> {
     let swapped = anonymous_memory(&foobar)?;
     say(&format!("{started} KiB of its own after the start, {swapped} KiB after six swaps"));
     // 5 and 8 MiB; without giving anything back 20 and 60.
-    ensure!(started < 12 << 10 && swapped < 16 << 10, "{started} KiB after the start, {swapped} KiB after swaps");
+    ensure!(
+        started < 12 << 10 && swapped < 16 << 10,
+        "{started} KiB after the start, {swapped} KiB after swaps"
+    );
     Ok(())
 }
 

@@ -52,7 +52,7 @@ destination_port = ["1000-1999"]
 fn rules_record_and_alert_as_they_should() -> Result<()> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rules/prometheus");
     let known: Vec<&str> = ALL.iter().map(Entry::name).collect();
-    for name in ["recording", "alerts"] {
+    for name in ["recording", "alerts", "fleet"] {
         let (rules, test) = (format!("{name}.yml"), format!("{name}.test.yml"));
         for words in [["check", "rules", &rules], ["test", "rules", &test]] {
             succeed(Command::new("promtool").args(words).current_dir(&folder))?;

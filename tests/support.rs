@@ -106,7 +106,7 @@ fn the_web_server_answers_on_both_families() -> Result<()> {
 #[test]
 fn a_namespace_is_gone_when_it_is_dropped() -> Result<()> {
     let namespace = Namespace::new()?;
-    let path = namespace.path();
+    let path = namespace.path().to_owned();
     let identity = std::fs::read_link(&path)?;
     assert!(identity.to_string_lossy().starts_with("net:"), "{}", identity.display());
     drop(namespace);

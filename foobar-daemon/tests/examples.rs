@@ -25,11 +25,16 @@ fn example(name: &str) -> Ruleset {
 
 /// Each row: a packet, and the rule or reason that decides it. A reason in capitals drops.
 fn check_table(name: &str, rows: &[(&str, &str)]) {
+    check_direction(name, Direction::In, rows);
+}
+
+/// The same for packets of one direction.
+fn check_direction(name: &str, direction: Direction, rows: &[(&str, &str)]) {
     let ruleset = example(name);
     for (packet, expected) in rows {
         let (read, known) = packet::parse_with_state(packet).expect(packet);
         let known = known.unwrap_or_else(|| Known::likely(&ruleset, &read));
-        let found = evaluate(&ruleset, &read, Direction::In, "eth0", known);
+        let found = evaluate(&ruleset, &read, direction, "eth0", known);
         let by = found.rule.unwrap_or(found.reason.label());
         let shown = match found.verdict {
             Verdict::Accept | Verdict::Answer => by.to_owned(),
@@ -154,8 +159,71 @@ fn database_is_for_its_clients_and_nodes_only() {
 }
 
 #[test]
+fn a_server_of_the_fleet_speaks_to_nobody_but_the_fleet() {
+    check_table(
+        "fleet/server.toml",
+        &[
+            ("tcp 192.0.2.10:5555 > 192.0.2.11:443 syn", "www"),
+            ("tcp 192.0.2.10:5555 > 192.0.2.11:443 ack state established", "www-goes-on"),
+            ("tcp 198.51.100.20:5555 > 192.0.2.11:443 syn", "POLICY"),
+            ("tcp 192.0.2.12:5555 > 192.0.2.11:443 syn", "POLICY"),
+            ("tcp 192.0.2.30:5555 > 192.0.2.11:443 syn", "POLICY"),
+            ("tcp 192.0.2.9:5555 > 192.0.2.11:8443 syn", "admin"),
+            ("tcp 192.0.2.9:5555 > 192.0.2.11:3306 syn", "sql"),
+            ("tcp 192.0.2.13:5555 > 192.0.2.11:3306 syn", "sql"),
+            ("tcp 192.0.2.30:5555 > 192.0.2.11:3306 syn", "POLICY"),
+            ("tcp 192.0.2.13:5555 > 192.0.2.11:4567 syn", "galera"),
+            ("tcp 192.0.2.10:5555 > 192.0.2.11:4567 syn", "POLICY"),
+            ("tcp 192.0.2.30:5555 > 192.0.2.11:9477 syn", "metrics"),
+            ("tcp 192.0.2.10:5555 > 192.0.2.11:9477 syn", "POLICY"),
+            ("tcp 198.51.100.20:5555 > 192.0.2.11:22 syn", "POLICY"),
+            ("arp", "infrastructure"),
+        ],
+    );
+    check_direction(
+        "fleet/server.toml",
+        Direction::Out,
+        &[
+            ("tcp 192.0.2.11:5555 > 192.0.2.10:3306 syn", "ask-sql"),
+            ("tcp 192.0.2.11:5555 > 192.0.2.12:4568 syn", "ask-galera"),
+            ("tcp 192.0.2.11:5555 > 192.0.2.12:443 syn", "POLICY"),
+            ("tcp 192.0.2.11:5555 > 192.0.2.30:9090 syn", "POLICY"),
+            ("tcp 192.0.2.11:5555 > 198.51.100.20:443 syn", "POLICY"),
+            ("tcp 192.0.2.11:443 > 192.0.2.10:5555 syn,ack state answer", "replies"),
+        ],
+    );
+}
+
+#[test]
+fn the_balancer_of_the_fleet_asks_its_servers_and_nobody_else() {
+    check_table(
+        "fleet/balancer.toml",
+        &[
+            ("tcp 198.51.100.20:5555 > 192.0.2.10:443 syn", "www"),
+            ("tcp 198.51.100.20:5555 > 192.0.2.10:3306 syn", "POLICY"),
+            ("tcp 192.0.2.12:5555 > 192.0.2.10:3306 syn", "sql"),
+            ("tcp 192.0.2.30:5555 > 192.0.2.10:8404 syn", "statistics"),
+            ("tcp 198.51.100.20:5555 > 192.0.2.10:8404 syn", "POLICY"),
+            ("tcp 192.0.2.30:5555 > 192.0.2.10:9477 syn", "statistics"),
+        ],
+    );
+    check_direction(
+        "fleet/balancer.toml",
+        Direction::Out,
+        &[
+            ("tcp 192.0.2.10:5555 > 192.0.2.11:443 syn", "ask-servers"),
+            ("tcp 192.0.2.9:5555 > 192.0.2.13:3306 syn", "ask-servers"),
+            ("tcp 192.0.2.10:5555 > 192.0.2.13:4567 syn", "POLICY"),
+            ("tcp 192.0.2.10:5555 > 198.51.100.20:80 syn", "POLICY"),
+            ("tcp 192.0.2.10:443 > 198.51.100.20:5555 syn,ack state answer", "replies"),
+        ],
+    );
+}
+
+#[test]
 fn check_has_nothing_to_remark_on_the_examples() {
-    for entry in fs::read_dir(folder()).unwrap() {
+    let files = ["", "fleet"].map(|part| fs::read_dir(folder().join(part)).unwrap());
+    for entry in files.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "toml") {
             let ruleset = Bundle::read(&path).unwrap().parse().unwrap();

@@ -80,7 +80,8 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
     Ok(())
 }
 
-fn mount_bpffs() -> Result<()> {
+/// Mounts the file system for pins if it is not mounted.
+pub fn mount_bpffs() -> Result<()> {
     if statfs(ROOT).is_ok_and(|facts| facts.filesystem_type() == BPF_FS_MAGIC) {
         return Ok(());
     }

@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs::File,
     os::fd::AsRawFd as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{self, Command},
     thread,
 };
@@ -14,10 +14,12 @@ use nix::sched::{CloneFlags, setns, unshare};
 
 use crate::command::{succeed, succeed_with_input};
 
-/// A network namespace. It is gone, with its interfaces, when this is dropped and nothing runs in it any more.
+/// A network namespace. Unless it has a file of its own, it is gone, with its interfaces, when this is dropped and nothing runs in
+/// it any more.
 #[derive(Debug)]
 pub struct Namespace {
     file: File,
+    path: PathBuf,
 }
 
 impl Namespace {
@@ -29,20 +31,28 @@ impl Namespace {
         })
         .join()
         .map_err(|_payload| anyhow!("the thread that makes a namespace panicked"))??;
-        let namespace = Self { file };
+        let path = PathBuf::from(format!("/proc/{}/fd/{}", process::id(), file.as_raw_fd()));
+        let namespace = Self { file, path };
         succeed(namespace.command("ip").args(["link", "set", "lo", "up"]))?;
         Ok(namespace)
     }
 
-    /// Where other programs find it, as long as this process lives.
-    pub fn path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/fd/{}", process::id(), self.file.as_raw_fd()))
+    /// One that has a file of its own, as `ip netns add` makes them below `/run/netns`. It outlives this value.
+    pub fn open(path: &Path) -> Result<Self> {
+        let file =
+            File::open(path).with_context(|| format!("open the network namespace {}", path.display()))?;
+        Ok(Self { file, path: path.to_owned() })
+    }
+
+    /// Where other programs find it: as long as this process lives, unless it has a file of its own.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A command that runs in this namespace. Files, bpffs included, are those of everybody.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut net = OsStr::new("--net=").to_owned();
-        net.push(self.path());
+        net.push(&self.path);
         let mut command = Command::new("nsenter");
         command.arg(net).arg("--").arg(program);
         command

@@ -7,6 +7,7 @@ mod dist;
 mod doctor;
 mod generate;
 mod kernels;
+mod lab;
 mod lint;
 mod run;
 mod setup;
@@ -27,6 +28,9 @@ enum Command {
     Test(test::Args),
     /// Measure foobar beside bare XDP, nftables and xdp-filter, in namespaces of its own
     Bench(bench::Args),
+    /// Three servers behind a load balancer in namespaces, with real programs and a foobar on each
+    #[command(disable_help_flag = true)]
+    Lab(lab::Args),
     /// Check format, lints and documentation
     Lint,
     /// Renew the files that are made from the code: METRICS.md, manual page, completions, kept BPF object
@@ -44,6 +48,7 @@ fn main() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Test(args) => test::test(&args),
         Command::Bench(args) => bench::bench(&args),
+        Command::Lab(args) => lab::lab(&args),
         Command::Lint => lint::lint(),
         Command::Generate(args) => generate::generate(&args),
         Command::Dist => dist::dist(),

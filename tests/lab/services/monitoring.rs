@@ -1,0 +1,43 @@
+//! Prometheus with the rules of `rules/prometheus`, and alertmanager.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+use super::{Service, words};
+use crate::{lab::Lab, pace::hurried};
+
+const RULES: [(&str, &str); 3] = [
+    ("recording.yml", include_str!("../../../rules/prometheus/recording.yml")),
+    ("alerts.yml", include_str!("../../../rules/prometheus/alerts.yml")),
+    ("fleet.yml", include_str!("../../../rules/prometheus/fleet.yml")),
+];
+
+pub(super) fn prepare_prometheus(lab: &Lab, service: Service) -> Result<Vec<String>> {
+    for (name, text) in RULES {
+        // The recording rules are as they are: they are looked at, and nobody waits for them.
+        let text = if name == "recording.yml" { text.to_owned() } else { hurried(text) };
+        let path = lab.folder_of(service)?.join(name);
+        fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
+    }
+    let path = lab.write(service, "prometheus.yml", include_str!("../files/prometheus.yml"), &[])?;
+    let folder = lab.folder_of(service)?.display().to_string();
+    Ok(words([
+        "prometheus",
+        &format!("--config.file={}", path.display()),
+        &format!("--storage.tsdb.path={folder}/data"),
+        &format!("--web.listen-address={}:9090", service.host().address()),
+    ]))
+}
+
+pub(super) fn prepare_alertmanager(lab: &Lab, service: Service) -> Result<Vec<String>> {
+    let path = lab.write(service, "alertmanager.yml", include_str!("../files/alertmanager.yml"), &[])?;
+    let folder = lab.folder_of(service)?.display().to_string();
+    Ok(words([
+        "prometheus-alertmanager",
+        &format!("--config.file={}", path.display()),
+        &format!("--storage.path={folder}/data"),
+        &format!("--web.listen-address={}:9093", service.host().address()),
+        "--cluster.listen-address=",
+    ]))
+}
