@@ -17,7 +17,7 @@ pub(crate) use self::{
 use crate::{
     hosts::Host,
     lab::Lab,
-    monitoring::{alerts, targets},
+    monitoring::{alerts, ask, targets},
     site,
 };
 
@@ -139,7 +139,8 @@ impl Service {
                 let down: Vec<String> =
                     targets(lab)?.into_iter().filter(|(_, up)| !up).map(|(name, _)| name).collect();
                 ensure!(down.is_empty(), "Prometheus does not reach {}", down.join(", "));
-                Ok(())
+                // One that is wrong is answered with 500.
+                ask(lab, Host::Monitoring, 9090, "/consoles/foobar.html").map(drop)
             }
             Self::Alertmanager => alerts(lab).map(drop),
             Self::Visitors | Self::FormerVisitors | Self::Flood | Self::Writers => {

@@ -13,6 +13,9 @@ const RULES: [(&str, &str); 3] = [
     ("fleet.yml", include_str!("../../../rules/prometheus/fleet.yml")),
 ];
 
+/// What Debian's Prometheus brings along for console pages.
+const LIBRARIES: &str = "/usr/share/doc/prometheus/examples/console_libraries";
+
 pub(super) fn prepare_prometheus(lab: &Lab, service: Service) -> Result<Vec<String>> {
     for (name, text) in RULES {
         // The recording rules are as they are: they are looked at, and nobody waits for them.
@@ -20,6 +23,9 @@ pub(super) fn prepare_prometheus(lab: &Lab, service: Service) -> Result<Vec<Stri
         let path = lab.folder_of(service)?.join(name);
         fs::write(&path, text).with_context(|| format!("write {}", path.display()))?;
     }
+    let consoles = lab.folder_of(service)?.join("consoles");
+    fs::create_dir_all(&consoles)?;
+    fs::write(consoles.join("foobar.html"), include_str!("../../../rules/prometheus/consoles/foobar.html"))?;
     let path = lab.write(service, "prometheus.yml", include_str!("../files/prometheus.yml"), &[])?;
     let folder = lab.folder_of(service)?.display().to_string();
     Ok(words([
@@ -27,6 +33,8 @@ pub(super) fn prepare_prometheus(lab: &Lab, service: Service) -> Result<Vec<Stri
         &format!("--config.file={}", path.display()),
         &format!("--storage.tsdb.path={folder}/data"),
         &format!("--web.listen-address={}:9090", service.host().address()),
+        &format!("--web.console.templates={}", consoles.display()),
+        &format!("--web.console.libraries={LIBRARIES}"),
     ]))
 }
 

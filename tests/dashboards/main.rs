@@ -2,6 +2,8 @@
 //! maps that there are not, whose tests have series of their own.
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
+mod console;
+
 use std::{
     collections::BTreeSet,
     fmt::Write as _,
