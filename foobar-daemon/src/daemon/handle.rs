@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         mpsc::{RecvTimeoutError, SyncSender, TrySendError, sync_channel},
     },
     time::{Duration, SystemTime},
@@ -24,6 +24,7 @@ use crate::{
         protocol::{Changed, Refusal, RulesInForce, SetInForce, Status, Traffic},
     },
     dataplane::counters::CounterReader,
+    metrics::account::Account,
     rules::{model::ServicePort, names::prefix_words, sets::edit::SetEdit},
     web_config::live::Live,
 };
@@ -49,6 +50,8 @@ pub struct Handle {
     pub events: Hub,
     /// Who may read the metrics.
     pub web: Arc<Live>,
+    /// What earlier daemons have told.
+    pub account: Arc<Mutex<Account>>,
     /// When bans were last looked at.
     looks: Arc<Looks>,
 }
@@ -164,8 +167,15 @@ pub struct Facts {
 
 impl Handle {
     /// A handle of the writer that takes these requests.
-    pub fn new(requests: SyncSender<Request>, counters: CounterReader, events: Hub, web: Arc<Live>) -> Self {
-        Self { requests, counters, events, web, looks: Arc::default() }
+    pub fn new(
+        requests: SyncSender<Request>,
+        counters: CounterReader,
+        events: Hub,
+        web: Arc<Live>,
+        account: Account,
+    ) -> Self {
+        let account = Arc::new(Mutex::new(account));
+        Self { requests, counters, events, web, account, looks: Arc::default() }
     }
 
     /// Asks what is.

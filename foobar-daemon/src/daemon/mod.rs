@@ -59,7 +59,7 @@ use crate::{
     },
     env::Env,
     memory,
-    metrics::serve,
+    metrics::{account::Account, serve},
     outcome::Outcome,
     rates::RequestHistory,
     reconcile::Reconciler,
@@ -119,7 +119,8 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
 
     let writer = put_in_force(settings.clone(), store, start, env)?;
     let (requests, taken) = sync_channel(QUEUE);
-    let handle = Handle::new(requests, writer.filter.counter_reader(), writer.events.clone(), web);
+    let account = Account::open(state_folder.path());
+    let handle = Handle::new(requests, writer.filter.counter_reader(), writer.events.clone(), web, account);
     watch_interfaces(handle.clone())?;
     let summary = summary.then(|| Summary::new(&writer.rules.ruleset, env.color));
     let mut ended = spawn_writer(writer, taken)?;

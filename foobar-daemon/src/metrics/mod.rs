@@ -1,5 +1,6 @@
 //! What Prometheus is told.
 
+pub mod account;
 pub mod catalogue;
 pub mod collect;
 pub mod serve;

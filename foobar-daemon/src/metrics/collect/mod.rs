@@ -53,6 +53,8 @@ pub trait Source: Send + Sync {
     fn facts(&self) -> Result<Facts, String>;
     /// What is open now.
     fn open(&self) -> Result<Open, String>;
+    /// Has counters that began with this daemon go on where an earlier one has stopped.
+    fn go_on(&self, families: &mut [MetricFamily]);
 }
 
 impl Source for Handle {
@@ -66,6 +68,10 @@ impl Source for Handle {
 
     fn open(&self) -> Result<Open, String> {
         self.counters.open().map_err(|error| format!("{error:#}"))
+    }
+
+    fn go_on(&self, families: &mut [MetricFamily]) {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner).settle(families);
     }
 }
 
@@ -167,6 +173,7 @@ impl Collector for ScrapeCollector {
                 families.push(flag(catalogue::SYN_COOKIES_POSSIBLE, cookies.problem.is_none()));
             }
         }
+        self.source.go_on(&mut families);
         families.extend([success.into_proto(), seconds.into_proto()]);
         families.retain(|family| !family.get_metric().is_empty());
         families.push(series_family(&families));
