@@ -1,5 +1,6 @@
 //! What the rule files say. Text in, values out: nothing here does I/O but [`bundle`], which reads the files.
 
+pub mod balancers;
 pub mod bundle;
 pub mod check;
 pub mod compile;

@@ -7,6 +7,7 @@
 
 mod ssh;
 
+mod balancers;
 mod clients;
 mod order;
 mod reach;
@@ -102,6 +103,8 @@ pub enum Kind {
     Open,
     /// Anybody may name the clients whose limit a rule charges.
     Believed,
+    /// A balancer may be banned in the place of the clients behind it.
+    Balancer,
     /// Nothing uses a set, or it has no entries.
     Set,
 }
@@ -128,6 +131,7 @@ fn check_within(ruleset: &Ruleset, session: Option<&SshSession>, work: &mut Work
         reach::check(ruleset, direction, &steps, &mut findings);
     }
     clients::check(ruleset, &mut findings);
+    balancers::check(ruleset, &mut findings);
     sets::check(ruleset, &mut findings);
     findings
 }

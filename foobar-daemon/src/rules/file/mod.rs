@@ -95,6 +95,7 @@ pub fn read(bundle: &Bundle) -> Result<(Ruleset, Positions), FileErrors> {
     for section in &sections {
         rule::read(section, &mut reading, &mut errors);
     }
+    policy::spare_groups(&mut reading, &mut errors);
     errors.finish()?;
     Ok((reading.ruleset, reading.places.positions(&bundle.files)))
 }
@@ -127,6 +128,8 @@ struct Reading {
 }
 
 /// Where things that may exist only once were first seen.
+    /// Groups of peers that must not be banned, and where that is said.
+    spared_groups: Vec<(String, Place)>,
 #[derive(Default)]
 struct Places {
     policy: Option<Place>,

@@ -30,7 +30,24 @@ pub(super) fn read(file: &Section<'_>, reading: &mut Reading, errors: &mut Error
         && let Some(section) =
             value.section("[failsafe]", "write [failsafe], then a key on each line", errors)
     {
-        reading.ruleset.failsafe = failsafe(&section, errors);
+        reading.ruleset.failsafe = failsafe(&section, reading, errors);
+    }
+}
+
+/// Gives groups of peers that must not be banned, once all files have been read.
+pub(super) fn spare_groups(reading: &mut Reading, errors: &mut Errors<'_>) {
+    for (name, place) in std::mem::take(&mut reading.spared_groups) {
+        if let Some(addresses) = reading.ruleset.peers.get(&name) {
+            reading.ruleset.failsafe.never_ban.extend(addresses);
+            continue;
+        }
+        let known: Vec<&str> = reading.ruleset.peers.keys().map(String::as_str).collect();
+        let help = if known.is_empty() {
+            "write [peers] with it, or the addresses themselves".to_owned()
+        } else {
+            format!("there are {}", known.join(", "))
+        };
+        errors.add(&place, format!("there is no group {name:?} of peers"), help);
     }
 }
 
@@ -142,14 +159,28 @@ pub(super) fn verdict(value: &Value<'_>, what: &str, errors: &mut Errors<'_>) ->
 
 const FAILSAFE_KEYS: [&str; 3] = ["ports", "peers", "never_ban"];
 
-fn failsafe(section: &Section<'_>, errors: &mut Errors<'_>) -> Failsafe {
+/// How a group of peers is named among addresses.
+const GROUP: &str = "peers.";
+
+fn failsafe(section: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -> Failsafe {
     section.check_keys(&FAILSAFE_KEYS, errors);
     let ports = section.get("ports").map(|value| value.any_list()).unwrap_or_default();
     Failsafe {
         ports: ports.iter().filter_map(|port| port::service_port(port, "failsafe.ports", errors)).collect(),
         peers: prefixes(section, "peers", "failsafe.peers", errors),
-        never_ban: prefixes(section, "never_ban", "failsafe.never_ban", errors),
+        never_ban: never_ban(section, reading, errors),
     }
+}
+
+fn never_ban(section: &Section<'_>, reading: &mut Reading, errors: &mut Errors<'_>) -> Vec<IpNet> {
+    let mut prefixes = Vec::new();
+    for value in section.get("never_ban").map(|value| value.any_list()).unwrap_or_default() {
+        match value.as_string().and_then(|text| text.strip_prefix(GROUP)) {
+            Some(name) => reading.spared_groups.push((name.to_owned(), value.place.clone())),
+            None => prefixes.extend(address::prefix(&value, "failsafe.never_ban", errors)),
+        }
+    }
+    prefixes
 }
 
 fn prefixes(section: &Section<'_>, key: &str, what: &str, errors: &mut Errors<'_>) -> Vec<IpNet> {

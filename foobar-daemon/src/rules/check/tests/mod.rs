@@ -446,6 +446,7 @@ proptest! {
                     | Kind::Malformed
                     | Kind::Open
                     | Kind::Believed
+                    | Kind::Balancer
                     | Kind::Set => {}
                 }
             }
@@ -470,6 +471,32 @@ fn who_may_name_clients() {
         (format!("{behind}{others}{}", rule("")), vec![]),
         (format!("{behind}{}", rule("source = \"192.0.2.8/29\"")), vec![]),
         (format!("{behind}{}", rule("").replace("client", "source")), vec![]),
+    ] {
+        assert_eq!(found(&ruleset(&text), None), expected, "{text}");
+    }
+}
+
+#[test]
+fn who_is_banned_in_the_place_of_others() {
+    let service = "[[service]]\nname = \"www\"\nport = \"tcp/80\"\nprotocol = \"http1\"\n";
+    let behind = format!("{service}proxy_protocol = true\n");
+    let groups = "[peers]\nlb = \"192.0.2.8/29\"\n[failsafe]\nnever_ban = ";
+    let rule = |per: &str, conditions: &str| {
+        format!(
+            "[[rule]]\nid = \"web\"\naction = \"accept\"\nlimit = {{ rate = \"9/s\", per = {per:?} }}\n\
+             over = {{ ban = \"1m\" }}\n{conditions}\n"
+        )
+    };
+    for (text, expected) in [
+        (format!("{behind}{}", rule("source", "destination_port = 80")), vec!["balancer web"]),
+        (format!("{behind}{}", rule("source/24", "")), vec!["balancer web"]),
+        (format!("{behind}{}", rule("source", "destination_port = 81")), vec![]),
+        (format!("{behind}{}", rule("source", "protocol = \"udp\"")), vec![]),
+        (format!("{service}{}", rule("source", "")), vec![]),
+        (format!("{groups}[]\n{service}{}", rule("source", "")), vec!["balancer web"]),
+        (format!("{groups}\"peers.lb\"\n{service}{}", rule("source", "")), vec![]),
+        (format!("{groups}\"192.0.2.0/24\"\n{service}{}", rule("source", "")), vec![]),
+        (format!("{groups}[]\n{service}{}", rule("source", "source = \"203.0.113.0/24\"")), vec![]),
     ] {
         assert_eq!(found(&ruleset(&text), None), expected, "{text}");
     }

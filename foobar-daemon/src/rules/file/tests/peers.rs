@@ -56,3 +56,24 @@ fn groups_are_given_once() {
     let errors = bundle.parse().unwrap_err().to_string();
     assert!(errors.contains("[peers] is given a second time; the first is at a.toml:2"), "{errors}");
 }
+
+#[test]
+fn groups_can_be_spared_by_their_name() {
+    let read = |text: &str| Bundle::of_text("rules.toml", &format!("schema = 1\n{text}")).parse();
+    // Whichever stands first.
+    let group = "[peers]\nlb = [\"192.0.2.8/29\", \"2001:db8:9::/48\"]\n";
+    let failsafe = "[failsafe]\nnever_ban = [\"198.51.100.1\", \"peers.lb\"]\n";
+    for text in [format!("{group}{failsafe}"), format!("{failsafe}{group}")] {
+        let spared: Vec<String> =
+            read(&text).unwrap().failsafe.never_ban.iter().map(ToString::to_string).collect();
+        assert_eq!(spared, ["198.51.100.1/32", "192.0.2.8/29", "2001:db8:9::/48"]);
+    }
+    for (text, said) in [
+        (failsafe.to_owned(), "there is no group \"lb\" of peers"),
+        (format!("[peers]\nweb = \"192.0.2.1\"\n{failsafe}"), "there are web"),
+        ("[failsafe]\npeers = [\"peers.lb\"]\n".to_owned(), "rules.toml:3:10"),
+    ] {
+        let error = read(&text).unwrap_err().to_string();
+        assert!(error.contains(said), "{text}: {error}");
+    }
+}
