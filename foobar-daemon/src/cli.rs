@@ -55,6 +55,9 @@ pub enum Command {
     Unban(commands::unban::Args),
     /// Show the bans in force
     Bans(commands::bans::Args),
+    /// Show the servers that have their rules from etcd
+    #[command(subcommand, long_about = commands::fleet::LONG_ABOUT)]
+    Fleet(commands::fleet::Command),
     /// Send a capture through the programs, attached to nothing
     Replay(commands::replay::Args),
     /// Take the filter away: remove links and pins
@@ -107,6 +110,7 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> anyhow::Result<outcome::Outcome> {
         Command::Ban(args) => commands::ban::run(&args, env),
         Command::Unban(args) => commands::unban::run(&args, env),
         Command::Bans(args) => commands::bans::run(&args, env),
+        Command::Fleet(command) => commands::fleet::run(command, env),
         Command::Replay(args) => commands::replay::run(&args, env),
         Command::Detach(args) => commands::detach::run(&args, env),
         Command::Completions(args) => commands::completions::run(&args, env),

@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::{
     dataplane::{attach::Mode, pins},
+    fleet::{access::EtcdAccess, settings::FleetSettings},
     outcome::InvalidInput,
     web_config::exposure::Exposure,
 };
@@ -41,8 +42,12 @@ const FLOWS_RANGE: (u32, u32) = (1_024, 4_194_304);
 pub struct Source {
     /// Names of the interfaces to filter.
     pub interface: Option<Vec<String>>,
-    /// Rule file or folder.
+    /// Rule file or folder, or a place in etcd.
     pub rules: Option<PathBuf>,
+    /// What it takes to speak to etcd.
+    pub etcd: Option<EtcdAccess>,
+    /// The name of this member of a fleet.
+    pub member: Option<String>,
     /// Native, generic, or whichever works.
     pub mode: Option<Mode>,
     /// Address and port of the metrics.
@@ -78,6 +83,11 @@ impl Source {
         Self {
             interface: self.interface.or(other.interface),
             rules: self.rules.or(other.rules),
+            etcd: match (self.etcd, other.etcd) {
+                (Some(flags), Some(file)) => Some(flags.or(file)),
+                (flags, file) => flags.or(file),
+            },
+            member: self.member.or(other.member),
             mode: self.mode.or(other.mode),
             listen: self.listen.or(other.listen),
             web_config: self.web_config.or(other.web_config),
@@ -174,8 +184,10 @@ impl TryFrom<String> for BufferSize {
 pub struct Settings {
     /// Names of the interfaces to filter, each once, in their order.
     pub interfaces: Vec<String>,
-    /// Rule file or folder.
+    /// Rule file or folder; a place in etcd where `fleet` is set.
     pub rules: PathBuf,
+    /// Where rules come from instead, and who is told.
+    pub fleet: Option<FleetSettings>,
     /// Native, generic, or whichever works.
     pub mode: Mode,
     /// Where the metrics are served.
@@ -211,6 +223,8 @@ impl Settings {
         let Source {
             interface,
             rules,
+            etcd,
+            member,
             mode,
             listen,
             web_config,
@@ -260,9 +274,11 @@ impl Settings {
         let ephemeral = ephemeral.unwrap_or_default();
         // What a first look applies is not to come back with the real daemon.
         let state = state.or_else(|| (!ephemeral).then(|| PathBuf::from(DEFAULT_STATE)));
+        let rules = rules.unwrap_or_else(|| DEFAULT_RULES.into());
         Ok(Self {
             interfaces,
-            rules: rules.unwrap_or_else(|| DEFAULT_RULES.into()),
+            fleet: FleetSettings::of(&rules, etcd.unwrap_or_default(), member)?,
+            rules,
             mode: mode.unwrap_or_default(),
             exposure: Exposure {
                 listen: match listen {
@@ -319,6 +335,7 @@ mod tests {
             Settings {
                 interfaces: vec!["eth0".to_owned(), "eth1".to_owned()],
                 rules: "/srv/rules".into(),
+                fleet: None,
                 mode: Mode::Native,
                 exposure: Exposure { listen: "127.0.0.1:1".parse().unwrap(), is_insecure_wanted: true },
                 web_config: Some("/srv/web.yml".into()),
@@ -333,6 +350,21 @@ mod tests {
                 log: Some("debug".to_owned()),
             }
         );
+    }
+
+    #[test]
+    fn the_documented_settings_of_a_fleet_are_read_and_flags_win() {
+        let text = include_str!("../../rules/README.md").split("<!-- settings -->\n```text\n").nth(1);
+        let file = Source::parse(text.unwrap().split("```").next().unwrap()).unwrap();
+        let etcd = EtcdAccess { key: Some("/other.key".into()), ..EtcdAccess::default() };
+        let flags = Source { interface: Some(vec!["lo".to_owned()]), etcd: Some(etcd), ..Source::default() };
+        let fleet = Settings::complete(flags.or(file)).unwrap().fleet.unwrap();
+        assert_eq!(
+            (fleet.place.to_string().as_str(), fleet.member.as_str()),
+            ("etcds://etcd-1:2379,etcd-2:2379,etcd-3:2379/foobar/web", "web-1")
+        );
+        assert_eq!(fleet.access.ca, Some("/etc/foobar/etcd-ca.pem".into()));
+        assert_eq!(fleet.access.key, Some("/other.key".into()));
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod patience;
 pub mod rules;
 
 pub mod bans;
+pub mod guard;
 pub mod slots;
 
 pub mod open_connections;
@@ -28,6 +29,7 @@ pub mod reconcile;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod fleet;
 pub mod http;
 pub mod metrics;
 pub mod rates;

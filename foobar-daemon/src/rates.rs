@@ -84,6 +84,15 @@ impl RequestHistory {
         }
     }
 
+    /// How many requests a port had had at the moments since it is known, the oldest first.
+    pub fn samples(&self, port: ServicePort) -> Vec<(Duration, u64)> {
+        let moments = self.moments.iter().rev();
+        let known = moments.map_while(|(at, totals)| Some((*at, *totals.get(&port)?)));
+        let mut samples: Vec<_> = known.collect();
+        samples.reverse();
+        samples
+    }
+
     /// Requests per second over each of [`SPANS`], or over as much of it as is known; `None` before there are two
     /// moments with this port.
     pub fn per_second(&self, port: ServicePort) -> [Option<f64>; SPANS.len()] {

@@ -24,16 +24,16 @@ use serde_json::Value;
 /// Where haproxy listens, and who speaks to it from where.
 const PROXY: &str = "198.51.100.1";
 const PROXY_V6: &str = "[2001:db8:9::1]";
-const CLIENTS: [&str; 2] = ["198.51.100.7", "198.51.100.8"];
+pub(crate) const CLIENTS: [&str; 2] = ["198.51.100.7", "198.51.100.8"];
 const CLIENTS_V6: [&str; 2] = ["2001:db8:9::7", "2001:db8:9:1::8"];
 /// Ports of haproxy, and of the servers behind it.
-const WEB: u16 = 8080;
+pub(crate) const WEB: u16 = 8080;
 const TLS: u16 = 8443;
 const DATABASE: u16 = 3306;
 /// Sooner than a segment is given up.
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-const RULES: &str = r#"
+pub(crate) const RULES: &str = r#"
 schema = 1
 [[service]]
 name = "web"
@@ -53,16 +53,16 @@ proxy_protocol = true
 "#;
 
 /// Clients and haproxy on one machine, which is the balancer of the server.
-struct Fleet {
+pub(crate) struct Fleet {
     network: Network,
-    foobar: Foobar,
+    pub(crate) foobar: Foobar,
     _proxy: Haproxy,
     _program: ForeignProgram,
 }
 
 impl Fleet {
     /// haproxy speaks to this address of the server, with this option.
-    fn new(rules: &str, mode: &str, server: &str, option: &str) -> Result<Self> {
+    pub(crate) fn new(rules: &str, mode: &str, server: &str, option: &str) -> Result<Self> {
         let network = Network::new()?;
         network.introduce()?;
         network.server.set_variables(&[("ipv4/tcp_syncookies", "2"), ("ipv4/tcp_timestamps", "2")])?;
@@ -87,7 +87,7 @@ impl Fleet {
         Ok(Self { network, foobar, _proxy: proxy, _program: program })
     }
 
-    fn web_server(&self) -> Result<WebServer> {
+    pub(crate) fn web_server(&self) -> Result<WebServer> {
         let listen = format!("listen {WEB} proxy_protocol; listen [::]:{WEB} proxy_protocol;");
         let secure = format!("listen {TLS} ssl proxy_protocol; listen [::]:{TLS} ssl proxy_protocol;");
         let lines = format!("{listen} {secure} location / {{ return 200 \"{}\"; }}", PAGE.escape_default());
@@ -107,7 +107,7 @@ impl Fleet {
     }
 
     /// Whether a client gets the page, or its connection ends at once.
-    fn is_served(&self, client: &str, port: u16) -> Result<bool> {
+    pub(crate) fn is_served(&self, client: &str, port: u16) -> Result<bool> {
         let begun = Instant::now();
         let output = self.curl(client, port)?;
         if output.status.success() {
@@ -122,7 +122,7 @@ impl Fleet {
     }
 
     /// The addresses that are banned, and whether by a rule.
-    fn bans(&self) -> Result<Vec<(String, bool)>> {
+    pub(crate) fn bans(&self) -> Result<Vec<(String, bool)>> {
         let bans: Vec<Value> = serde_json::from_str(&self.foobar.succeed(&["bans", "--json"])?)?;
         let of =
             |ban: &Value| (ban["address"].as_str().unwrap_or_default().to_owned(), ban["by"] == "opened");

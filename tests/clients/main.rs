@@ -3,6 +3,7 @@
 //! Single segments through the loaded programs, of each protocol and each form of the header, and haproxy before real servers.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod balancers;
 mod haproxy;
 mod limits;
 

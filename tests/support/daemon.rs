@@ -38,6 +38,7 @@ pub struct Foobar {
     interfaces: Vec<String>,
     options: Vec<String>,
     wrapper: Vec<String>,
+    rules: Option<String>,
     listen: SocketAddr,
     pin_path: PathBuf,
     state_path: PathBuf,
@@ -57,6 +58,7 @@ impl Foobar {
             interfaces: interfaces.iter().map(|&name| name.to_owned()).collect(),
             options: Vec::new(),
             wrapper: Vec::new(),
+            rules: None,
             listen: LISTEN,
             pin_path: pins.path().to_owned(),
             state_path: folder.path().join("state"),
@@ -79,6 +81,13 @@ impl Foobar {
     #[must_use]
     pub fn with_wrapper(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// The same with rules from elsewhere than its rule file.
+    #[must_use]
+    pub fn with_rules(mut self, place: &str) -> Self {
+        self.rules = Some(place.to_owned());
         self
     }
 
@@ -155,7 +164,7 @@ impl Foobar {
             arguments.extend(["--interface".to_owned(), interface.clone()]);
         }
         for (flag, value) in [
-            ("--rules", self.rules_path().display().to_string()),
+            ("--rules", self.rules.clone().unwrap_or_else(|| self.rules_path().display().to_string())),
             ("--state", self.state_path.display().to_string()),
             ("--control", self.control_path().display().to_string()),
             ("--pins", self.pin_path.display().to_string()),

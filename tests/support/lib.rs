@@ -13,6 +13,7 @@ pub mod daemon;
 pub mod database;
 pub mod datagram_model;
 pub mod edges;
+pub mod etcd;
 pub mod figures;
 pub mod flow_model;
 pub mod foreign;

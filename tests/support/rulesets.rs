@@ -15,8 +15,8 @@ use foobar_daemon::rules::{
     evaluate::PlainBan,
     log::OneIn,
     model::{
-        AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy, IcmpCondition,
-        Policy, PortProtocol, Rule, Ruleset, Service, ServicePort,
+        AddressCondition, AddressMatch, AddressSet, Failsafe, FlagCondition, FragmentPolicy, GuardTerms,
+        IcmpCondition, Policy, PortProtocol, Rule, Ruleset, Service, ServicePort,
     },
 };
 use ipnet::IpNet;
@@ -115,7 +115,7 @@ pub fn ruleset() -> impl Strategy<Value = Ruleset> {
             for (number, rule) in rules.iter_mut().enumerate() {
                 rule.id = format!("r{number}");
             }
-            Ruleset { policy, failsafe, peers, sets: sets(), services, rules }
+            Ruleset { policy, failsafe, peers, sets: sets(), services, rules, guard: GuardTerms::default() }
         },
     )
 }

@@ -4,6 +4,7 @@ pub mod ban;
 pub mod bans;
 pub mod completions;
 pub mod detach;
+pub mod fleet;
 pub mod generate_docs;
 pub mod man;
 pub mod replay;

@@ -13,6 +13,7 @@ use crate::{
     daemon,
     dataplane::attach::Mode,
     env::Env,
+    fleet::access::EtcdAccess,
     outcome::{InvalidInput, Outcome},
 };
 
@@ -22,7 +23,11 @@ pub const LONG_ABOUT: &str = "Attach the filter, keep it in force and serve its 
      run` takes over without a gap. `foobar detach` takes the filter away; with --ephemeral it goes away \
      with the daemon.\n\nOf the rule files and the rules that were applied with `foobar rules apply`, \
      those that came last are put in force. SIGHUP reads the rule files again; rules that cannot be used \
-     leave the old ones in force. The file of --web-config is read again when it changes, or one that it names.";
+     leave the old ones in force. The file of --web-config is read again when it changes, or one that it names.\n\n\
+     With rules from etcd, a change there is in force on all servers within a second. It is guarded: if a service loses traffic \
+     within the time that `[guard]` of the rules says (half of it within 30s, if nothing is said), the old rules come back, and the \
+     new ones are not put in force again until a key of them is written. While etcd is away, the rules in force stay, over a \
+     restart, too.";
 
 /// Flags of `foobar run`. What is not given is taken from the settings file, which has the same keys.
 #[derive(Debug, clap::Args)]
@@ -33,7 +38,10 @@ pub const LONG_ABOUT: &str = "Attach the filter, keep it in force and serve its 
                        /etc/foobar/rules\n\n  The same by /etc/foobar/foobar.toml:\n    interface = [\"eth0\", \
                        \"eth1\"]\n    rules = \"/etc/foobar/rules\"\n    listen = \"127.0.0.1:9477\"\n\n  Metrics for the \
                        network, by TLS, client certificates or passwords:\n    \
-                       foobar run --interface eth0 --listen 0.0.0.0:9477 --web-config /etc/foobar/web.yml\n\n  What it \
+                       foobar run --interface eth0 --listen 0.0.0.0:9477 --web-config /etc/foobar/web.yml\n\n  Rules for many \
+                       servers from etcd:\n    foobar run --interface eth0 --rules \
+                       etcds://etcd-1:2379,etcd-2:2379/foobar --etcd-ca /etc/foobar/etcd-ca.pem\n    \
+                       foobar fleet status\n\n  What it \
                        does:\n    foobar status\n    foobar rules show --counters\n    curl \
                        http://127.0.0.1:9477/metrics\n\nExit codes: 0 ended by SIGTERM, SIGINT or `foobar detach`; \
                        1 failed; 2 wrong usage, settings or rules."
@@ -43,9 +51,15 @@ pub struct Args {
     /// Interface to filter; several by several names or flags
     #[arg(long, value_name = "IF", num_args = 1.., value_delimiter = ',')]
     interface: Vec<String>,
-    /// Rule file, or folder whose *.toml are read in name order as one [default: /etc/foobar/rules]
+    /// Rule file, or folder whose *.toml are read in name order as one, or the same in etcd, as
+    /// etcd://HOST:2379,HOST:2379/PREFIX (etcds:// by TLS) [default: /etc/foobar/rules]
     #[arg(long, value_name = "PATH")]
     rules: Option<PathBuf>,
+    #[command(flatten)]
+    etcd: EtcdAccess,
+    /// Name of this server in the fleet that has its rules from etcd [default: the name of the host]
+    #[arg(long, value_name = "NAME")]
+    member: Option<String>,
     /// Settings file [default: /etc/foobar/foobar.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -104,6 +118,8 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     let flags = Source {
         interface: (!args.interface.is_empty()).then(|| args.interface.clone()),
         rules: args.rules.clone(),
+        etcd: Some(args.etcd.clone()),
+        member: args.member.clone(),
         mode: args.mode,
         listen: args.listen,
         web_config: args.web_config.clone(),

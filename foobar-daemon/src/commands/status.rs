@@ -21,7 +21,7 @@ use crate::{
             SynFacts,
         },
     },
-    daemon::summary::bits,
+    daemon::{guarding::GuardFacts, summary::bits},
     dataplane::{
         attach::Attachment,
         fill::MapFill,
@@ -32,8 +32,11 @@ use crate::{
         rejects::RejectFacts,
     },
     env::Env,
+    fleet::FleetFacts,
+    guard::Watched,
     outcome::Outcome,
     reconcile::ReconcileFacts,
+    state::EtcdDecision,
     web_config::live::{WebConfigFacts, url},
 };
 
@@ -116,6 +119,9 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         interfaces,
         ruleset,
         pending,
+        guard,
+        few_sources,
+        fleet,
         last_reload,
         maps,
         flows,
@@ -147,7 +153,8 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
     write_interfaces(out, interfaces, programs)?;
 
     write_ruleset(out, ruleset)?;
-    if let Some(PendingFacts { seconds_left, .. }) = pending {
+    write_guard(out, pending.as_ref(), guard)?;
+    if let Some(PendingFacts { seconds_left, guarded: false, .. }) = pending {
         writeln!(
             out,
             "  NOT CONFIRMED: taken back in {seconds_left:.0} s; `foobar rules confirm` keeps it, `foobar rules \
@@ -161,6 +168,9 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "    {line}")?;
     }
 
+    if let Some(fleet) = fleet {
+        write_fleet(out, fleet, now)?;
+    }
     if let Some(Rates { packets_per_second, bits_per_second, dropped_packets_per_second, seconds }) = rates {
         writeln!(
             out,
@@ -170,6 +180,9 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         )?;
     }
     write_bans(out, bans, busiest_bans)?;
+    for few in few_sources {
+        writeln!(out, "  WARNING: {}", few.words())?;
+    }
     write_events(out, events)?;
     write_services(out, services)?;
     write_syn_cookies(out, syn_cookies.as_ref())?;
@@ -203,6 +216,72 @@ fn write_metrics(
     if let Some(error) = &web.error {
         writeln!(out, "  NOT READ {} ago, what it said before stays in force:", age(web.read_unix_ms, now))?;
         writeln!(out, "    {error}")?;
+    }
+    Ok(())
+}
+
+/// What is guarded, and what the last guard has found.
+fn write_guard(out: &mut dyn Write, pending: Option<&PendingFacts>, guard: &GuardFacts) -> Result<()> {
+    let GuardFacts { watched, taken_back, fallen } = guard;
+    if let Some(PendingFacts { seconds_left, guarded: true, .. }) = pending {
+        writeln!(
+            out,
+            "  guarded for {seconds_left:.0} s: taken back if one of these services loses its traffic"
+        )?;
+        for Watched { service, port, what, before, lowest: _ } in watched {
+            writeln!(out, "    {service} ({port}): {before} {what} per second before")?;
+        }
+    }
+    if *taken_back > 0 {
+        writeln!(out, "  rules were taken back {taken_back} times by a guard, last as")?;
+        for fallen in fallen {
+            writeln!(out, "    {fallen}")?;
+        }
+    }
+    Ok(())
+}
+
+/// How the fleet is told to be, as far as this member knows.
+fn write_fleet(out: &mut dyn Write, fleet: &FleetFacts, now: SystemTime) -> Result<()> {
+    let FleetFacts {
+        place,
+        member,
+        connected,
+        problem,
+        last_contact_unix_ms,
+        revision,
+        hash,
+        invalid,
+        untold,
+        endpoints,
+        decision,
+    } = fleet;
+    writeln!(out, "\nfleet    {place}, as {member}")?;
+    let contact = match last_contact_unix_ms {
+        Some(unix_ms) => format!("last {} ago", age(*unix_ms, now)),
+        None => "never since the start".to_owned(),
+    };
+    writeln!(out, "  {}, {contact}", if *connected { "etcd answers" } else { "ETCD DOES NOT ANSWER" })?;
+    if let Some(why) = problem {
+        writeln!(out, "    {why}")?;
+    }
+    if let (Some(revision), Some(hash)) = (revision, hash) {
+        writeln!(out, "  etcd has ruleset {hash}, revision {revision}")?;
+    }
+    if let Some(why) = invalid {
+        writeln!(out, "  INVALID in etcd, the rules in force stay:")?;
+        for line in why.lines() {
+            writeln!(out, "    {line}")?;
+        }
+    }
+    if let Some(EtcdDecision { hash: _, revision, refused: Some(why) }) = decision {
+        writeln!(out, "  REFUSED revision {revision} until a key of it is written: {why}")?;
+    }
+    if let Some(why) = untold {
+        writeln!(out, "  the others are not told what is in force here: {why}")?;
+    }
+    for (endpoint, _) in endpoints.iter().filter(|(_, is_up)| *is_up == Some(false)) {
+        writeln!(out, "  the member {endpoint} of etcd does not answer, or has lost the others")?;
     }
     Ok(())
 }

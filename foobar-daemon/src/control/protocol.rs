@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     bans::report::BanReport,
+    daemon::guarding::GuardFacts,
     dataplane::{
         attach::{Attachment, Mode},
         counters::SynCookieCounters,
@@ -24,9 +25,11 @@ use crate::{
         programs::ProgramFacts,
         rejects::RejectFacts,
     },
+    fleet::FleetFacts,
     rates::SPANS,
     reconcile::ReconcileFacts,
     rules::{
+        balancers::FewSources,
         bundle::{Bundle, SourceFile, hexadecimal},
         sets::edit::EditReport,
     },
@@ -81,6 +84,15 @@ pub struct Status {
     pub ruleset: RulesetFacts,
     /// Set while they wait for their confirmation.
     pub pending: Option<PendingFacts>,
+    /// The guard over them, if there is one, and what earlier ones led to.
+    #[serde(default)]
+    pub guard: GuardFacts,
+    /// Services where a rule bans by source, and few sources have nearly all connections.
+    #[serde(default)]
+    pub few_sources: Vec<FewSources>,
+    /// The fleet that has its rules from etcd, if this is a member of one.
+    #[serde(default)]
+    pub fleet: Option<FleetFacts>,
     /// How the last attempt to put rules in force ended.
     pub last_reload: Reload,
     /// How full the maps are.
@@ -163,6 +175,9 @@ pub struct PendingFacts {
     pub previous: String,
     /// Seconds until then.
     pub seconds_left: f64,
+    /// Whether it is a guard: they stay then unless services lose traffic before.
+    #[serde(default)]
+    pub guarded: bool,
 }
 
 /// How an attempt to put rules in force ended.
@@ -465,6 +480,9 @@ pub struct ApplyRequest {
     /// Milliseconds until the old rules come back, unless these are confirmed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confirm_within_ms: Option<u64>,
+    /// Milliseconds within which the old rules come back if services lose traffic.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard_ms: Option<u64>,
 }
 
 /// Answer to everything that changes something.

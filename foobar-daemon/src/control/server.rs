@@ -319,7 +319,8 @@ async fn apply(State(handle): State<Handle>, Extension(peer): Extension<Peer>, b
         let request: ApplyRequest = arrived.read()?;
         let rules = Rules::new(request.bundle).map_err(|errors| Refusal::invalid(format!("{errors:#}")))?;
         let confirm_within = request.confirm_within_ms.map(Duration::from_millis);
-        handle.change(Change::Apply { rules: Box::new(rules), confirm_within }, &peer.to_string())
+        let guard = request.guard_ms.map(Duration::from_millis);
+        handle.change(Change::Apply { rules: Box::new(rules), confirm_within, guard }, &peer.to_string())
     })
     .await
 }

@@ -16,7 +16,12 @@ use crate::{
         counters::{DECRYPTED, Open, ProtocolCounters},
         object,
     },
+    fleet::{
+        FleetFacts,
+        members::{Member, RefusedRules},
+    },
     rates::Sample,
+    rules::{balancers::bans_by_source, model::Ruleset},
 };
 
 /// Gathers everything that can be found out.
@@ -77,7 +82,15 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         pending: state.pending.as_ref().zip(*deadline).map(|(pending, deadline)| PendingFacts {
             previous: pending.previous.clone(),
             seconds_left: deadline.saturating_duration_since(Instant::now()).as_secs_f64(),
+            guarded: pending.guard.is_some(),
         }),
+        guard: writer.guard_facts(),
+        few_sources: Vec::new(),
+        // What is known of etcd is put there by whoever asks.
+        fleet: settings
+            .fleet
+            .as_ref()
+            .map(|_| FleetFacts { decision: state.etcd.clone(), ..FleetFacts::default() }),
         last_reload: last_reload.clone(),
         maps,
         flows,
@@ -128,11 +141,49 @@ fn ruleset(writer: &Writer) -> RulesetFacts {
             Some(pending) => Some(pending.previous.clone()),
             None => state.previous.clone(),
         },
-        path: absolute(&settings.rules),
+        path: match &settings.fleet {
+            Some(fleet) => fleet.place.to_string(),
+            None => absolute(&settings.rules),
+        },
         rules: rules.ruleset.rules.len(),
         services: rules.ruleset.services.len(),
         sets: rules.ruleset.sets.len(),
         edited_sets: overlays.keys().cloned().collect(),
+    }
+}
+
+/// The rules in force, without the entries of sets, if some of them ban by source.
+pub(super) fn banning_rules(writer: &Writer) -> Option<Box<Ruleset>> {
+    let ruleset = &writer.rules.ruleset;
+    if !ruleset.rules.iter().any(bans_by_source) {
+        return None;
+    }
+    Some(Box::new(Ruleset {
+        failsafe: ruleset.failsafe.clone(),
+        services: ruleset.services.clone(),
+        rules: ruleset.rules.iter().filter(|rule| bans_by_source(rule)).cloned().collect(),
+        ..Ruleset::default()
+    }))
+}
+
+/// What the other members of the fleet are told.
+pub(super) fn member(writer: &Writer) -> Member {
+    let Writer { settings, state, filter, rules, .. } = writer;
+    let decision = state.etcd.as_ref();
+    let refused = decision.and_then(|decision| {
+        Some(RefusedRules { revision: Some(decision.revision), why: decision.refused.clone()? })
+    });
+    Member {
+        name: String::new(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        listen: settings.exposure.listen.to_string(),
+        started_unix_ms: writer.started_unix_ms,
+        ready: filter.attachments().iter().all(|attachment| not_filtered(attachment).is_none()),
+        hash: rules.hash.clone(),
+        generation: state.generation,
+        revision: decision.filter(|decision| decision.hash == rules.hash).map(|decision| decision.revision),
+        pending: state.pending.is_some(),
+        refused,
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use ipnet::IpNet;
 
-use super::{events::Hub, facts, start::Rules, traffic, writer::failed};
+use super::{balancers::Balancers, events::Hub, facts, start::Rules, traffic, writer::failed};
 use crate::{
     bans::{
         Ban, Moment,
@@ -24,8 +24,13 @@ use crate::{
         protocol::{Changed, Refusal, RulesInForce, SetInForce, Status, Traffic},
     },
     dataplane::counters::CounterReader,
+    fleet::{Fleet, FleetFacts, Offered, members::Member},
     metrics::account::Account,
-    rules::{model::ServicePort, names::prefix_words, sets::edit::SetEdit},
+    rules::{
+        model::{Ruleset, ServicePort},
+        names::prefix_words,
+        sets::edit::SetEdit,
+    },
     web_config::live::Live,
 };
 
@@ -52,6 +57,10 @@ pub struct Handle {
     pub web: Arc<Live>,
     /// What earlier daemons have told.
     pub account: Arc<Mutex<Account>>,
+    /// What is known of the fleet, if there is one.
+    pub fleet: Option<Arc<Fleet>>,
+    /// Who may be banned in the place of others.
+    pub balancers: Balancers,
     /// When bans were last looked at.
     looks: Arc<Looks>,
 }
@@ -61,6 +70,10 @@ pub struct Handle {
 pub enum Request {
     /// Tell what is.
     Facts(SyncSender<Facts>),
+    /// Tell what the other members of the fleet are told.
+    Member(SyncSender<Member>),
+    /// Tell the rules in force, without the entries of sets, if some of them ban by source.
+    BanningRules(SyncSender<Option<Box<Ruleset>>>),
     /// Tell the rules in force.
     Rules(SyncSender<Result<RulesInForce, Refusal>>),
     /// Tell what has been counted of services, and what else `top` shows.
@@ -108,7 +121,11 @@ pub enum Change {
         rules: Box<Rules>,
         /// Take them back after this time unless they are confirmed.
         confirm_within: Option<Duration>,
+        /// Take them back if services lose traffic within this time.
+        guard: Option<Duration>,
     },
+    /// Judge the rules that etcd has.
+    Offer(Box<Offered>),
     /// Keep the rules that wait for their confirmation.
     Confirm,
     /// Put the rules before them back in force.
@@ -173,15 +190,30 @@ impl Handle {
         events: Hub,
         web: Arc<Live>,
         account: Account,
+        fleet: Option<Arc<Fleet>>,
     ) -> Self {
         let account = Arc::new(Mutex::new(account));
-        Self { requests, counters, events, web, account, looks: Arc::default() }
+        Self {
+            requests,
+            counters,
+            events,
+            web,
+            account,
+            fleet,
+            balancers: Balancers::default(),
+            looks: Arc::default(),
+        }
     }
 
     /// Asks what is.
     pub fn facts(&self) -> Result<Facts, Refusal> {
         let mut facts = self.ask(LOOK_TIME, Request::Facts)?;
         facts.status.web_config = self.web.facts();
+        facts.status.few_sources = self.balancers.found();
+        if let Some(fleet) = &self.fleet {
+            let decision = facts.status.fleet.take().and_then(|known| known.decision);
+            facts.status.fleet = Some(FleetFacts { decision, ..fleet.facts() });
+        }
         Ok(facts)
     }
 
@@ -208,6 +240,16 @@ impl Handle {
     /// Asks for the rules in force.
     pub fn rules(&self) -> Result<RulesInForce, Refusal> {
         self.ask(LOOK_TIME, Request::Rules)?
+    }
+
+    /// Asks what the other members of the fleet are told; their name for this one is not known there.
+    pub fn member(&self) -> Result<Member, Refusal> {
+        self.ask(LOOK_TIME, Request::Member)
+    }
+
+    /// Asks for the rules if some of them ban by source.
+    pub fn banning_rules(&self) -> Result<Option<Box<Ruleset>>, Refusal> {
+        self.ask(LOOK_TIME, Request::BanningRules)
     }
 
     /// Asks what has been counted.
@@ -271,6 +313,10 @@ impl Handle {
 
     /// Has the rule files read again; the log tells how that ended.
     pub fn reload(&self, by: &str) {
+        if let Some(fleet) = &self.fleet {
+            tracing::info!("reload by {by}: the rules are read from etcd again");
+            return fleet.reread();
+        }
         let request = Request::Change(Asked { change: Change::Reload, by: by.to_owned(), reply: None });
         if let Err(refusal) = self.send(request) {
             tracing::error!("reload by {by}: {}", refusal.error);

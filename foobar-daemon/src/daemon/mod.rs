@@ -3,8 +3,10 @@
 //! One thread, the [`writer`], owns everything that changes; servers, signals and the watch over the interfaces
 //! send it requests through a [`handle`].
 
+pub mod balancers;
 pub mod bans;
 pub mod events;
+pub mod guarding;
 pub mod handle;
 pub mod sets;
 pub mod start;
@@ -42,8 +44,9 @@ use tokio::{
 use self::{
     bans::Bans,
     events::Hub,
+    guarding::GuardFacts,
     handle::{Handle, QUEUE, Request},
-    start::Start,
+    start::{Rules, Start},
     summary::Summary,
     writer::{End, Writer},
 };
@@ -58,13 +61,14 @@ use crate::{
         load::MapSizes,
     },
     env::Env,
+    fleet::Fleet,
     memory,
     metrics::{account::Account, serve},
     outcome::Outcome,
     rates::RequestHistory,
     reconcile::Reconciler,
     rules::sets::masked_words,
-    state::{store::Store, unix_ms},
+    state::{State, store::Store, unix_ms},
     web_config::live::Live,
 };
 
@@ -112,7 +116,12 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     let state_folder = StateFolder::new(&settings)?;
     let web = Arc::new(Live::open(settings.web_config.as_deref(), settings.exposure)?);
     let store = Store::open(state_folder.path())?;
-    let start = start::prepare(&store, &settings, unix_ms((env.now)()))?;
+    let fleet = settings.fleet.as_ref().map(Fleet::open).transpose()?.map(Arc::new);
+    let now = unix_ms((env.now)());
+    let start = match &fleet {
+        None => start::prepare(&store, &settings, now)?,
+        Some(fleet) => start::prepare_before_etcd(fleet, &store, &settings, now).await?,
+    };
     // Both before anything is attached: a port or socket in use must leave everything as it is.
     let metrics_listener = listen(&settings)?;
     let (control_socket, control_listener) = ControlSocket::bind(&settings.control)?;
@@ -120,7 +129,8 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     let writer = put_in_force(settings.clone(), store, start, env)?;
     let (requests, taken) = sync_channel(QUEUE);
     let account = Account::open(state_folder.path());
-    let handle = Handle::new(requests, writer.filter.counter_reader(), writer.events.clone(), web, account);
+    let (counters, events) = (writer.filter.counter_reader(), writer.events.clone());
+    let handle = Handle::new(requests, counters, events, web, account, fleet);
     watch_interfaces(handle.clone())?;
     let summary = summary.then(|| Summary::new(&writer.rules.ruleset, env.color));
     let mut ended = spawn_writer(writer, taken)?;
@@ -129,6 +139,8 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     let metrics = serve::Server::new(metrics_listener, handle.clone())?;
     let places = [control.places(), metrics.places()];
     let servers = [tokio::spawn(control.serve()), tokio::spawn(metrics.serve())];
+    let mut followers = vec![tokio::spawn(balancers::look(handle.clone()))];
+    followers.extend(handle.fleet.iter().flat_map(|fleet| fleet.spawn(&handle)));
     notify::state(&[NotifyState::Ready]);
     tracing::info!("serving metrics on {}, control on {}", handle.web.url(), settings.control.display());
 
@@ -152,6 +164,9 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
         Some(result) => result,
         None => ended.await,
     };
+    for follower in followers {
+        follower.abort();
+    }
     // The server that waits for the next connection holds a place.
     for server in servers {
         server.abort();
@@ -264,21 +279,11 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
     laid.forget_void(&store);
     bans.settle(Moment::now((env.now)())?);
     tell_attachments(&filter);
-    tracing::info!(
-        "ruleset {} with {} rules is in force, generation {}: {why}",
-        rules.hash.get(..12).unwrap_or(&rules.hash),
-        rules.ruleset.rules.len(),
-        state.generation
-    );
-    for masked in masked_words(&rules.ruleset) {
-        tracing::warn!("{masked}");
-    }
+    tell_rules(&rules, &state, why, confirm_within);
     for name in laid.overlays.keys() {
         tracing::info!("the set {name} is as it was changed at runtime");
     }
-    if let Some(within) = confirm_within {
-        tracing::warn!("it is taken back in {} s unless `foobar rules confirm` is said", within.as_secs());
-    }
+    let guarded_since = state.guard().map(|_| Duration::ZERO);
     let last_reload = Reload {
         success: problems.is_empty(),
         unix_ms: started_unix_ms,
@@ -301,6 +306,9 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         overlays: laid.overlays,
         bans,
         deadline,
+        guarded_since,
+        known_since: Duration::ZERO,
+        guards: GuardFacts::default(),
         last_reload,
         now: env.now,
         started_unix_ms,
@@ -315,6 +323,24 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
     };
     writer.begin_syn_cookies();
     Ok(writer)
+}
+
+/// Says in the log which rules are in force, and what may become of them.
+fn tell_rules(rules: &Rules, state: &State, why: &str, confirm_within: Option<Duration>) {
+    tracing::info!(
+        "ruleset {} with {} rules is in force, generation {}: {why}",
+        rules.hash.get(..12).unwrap_or(&rules.hash),
+        rules.ruleset.rules.len(),
+        state.generation
+    );
+    for masked in masked_words(&rules.ruleset) {
+        tracing::warn!("{masked}");
+    }
+    if let Some(within) = confirm_within.filter(|_| state.guard().is_some()) {
+        tracing::warn!("it is guarded still, for {} s: a daemon has ended meanwhile", within.as_secs());
+    } else if let Some(within) = confirm_within {
+        tracing::warn!("it is taken back in {} s unless `foobar rules confirm` is said", within.as_secs());
+    }
 }
 
 /// Says in the log how each interface is filtered.

@@ -16,6 +16,7 @@ use sd_notify::NotifyState;
 use super::{
     bans::Bans,
     events::Hub,
+    guarding::GuardFacts,
     handle::{Asked, AskedEdit, Change, Facts, QUEUE, Request},
     notify,
     sets::{Laid, edits},
@@ -69,8 +70,14 @@ pub struct Writer {
     pub overlays: BTreeMap<String, Overlay>,
     /// The bans; the store and the kernel have the same.
     pub bans: Bans,
-    /// When unconfirmed rules are taken back.
+    /// When unconfirmed rules are taken back, or guarded ones stay.
     pub deadline: Option<Instant>,
+    /// When the guard over the rules in force began, since the daemon started.
+    pub guarded_since: Option<Duration>,
+    /// Since when services get what they usually do, since the daemon started.
+    pub known_since: Duration,
+    /// What became of guards.
+    pub guards: GuardFacts,
     /// How the last attempt to put rules in force ended.
     pub last_reload: Reload,
     /// The time of day.
@@ -127,6 +134,8 @@ impl Writer {
             loop {
                 match next {
                     Ok(Request::Facts(reply)) => drop(reply.send(self.facts())),
+                    Ok(Request::Member(reply)) => drop(reply.send(super::facts::member(&self))),
+                    Ok(Request::BanningRules(reply)) => drop(reply.send(super::facts::banning_rules(&self))),
                     Ok(Request::Rules(reply)) => drop(reply.send(self.rules_in_force())),
                     Ok(Request::Traffic(reply)) => {
                         drop(reply.send(super::traffic::gather(&self).map_err(failed)));
@@ -171,7 +180,10 @@ impl Writer {
     fn do_what_is_due(&mut self) {
         let now = Instant::now();
         if self.deadline.is_some_and(|deadline| deadline <= now) {
-            self.take_back_unconfirmed();
+            match self.state.guard() {
+                Some(_) => self.end_guard(),
+                None => self.take_back_unconfirmed(),
+            }
         }
         let is_due = |last: Option<Instant>, every| last.is_none_or(|last| now.duration_since(last) >= every);
         self.tend_bans();
@@ -180,6 +192,7 @@ impl Writer {
             self.note_bans_by_rules();
             self.tend_ban_journal();
             self.tend();
+            self.look_after_guard(false);
         }
         if is_due(self.sampled, SAMPLE_EVERY) {
             self.sampled = Some(now);
@@ -198,7 +211,13 @@ impl Writer {
     /// Makes a change, and says in the log how it went.
     fn change(&mut self, change: Change, by: &str) -> Result<Changed, Refusal> {
         let (what, result) = match change {
-            Change::Apply { rules, confirm_within } => ("apply", self.apply(*rules, confirm_within, by)),
+            Change::Apply { rules, confirm_within, guard: None } => {
+                ("apply", self.apply(*rules, confirm_within, by))
+            }
+            Change::Apply { rules, confirm_within: _, guard: Some(within) } => {
+                ("apply", self.apply_guarded(*rules, within, by))
+            }
+            Change::Offer(offered) => return self.take_offered(*offered, by),
             Change::Confirm => ("confirm", self.confirm()),
             Change::Rollback => ("rollback", self.roll_back(by)),
             Change::Reload => ("reload", self.reload(by)),
@@ -222,7 +241,7 @@ impl Writer {
         result
     }
 
-    fn report(&mut self, what: &str, by: &str, result: &Result<Changed, Refusal>) {
+    pub(super) fn report(&mut self, what: &str, by: &str, result: &Result<Changed, Refusal>) {
         let error = result.as_ref().err().map(|refusal| refusal.error.clone());
         match (result, &error) {
             (Ok(changed), _) => tracing::info!("{what} by {by}: {}", changed.message),
@@ -231,12 +250,13 @@ impl Writer {
             }
             (Err(_), None) => {}
         }
-        self.last_reload = Reload {
-            success: error.is_none(),
-            unix_ms: unix_ms((self.now)()),
-            what: format!("{what} by {by}"),
-            error,
-        };
+        self.remember_change(&format!("{what} by {by}"), error);
+    }
+
+    /// Has `status` tell how a change ended.
+    pub(super) fn remember_change(&mut self, what: &str, error: Option<String>) {
+        let unix_ms = unix_ms((self.now)());
+        self.last_reload = Reload { success: error.is_none(), unix_ms, what: what.to_owned(), error };
     }
 
     fn apply(
@@ -263,21 +283,16 @@ impl Writer {
         Ok(self.changed(format!("{} are in force{kept}{void}", self.rules_words())))
     }
 
-    fn confirm(&mut self) -> Result<Changed, Refusal> {
+    pub(super) fn confirm(&mut self) -> Result<Changed, Refusal> {
         let next = self.state.confirmed().map_err(conflict)?;
         self.store.set_state(&next).map_err(failed)?;
         self.state = next;
-        self.deadline = None;
+        self.begin_guard(None);
         Ok(self.changed(format!("{} stay in force", self.rules_words())))
     }
 
     fn roll_back(&mut self, by: &str) -> Result<Changed, Refusal> {
-        let next = self.state.rolled_back(&self.occasion(by)).map_err(conflict)?;
-        let hash = next.in_force.clone().unwrap_or_default();
-        let rules = self.store.ruleset(&hash).and_then(Rules::new).map_err(failed)?;
-        let void = self.put_in_force(next, rules)?;
-        self.deadline = None;
-        Ok(self.changed(format!("{} are back in force{void}", self.rules_words())))
+        self.roll_back_because(by, &format!("taken back by {by}"))
     }
 
     fn reload(&mut self, by: &str) -> Result<Changed, Refusal> {
@@ -288,6 +303,11 @@ impl Writer {
     }
 
     fn reload_files(&mut self, by: &str) -> Result<Changed, Refusal> {
+        if self.settings.fleet.is_some() {
+            return Err(Refusal::conflict(
+                "the rules come from etcd: send SIGHUP to have them read there again",
+            ));
+        }
         // Whether it is the time for new rules at all is asked first: reading them may take long.
         self.state.nothing_waits(unix_ms((self.now)())).map_err(conflict)?;
         let rules = Rules::from_files(&self.settings).map_err(refusal)?;
@@ -308,7 +328,7 @@ impl Writer {
 
     /// Puts rules in force and remembers `next`; if anything fails, the old rules are in force and remembered. Gives
     /// what there is to say of changes of sets that the rules make void, and of bans that they lift.
-    fn put_in_force(&mut self, next: State, mut rules: Rules) -> Result<String, Refusal> {
+    pub(super) fn put_in_force(&mut self, next: State, mut rules: Rules) -> Result<String, Refusal> {
         let laid = Laid::over(&mut rules.ruleset, &self.overlays, |name, _, set| {
             let present = self.rules.ruleset.sets.get(name).unwrap_or(set);
             Ok(present.entries.clone())
@@ -380,11 +400,16 @@ impl Writer {
         self.slots = slots;
     }
 
-    fn tend(&mut self) {
+    /// Counts what services got up to this moment.
+    pub(super) fn count_requests(&mut self) {
         match self.filter.counter_reader().services() {
             Ok(services) => self.requests.add(self.started.elapsed(), &services),
             Err(error) => tracing::debug!("read the counters of services: {error:#}"),
         }
+    }
+
+    fn tend(&mut self) {
+        self.count_requests();
         match self.filter.counter_reader().decrypted() {
             Ok(decrypted) => {
                 let totals = decrypted.iter().map(|(port, counted)| (*port, counted.requests.iter().sum()));
@@ -474,7 +499,7 @@ impl Writer {
             tracing::info!("ended; the filter is taken away");
             return Ok(End::Detached);
         }
-        if let Some(deadline) = self.deadline {
+        if let Some(deadline) = self.deadline.filter(|_| self.state.guard().is_none()) {
             let left = deadline.saturating_duration_since(Instant::now()).as_secs();
             tracing::warn!(
                 "ended while rules wait for their confirmation ({left} s left): they stay in force until a daemon \
@@ -485,7 +510,7 @@ impl Writer {
         Ok(End::Stopped)
     }
 
-    fn occasion<'a>(&self, by: &'a str) -> Occasion<'a> {
+    pub(super) fn occasion<'a>(&self, by: &'a str) -> Occasion<'a> {
         Occasion { by, unix_ms: unix_ms((self.now)()), files: files_hash(&self.settings) }
     }
 
@@ -494,7 +519,7 @@ impl Writer {
         Changed { message, hash, generation: self.state.generation, set: None, bans: None }
     }
 
-    fn rules_words(&self) -> String {
+    pub(super) fn rules_words(&self) -> String {
         let short = self.rules.hash.get(..12).unwrap_or(&self.rules.hash);
         format!(
             "the rules of ruleset {short} ({} in all, generation {})",
@@ -504,7 +529,7 @@ impl Writer {
     }
 }
 
-fn conflict(Conflict(text): Conflict) -> Refusal {
+pub(super) fn conflict(Conflict(text): Conflict) -> Refusal {
     Refusal::conflict(text)
 }
 

@@ -239,6 +239,26 @@ catalogue! {
         "Whether what the web configuration file (--web-config) says now is in force; if not, what it said before is. Absent without such a file.";
     CONFIRM_PENDING = "foobar_confirm_pending", Gauge, Flag, [],
         "Whether the rules in force are taken back unless they are confirmed.";
+    GUARD_PENDING = "foobar_guard_pending", Gauge, Flag, [],
+        "Whether the rules in force are taken back if a service loses traffic.";
+    GUARD_ROLLBACKS = "foobar_guard_rollbacks_total", Counter, Number, [],
+        "How often rules were taken back because a service had lost traffic, since the daemon started.";
+    GUARD_BEFORE = "foobar_guard_fallen_before_per_second", Gauge, Number, ["service", "port"],
+        "Of the services that had fallen when rules were last taken back: requests, queries or connections per second before those rules.";
+    GUARD_AFTER = "foobar_guard_fallen_after_per_second", Gauge, Number, ["service", "port"],
+        "The same with those rules.";
+    FLEET_CONNECTED = "foobar_fleet_connected", Gauge, Flag, [],
+        "Whether etcd, where the rules come from, answered when it was last asked. This and all of foobar_fleet are absent where rules come from files.";
+    FLEET_CONTACT = "foobar_fleet_last_contact_timestamp_seconds", Gauge, Timestamp, [],
+        "When etcd last answered. Absent before it has.";
+    FLEET_REVISION = "foobar_fleet_revision", Gauge, Number, [],
+        "The revision of etcd at which a key of the rules there was last written.";
+    FLEET_RULESET_REVISION = "foobar_fleet_ruleset_revision", Gauge, Number, [],
+        "The revision of etcd that the rules in force come from. Absent if they come from elsewhere.";
+    FLEET_REFUSED = "foobar_fleet_refused", Gauge, Flag, [],
+        "Whether the rules in etcd are not put in force: they are invalid, or were taken back. The status of the daemon says why.";
+    FLEET_ENDPOINT_UP = "foobar_fleet_endpoint_up", Gauge, Flag, ["endpoint"],
+        "Whether a member of etcd that is named in --rules answers and has a cluster behind it.";
     UP = "foobar_up", Gauge, Flag, [],
         "Whether rules are in force on every interface.";
     BUILD = "foobar_build_info", Gauge, Info, ["version", "object"],
@@ -427,6 +447,7 @@ const LABELS: &[(&str, &str)] = &[
     ("compression", "`yes` or `no`"),
     ("direction", "`in`: from the network to the server; `out`: from the server"),
     ("encryption", "`tls`, or `none`; `unknown` for a service of raw"),
+    ("endpoint", "a member of etcd as `--rules` names it, with its port: there are at most nine"),
     ("family", "name of a metric"),
     ("hash", "SHA-256 in hexadecimal digits"),
     ("header", "`none`, `v1`, `v2`, or `cut`: not in one segment, so that the connection is not followed"),

@@ -39,6 +39,32 @@ pub struct Ruleset {
     pub services: Vec<Service>,
     /// The rules; the first that matches decides.
     pub rules: Vec<Rule>,
+    /// When a guard takes these rules back.
+    pub guard: GuardTerms,
+}
+
+/// `[guard]`: on which terms new rules are taken back because services lose traffic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GuardTerms {
+    /// How long it is watched.
+    pub within: Duration,
+    /// By how much the traffic of a service has to fall, in percent.
+    pub fall: u8,
+    /// The services that are watched; `None` is all of them.
+    pub services: Option<Vec<String>>,
+}
+
+impl Default for GuardTerms {
+    fn default() -> Self {
+        Self { within: Duration::from_secs(30), fall: 50, services: None }
+    }
+}
+
+impl GuardTerms {
+    /// Whether a service is watched.
+    pub fn watches(&self, service: &str) -> bool {
+        self.services.as_ref().is_none_or(|services| services.iter().any(|name| name == service))
+    }
 }
 
 /// `[policy]`.

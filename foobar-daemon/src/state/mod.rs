@@ -10,6 +10,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::guard::Guard;
+
 /// The decisions, as they lie in the state folder. Rulesets are named by their hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,6 +29,21 @@ pub struct State {
     pub generation: u64,
     /// When and by whom they were last.
     pub applied: Option<Applied>,
+    /// What was decided of the ruleset that etcd had last, if rules come from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub etcd: Option<EtcdDecision>,
+}
+
+/// What was decided of a ruleset that etcd had.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EtcdDecision {
+    /// Its hash.
+    pub hash: String,
+    /// The revision of etcd at which a key of it was last written.
+    pub revision: i64,
+    /// Why it was taken back, if it was: it is not put in force again until a key of it is written.
+    pub refused: Option<String>,
 }
 
 /// A ruleset that goes away unless it is confirmed.
@@ -39,6 +56,9 @@ pub struct Pending {
     pub confirm_within_ms: u64,
     /// The ruleset that comes back then.
     pub previous: String,
+    /// With it, the time is one that services must not fall in; without it, one for a confirmation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
 }
 
 /// When and by whom rules were put in force.
@@ -70,7 +90,11 @@ impl Pending {
     /// How much of the time is left; nothing when it is over.
     ///
     /// A clock that was set back would make it longer than it ever was, so it is never more than all of it.
+    /// That of a guard begins anew with the daemon: while there was none, nobody looked.
     pub fn left(&self, unix_ms: u64) -> Option<Duration> {
+        if self.guard.is_some() {
+            return Some(Duration::from_millis(self.confirm_within_ms));
+        }
         match self.deadline_unix_ms.saturating_sub(unix_ms) {
             0 => None,
             left => Some(Duration::from_millis(left.min(self.confirm_within_ms))),
@@ -99,11 +123,48 @@ impl State {
                     deadline_unix_ms: occasion.unix_ms.saturating_add(confirm_within_ms),
                     confirm_within_ms,
                     previous: old.clone(),
+                    guard: None,
                 });
             }
             _ => next.previous = replaced.or_else(|| self.previous.clone()),
         }
         Ok(next)
+    }
+
+    /// The state once `hash` is in force and guarded. Rules that are guarded still make way for it; what they are compared
+    /// with, and what comes back, stays what was there before them.
+    ///
+    /// # Errors
+    /// While another ruleset waits for its confirmation.
+    pub fn guarded(
+        &self,
+        hash: &str,
+        within: Duration,
+        guard: Guard,
+        occasion: &Occasion<'_>,
+    ) -> Result<Self, Conflict> {
+        let (guard, previous) = match (&self.pending, &self.in_force) {
+            (Some(Pending { guard: Some(guard), previous, .. }), _) => (guard.clone(), previous.clone()),
+            (_, Some(in_force)) => (guard, in_force.clone()),
+            (_, None) => return self.with_ruleset(hash, None, occasion),
+        };
+        let unguarded = Self { pending: None, ..self.clone() };
+        let is_replaced = self.pending.as_ref().is_some_and(|pending| pending.guard.is_some());
+        let base = if is_replaced { &unguarded } else { self };
+        base.nothing_waits(occasion.unix_ms)?;
+        let mut next = base.decided(hash, occasion);
+        if previous != hash {
+            let confirm_within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
+            let deadline_unix_ms = occasion.unix_ms.saturating_add(confirm_within_ms);
+            next.pending =
+                Some(Pending { deadline_unix_ms, confirm_within_ms, previous, guard: Some(guard) });
+        }
+        Ok(next)
+    }
+
+    /// The guard over the rules in force, if there is one.
+    pub fn guard(&self) -> Option<&Guard> {
+        self.pending.as_ref().and_then(|pending| pending.guard.as_ref())
     }
 
     /// Checks that other rules can be put in force.
@@ -113,6 +174,11 @@ impl State {
     pub fn nothing_waits(&self, unix_ms: u64) -> Result<(), Conflict> {
         match &self.pending {
             None => Ok(()),
+            Some(Pending { guard: Some(_), .. }) => Err(Conflict(
+                "the rules in force are guarded still (`foobar status` tells how long); `foobar rules confirm` keeps them, \
+                 `foobar rules rollback` takes them back, then try again"
+                    .to_owned(),
+            )),
             Some(pending) => Err(Conflict(format!(
                 "the rules in force still wait for their confirmation ({} s left); `foobar rules confirm` keeps \
                  them, `foobar rules rollback` takes them back, then try again",
@@ -202,6 +268,20 @@ pub enum Confirmation {
     Left(Duration),
     /// It did not come in time.
     TooLate,
+}
+
+/// The same where rules come from etcd: with those that were in force last, also if etcd has others. These come then, under
+/// guard, and a start does not wait for etcd.
+pub fn plan_start_before_etcd(state: &State, unix_ms: u64) -> Plan {
+    let plan = plan_start(state, None, unix_ms);
+    match &state.in_force {
+        Some(in_force) if state.pending.is_none() => Plan {
+            sources: vec![RulesetSource::Store(in_force.clone()), RulesetSource::Files],
+            why: "they were in force last; if etcd has others, these come after them",
+            ..plan
+        },
+        _ => plan,
+    }
 }
 
 /// Decides which rules a daemon starts with: whichever came last, the files or a decision of an earlier daemon.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::guard::{Rate, Watched};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -168,4 +169,62 @@ fn a_start_that_waited_too_long_settles_it_whatever_can_be_read() {
 fn a_start_that_cannot_read_the_waiting_rules_takes_them_back() {
     let state = started(&waiting(), Some("a"), 21_000, 1);
     assert_eq!((state.in_force.as_deref(), state.pending), (Some("a"), None));
+}
+
+#[test]
+fn guarded_rules_make_way_for_newer_ones_and_what_was_before_comes_back() {
+    let occasion = |unix_ms| Occasion { by: "a test", unix_ms, files: None };
+    let guard = |service: &str| Guard {
+        fall: 50,
+        watched: vec![Watched {
+            service: service.to_owned(),
+            port: "tcp/80".to_owned(),
+            what: "requests".to_owned(),
+            before: Rate(9_000),
+            lowest: Vec::new(),
+        }],
+    };
+    let within = Duration::from_secs(30);
+    let first = State::default().guarded("a", within, guard("x"), &occasion(1)).unwrap();
+    assert_eq!(
+        (first.guard(), first.in_force.as_deref()),
+        (None, Some("a")),
+        "there is nothing to go back to"
+    );
+    let second = first.guarded("b", within, guard("x"), &occasion(2)).unwrap();
+    assert_eq!(second.guard(), Some(&guard("x")));
+    assert!(second.nothing_waits(3).unwrap_err().0.contains("guarded"));
+    // What was measured with the guarded rules is nothing to be compared with.
+    let third = second.guarded("c", within, guard("y"), &occasion(4)).unwrap();
+    assert_eq!((third.guard(), third.in_force.as_deref()), (Some(&guard("x")), Some("c")));
+    let back = third.rolled_back(&occasion(5)).unwrap();
+    assert_eq!((back.guard(), back.in_force.as_deref()), (None, Some("a")));
+    // The old ones again need no guard.
+    let old = second.guarded("a", within, guard("y"), &occasion(6)).unwrap();
+    assert_eq!((old.pending, old.in_force.as_deref()), (None, Some("a")));
+    let kept = third.confirmed().unwrap();
+    assert_eq!((kept.in_force.as_deref(), kept.previous.as_deref()), (Some("c"), Some("a")));
+    // Not while somebody is waited for.
+    let waiting = first.with_ruleset("d", Some(within), &occasion(7)).unwrap();
+    assert!(waiting.guarded("b", within, guard("x"), &occasion(8)).unwrap_err().0.contains("confirmation"));
+}
+
+#[test]
+fn a_guard_begins_anew_with_the_next_daemon() {
+    let occasion = Occasion { by: "a test", unix_ms: 1_000, files: None };
+    let guard = Guard { fall: 50, watched: Vec::new() };
+    let within = Duration::from_secs(30);
+    let first = State::default().with_ruleset("a", None, &occasion).unwrap();
+    let guarded = first.guarded("b", within, guard, &occasion).unwrap();
+    let text = serde_json::to_string(&guarded).unwrap();
+    assert_eq!(serde_json::from_str::<State>(&text).unwrap(), guarded);
+    let plan = plan_start_before_etcd(&guarded, 999_999_999);
+    assert_eq!(plan.confirmation, Confirmation::Left(within));
+    assert_eq!(plan.sources.first(), Some(&RulesetSource::Store("b".to_owned())));
+    let plan = plan_start_before_etcd(&first, 2_000);
+    assert_eq!(plan.sources, [RulesetSource::Store("a".to_owned()), RulesetSource::Files]);
+    assert_eq!(plan_start_before_etcd(&State::default(), 2_000).sources, [RulesetSource::Files]);
+    // What an older foobar has written has neither.
+    let old = r#"{"in_force":"a","files":null,"previous":null,"pending":null,"generation":1,"applied":null}"#;
+    assert_eq!(serde_json::from_str::<State>(old).unwrap().etcd, None);
 }

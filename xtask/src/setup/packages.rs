@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 26] = [
+const PROGRAMS: [(&str, &str); 28] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
@@ -35,6 +35,8 @@ const PROGRAMS: [(&str, &str); 26] = [
     ("rsync", "rsync"),
     ("prometheus-alertmanager", "prometheus-alertmanager"),
     ("nft", "nftables"),
+    ("/usr/bin/etcd", "etcd-server"),
+    ("etcdctl", "etcd-client"),
 ];
 
 /// A program that the benchmark compares with, and the package it comes in.

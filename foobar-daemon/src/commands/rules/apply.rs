@@ -22,7 +22,8 @@ pub const LONG_ABOUT: &str = "Put rules in force, on every interface in one step
      wholly by the new rules. Rules with an error leave the old ones in force.\n\nWith --confirm-within \
      the old rules come back by themselves unless `foobar rules confirm` is said in time, also when the \
      daemon was killed meanwhile and started again: the way not to be locked out of a machine that is \
-     far away.\n\nApplied rules are remembered: they stay in force over a restart of the daemon, until \
+     far away. With --guard they come back if a service loses its traffic, which is seen from \
+     its own requests, queries or connections; otherwise the new ones stay.\n\nApplied rules are remembered: they stay in force over a restart of the daemon, until \
      its rule files change or others are applied.";
 
 /// Flags of `foobar rules apply`.
@@ -40,6 +41,9 @@ pub struct Args {
     /// Take the rules back after this time unless they are confirmed, as 60s or 5m
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     confirm_within: Option<Duration>,
+    /// Take the rules back if a service loses traffic within this time, as 30s: half of it, or what `[guard]` of the rules says
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "confirm_within")]
+    guard: Option<Duration>,
     /// In set files, set bits behind a prefix to zero, where they are errors otherwise, and say how many
     #[arg(long)]
     lenient: bool,
@@ -65,7 +69,12 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
             .map(|within| u64::try_from(within.as_millis()))
             .transpose()
             .map_err(|error| InvalidInput(format!("--confirm-within: {error}; it is from 1s to 24h")))?;
-    let request = ApplyRequest { bundle, confirm_within_ms };
+    let guard_ms = args
+        .guard
+        .map(|within| u64::try_from(within.as_millis()))
+        .transpose()
+        .map_err(|error| InvalidInput(format!("--guard: {error}; it is from 5s to 1h")))?;
+    let request = ApplyRequest { bundle, confirm_within_ms, guard_ms };
     let client = args.target.client()?;
     let changed: Changed =
         with_signs("waiting for the daemon", || client.post(protocol::APPLY, Some(&request)))?;

@@ -8,6 +8,7 @@ use super::sets::Laid;
 use crate::{
     config::{DEFAULT_RULES, Settings},
     dataplane::counters::pinned_rule_slot,
+    fleet::{Fleet, ruleset::EtcdRules},
     outcome::InvalidInput,
     rules::{
         bundle::Bundle,
@@ -17,7 +18,10 @@ use crate::{
         sets::{self, SetFacts, SetTable},
     },
     slots::Slots,
-    state::{Confirmation, Occasion, RulesetSource, State, plan_start, store::Store},
+    state::{
+        Confirmation, EtcdDecision, Occasion, Plan, RulesetSource, State, plan_start, plan_start_before_etcd,
+        store::Store,
+    },
 };
 
 /// Everything that is to be put in force.
@@ -100,6 +104,9 @@ fn read_files_or_explain(path: &Path, default: &Path) -> Result<Bundle> {
 
 /// The hash of the rule files of `--rules`, if they can be read.
 pub fn files_hash(settings: &Settings) -> Option<String> {
+    if settings.fleet.is_some() {
+        return None;
+    }
     read_files(settings).ok().map(|bundle| bundle.hash())
 }
 
@@ -109,11 +116,58 @@ pub fn files_hash(settings: &Settings) -> Option<String> {
 /// When neither the files nor an earlier decision give rules that can be used: why, for each of them.
 pub fn prepare(store: &Store, settings: &Settings, unix_ms: u64) -> Result<Start> {
     let state_before = store.state()?;
-    let slots_before = Slots::load(&store.slots())?;
     let files = read_files(settings);
     let files_hash = files.as_ref().ok().map(Bundle::hash);
     let plan = plan_start(&state_before, files_hash.as_deref(), unix_ms);
-    let mut files = Some(files);
+    choose(store, settings, unix_ms, state_before, &plan, Some(files))
+}
+
+/// The same where rules come from etcd, which is asked only if there are no others.
+///
+/// # Errors
+/// As [`prepare`].
+pub async fn prepare_before_etcd(
+    fleet: &Fleet,
+    store: &Store,
+    settings: &Settings,
+    unix_ms: u64,
+) -> Result<Start> {
+    let state = store.state()?;
+    let plan = plan_start_before_etcd(&state, unix_ms);
+    let mut problem = None;
+    if state.in_force.is_some() {
+        match choose(store, settings, unix_ms, state.clone(), &plan, None) {
+            Ok(start) => return Ok(start),
+            Err(error) => problem = Some(format!("{error:#}")),
+        }
+    }
+    let read = fleet.read().await;
+    let read = match problem {
+        Some(problem) => read.context(problem),
+        None => read,
+    };
+    let EtcdRules { bundle, revision } = read?;
+    let bundle = bundle.lenient(settings.lenient);
+    let decision = EtcdDecision { hash: bundle.hash(), revision, refused: None };
+    let mut start = choose(store, settings, unix_ms, state, &plan, Some(Ok(bundle)))?;
+    start.state.etcd = Some(decision);
+    Ok(start)
+}
+
+fn choose(
+    store: &Store,
+    settings: &Settings,
+    unix_ms: u64,
+    state_before: State,
+    plan: &Plan,
+    files: Option<Result<Bundle>>,
+) -> Result<Start> {
+    let slots_before = Slots::load(&store.slots())?;
+    let files_hash = match &files {
+        Some(Ok(bundle)) if settings.fleet.is_none() => Some(bundle.hash()),
+        _ => None,
+    };
+    let mut files = files;
     let mut problems: Vec<anyhow::Error> = Vec::new();
     if let (Some(Err(error)), false) = (&files, plan.sources.contains(&RulesetSource::Files)) {
         problems.push(anyhow!("{error:#}"));
@@ -121,7 +175,7 @@ pub fn prepare(store: &Store, settings: &Settings, unix_ms: u64) -> Result<Start
     for source in &plan.sources {
         let bundle = match source {
             RulesetSource::Files => {
-                files.take().unwrap_or_else(|| Err(anyhow!("the rule files were tried already")))
+                files.take().unwrap_or_else(|| Err(anyhow!("there are no other rules to be tried")))
             }
             RulesetSource::Store(hash) => store.ruleset(hash),
         };

@@ -2,6 +2,7 @@
 
 mod bans;
 mod events;
+mod fleet;
 mod reconcile;
 mod services;
 
@@ -346,11 +347,8 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     let Status {
         version,
         object,
-        ready,
         interfaces,
         ruleset,
-        pending,
-        last_reload,
         maps,
         flows,
         rejects,
@@ -362,6 +360,12 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         web_config,
         busiest_bans: _,
         syn_cookies: _,
+        ready: _,
+        pending: _,
+        guard: _,
+        few_sources: _,
+        fleet: _,
+        last_reload: _,
         pid: _,
         started_unix_ms: _,
         not_ready: _,
@@ -440,12 +444,23 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         let seconds = std::time::Duration::from_millis(applied.unix_ms).as_secs_f64();
         families.push(single(catalogue::RULES_LOADED, seconds));
     }
+    change_families(status, families);
+    families.extend(web_config.iter().map(|web| flag(catalogue::WEB_CONFIG_SUCCESS, web.error.is_none())));
+}
+
+/// How changes of the rules ended, and what may still become of the last one.
+fn change_families(status: &Status, families: &mut Vec<MetricFamily>) {
+    let Status { last_reload, pending, guard, fleet, ready, ruleset, .. } = status;
+    let is_guarded = pending.as_ref().is_some_and(|pending| pending.guarded);
     families.extend([
         flag(catalogue::RELOAD_SUCCESS, last_reload.success),
-        flag(catalogue::CONFIRM_PENDING, pending.is_some()),
+        flag(catalogue::CONFIRM_PENDING, pending.is_some() && !is_guarded),
         flag(catalogue::UP, *ready),
     ]);
-    families.extend(web_config.iter().map(|web| flag(catalogue::WEB_CONFIG_SUCCESS, web.error.is_none())));
+    fleet::guard_families(guard, is_guarded, families);
+    if let Some(fleet) = fleet {
+        fleet::families(fleet, &ruleset.hash, families);
+    }
 }
 
 fn single(metric: Metric<0>, value: f64) -> MetricFamily {

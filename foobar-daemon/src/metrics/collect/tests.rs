@@ -19,6 +19,7 @@ use crate::{
         events::EventFacts,
         protocol::{PendingFacts, Reload, RulesetFacts, SynCookieFacts},
     },
+    daemon::guarding::GuardFacts,
     dataplane::{
         attach::{AttachedMode, Mode, Obstacle},
         counters::{Peers, ProtocolCounters, ServiceCounters, SynCookieCounters},
@@ -27,8 +28,11 @@ use crate::{
         probes::ProcessFacts,
         programs::ProgramFacts,
     },
+    fleet::FleetFacts,
+    guard::{Fallen, Rate},
     reconcile::{Reason as ReconcileReason, ReconcileFacts},
     state::Applied,
+    state::EtcdDecision,
     web_config::{exposure::Protection, live::WebConfigFacts},
 };
 
@@ -163,7 +167,10 @@ impl Source for Fixed {
                 sets: 0,
                 edited_sets: Vec::new(),
             },
-            pending: Some(PendingFacts { previous: "abd".to_owned(), seconds_left: 3.0 }),
+            pending: Some(PendingFacts { previous: "abd".to_owned(), seconds_left: 3.0, guarded: false }),
+            guard: guard(),
+            few_sources: Vec::new(),
+            fleet: Some(fleet()),
             last_reload: Reload { success: true, unix_ms: 0, what: "start".to_owned(), error: None },
             maps: vec![MapFill { map: "WORD_RULES".to_owned(), entries: 2, max_entries: 256, bytes: 4096 }],
             busiest_bans: Vec::new(),
@@ -236,6 +243,31 @@ impl Source for Fixed {
             ephemeral: false,
         };
         Ok(Facts { status, service_ports: vec![WEB] })
+    }
+}
+
+fn guard() -> GuardFacts {
+    let (service, port, what) = ("www".to_owned(), "tcp/80".to_owned(), "requests".to_owned());
+    let fallen = Fallen { service, port, what, before: Rate(51_200), after: Rate(500) };
+    GuardFacts { watched: Vec::new(), taken_back: 2, fallen: vec![fallen] }
+}
+
+fn fleet() -> FleetFacts {
+    FleetFacts {
+        connected: true,
+        last_contact_unix_ms: Some(4_500),
+        revision: Some(17),
+        endpoints: vec![
+            ("a:2379".to_owned(), Some(true)),
+            ("b:2379".to_owned(), Some(false)),
+            ("c:2379".to_owned(), None),
+        ],
+        decision: Some(EtcdDecision {
+            hash: "abc".to_owned(),
+            revision: 16,
+            refused: Some("it fell".to_owned()),
+        }),
+        ..FleetFacts::default()
     }
 }
 

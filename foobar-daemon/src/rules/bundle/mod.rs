@@ -63,24 +63,32 @@ impl Bundle {
             room = room.saturating_sub(text.len() as u64);
             bundle.files.push(SourceFile { name: path.display().to_string(), text });
         }
-        let mut errors = Vec::new();
-        for SetFile { name, place } in file::set_files(&bundle.files) {
-            if bundle.attachments.contains_key(&name) {
+        bundle.attach("the name is relative to the folder of the rule file", |name, taken| {
+            read_text(&folder.join(name), "set file", SET_FILE_MAX.min(room.saturating_sub(taken)))
+        })?;
+        Ok(bundle)
+    }
+
+    /// Takes in the set files that the rule files name, each as `read` gives it, which is told how many bytes came before.
+    /// `help` says what the names mean.
+    ///
+    /// # Errors
+    /// [`InvalidInput`] with the place of each name whose file could not be read.
+    pub fn attach(&mut self, help: &str, mut read: impl FnMut(&str, u64) -> Result<String>) -> Result<()> {
+        let (mut errors, mut taken) = (Vec::new(), 0_u64);
+        for SetFile { name, place } in file::set_files(&self.files) {
+            if self.attachments.contains_key(&name) {
                 continue;
             }
-            match read_text(&folder.join(&name), "set file", SET_FILE_MAX.min(room)) {
+            match read(&name, taken) {
                 Ok(text) => {
-                    room = room.saturating_sub(text.len() as u64);
-                    bundle.attachments.insert(name, text);
+                    taken = taken.saturating_add(text.len() as u64);
+                    self.attachments.insert(name, text);
                 }
-                Err(error) => errors.push(place.error(
-                    &bundle.files,
-                    error.to_string(),
-                    Some("the name is relative to the folder of the rule file"),
-                )),
+                Err(error) => errors.push(place.error(&self.files, error.to_string(), Some(help))),
             }
         }
-        if errors.is_empty() { Ok(bundle) } else { Err(InvalidInput::from(FileErrors::new(errors)).into()) }
+        if errors.is_empty() { Ok(()) } else { Err(InvalidInput::from(FileErrors::new(errors)).into()) }
     }
 
     /// The same, read as [`Bundle::lenient`] says.

@@ -17,7 +17,7 @@ use ipnet::IpNet;
 use super::{Finding, Kind, Severity, Subject};
 use crate::rules::{
     evaluate::{self, Evaluation, Known},
-    model::{AddressSet, Rule, Ruleset},
+    model::{AddressSet, GuardTerms, Rule, Ruleset},
 };
 
 /// The SSH session that a process runs in: `SSH_CONNECTION`, as sshd(8) and sshd's ENVIRONMENT tell it.
@@ -143,6 +143,7 @@ fn without_other_addresses(ruleset: &Ruleset, session: &SshSession) -> Ruleset {
         sets: sets.collect(),
         services: Vec::new(),
         rules: Vec::new(),
+        guard: GuardTerms::default(),
     }
 }
 

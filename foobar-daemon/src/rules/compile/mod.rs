@@ -166,7 +166,7 @@ pub fn compile(ruleset: &Ruleset, slots: &Assigned) -> Result<CompiledRuleset> {
 /// # Errors
 /// As [`compile`].
 pub fn compile_with_sets(ruleset: &Ruleset, slots: &Assigned, sets: Sets) -> Result<CompiledRuleset> {
-    let Ruleset { policy, failsafe: _, peers: _, sets: _, services: _, rules } = ruleset;
+    let Ruleset { policy, failsafe: _, peers: _, sets: _, services: _, rules, guard: _ } = ruleset;
     ensure!(rules.len() <= RULES_MAX, "{} rules are too many: there is room for {RULES_MAX}", rules.len());
     let mut clauses = Clauses::of(ruleset)?;
     let mut tables = Tables::compile(ruleset, slots, &clauses, sets.facts())?;

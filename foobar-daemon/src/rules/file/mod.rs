@@ -4,6 +4,7 @@ mod address;
 mod condition;
 mod decryption;
 mod error;
+mod guard;
 mod limit;
 mod log;
 mod peers;
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 
 pub use address::{parse_entry, parse_prefix};
 pub use error::{FileError, FileErrors, Place};
+pub use guard::GUARD_WITHIN;
 pub use port::parse_service_port;
 pub use set::{SetEntries, parse_entries};
 use toml::{Spanned, de::DeTable};
@@ -88,14 +90,15 @@ pub fn read(bundle: &Bundle) -> Result<(Ruleset, Positions), FileErrors> {
         documents.iter().filter_map(|document| document.section(&mut errors)).collect();
     for section in &sections {
         policy::read(section, &mut reading, &mut errors);
+        guard::read(section, &mut reading, &mut errors);
         peers::read(section, &mut reading, &mut errors);
         set::read(section, bundle, &mut reading, &mut errors);
         service::read(section, &mut reading, &mut errors);
     }
+    policy::spare_groups(&mut reading, &mut errors);
     for section in &sections {
         rule::read(section, &mut reading, &mut errors);
     }
-    policy::spare_groups(&mut reading, &mut errors);
     errors.finish()?;
     Ok((reading.ruleset, reading.places.positions(&bundle.files)))
 }
@@ -125,15 +128,16 @@ fn may_name_files(text: &str) -> bool {
 struct Reading {
     ruleset: Ruleset,
     places: Places,
+    /// Groups of peers that must not be banned, and where that is said.
+    spared_groups: Vec<(String, Place)>,
 }
 
 /// Where things that may exist only once were first seen.
-    /// Groups of peers that must not be banned, and where that is said.
-    spared_groups: Vec<(String, Place)>,
 #[derive(Default)]
 struct Places {
     policy: Option<Place>,
     failsafe: Option<Place>,
+    guard: Option<Place>,
     peers: Option<Place>,
     rules: BTreeMap<String, Place>,
     services: BTreeMap<String, Place>,
@@ -158,7 +162,7 @@ struct Document<'t> {
 }
 
 /// What stands at the top of a file, besides what [`value::Key::not_yet`] says.
-const TOP_KEYS: [&str; 7] = ["schema", "policy", "failsafe", "peers", "sets", "service", "rule"];
+const TOP_KEYS: [&str; 8] = ["schema", "policy", "failsafe", "guard", "peers", "sets", "service", "rule"];
 /// Ways of saying nothing.
 const SMALLEST: &str = "the smallest rule file is the line: schema = 1 (it accepts and counts everything)";
 /// Beyond this a file with a broken beginning is noise, and only its first error is worth the time.

@@ -17,6 +17,7 @@ use crate::rules::{
 
 mod bundles;
 mod consequences;
+mod guard;
 mod noise;
 mod peers;
 mod reconcile;
