@@ -8,8 +8,8 @@ use serde::Serialize;
 
 use crate::rules::{
     model::{
-        AddressCondition, AddressMatch, DecryptFrom, Failsafe, FlagCondition, FragmentPolicy, Policy,
-        Reconcile, Rule, Service, TlsRequirements,
+        AddressCondition, AddressMatch, DecryptFrom, Failsafe, FlagCondition, FragmentPolicy, GuardTerms,
+        Policy, Reconcile, Rule, Service, TlsRequirements,
     },
     names,
 };
@@ -144,6 +144,16 @@ pub(super) fn settings_of_failsafe(failsafe: &Failsafe) -> Vec<Setting> {
         Setting { key: "ports", value: list(ports) },
         Setting { key: "peers", value: list(peers.iter().map(names::prefix_words)) },
         Setting { key: "never_ban", value: list(never_ban.iter().map(names::prefix_words)) },
+    ]
+}
+
+/// `[guard]`.
+pub(super) fn settings_of_guard(guard: &GuardTerms) -> Vec<Setting> {
+    let GuardTerms { within, fall, services } = guard;
+    vec![
+        Setting { key: "within", value: humantime::format_duration(*within).to_string() },
+        Setting { key: "fall", value: format!("{fall}%") },
+        Setting { key: "services", value: services.as_ref().map_or_else(|| "all".to_owned(), list) },
     ]
 }
 

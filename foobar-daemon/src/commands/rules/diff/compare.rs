@@ -23,6 +23,7 @@ pub(super) struct Difference {
     to: String,
     policy: Vec<Change>,
     failsafe: Vec<Change>,
+    guard: Vec<Change>,
     peers: Vec<NamedChange>,
     sets: Vec<SetChange>,
     /// Sets whose changes at runtime are dropped.
@@ -117,6 +118,7 @@ pub(super) fn compare(
             &words::settings_of_failsafe(&old.failsafe),
             &words::settings_of_failsafe(&new.failsafe),
         ),
+        guard: settings(&words::settings_of_guard(&old.guard), &words::settings_of_guard(&new.guard)),
         peers: named(&words::peers(&old.peers), &words::peers(&new.peers)),
         sets: sets(old, new),
         dropped_edits,
@@ -259,13 +261,13 @@ fn longest_rising(numbers: &[usize]) -> BTreeSet<usize> {
 
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, to, policy, failsafe, peers, sets, dropped_edits, services, rules } = self;
+        let Self { from, to, policy, failsafe, guard, peers, sets, dropped_edits, services, rules } = self;
         let RuleChanges { added, removed, changed, moved } = rules;
         if *self == (Self { from: from.clone(), to: to.clone(), ..Self::default() }) {
             let same = if from == to { "the same texts" } else { "other texts that say the same" };
             return writeln!(formatter, "nothing would change: {same}");
         }
-        for (section, changes) in [("policy", policy), ("failsafe", failsafe)] {
+        for (section, changes) in [("policy", policy), ("failsafe", failsafe), ("guard", guard)] {
             for change in changes {
                 writeln!(formatter, "~ {section}.{change}")?;
             }
@@ -354,7 +356,7 @@ mod tests {
                    \"192.0.2.2\"]\n[sets.gone]\nentries = [\"192.0.2.9\"]\n[[service]]\nname = \"www\"\nport = \
                    \"tcp/80\"\nprotocol = \"raw\"\n[[rule]]\nid = \"old\"\naction = \"drop\"\n[[rule]]\nid = \
                    \"web\"\naction = \"accept\"\nprotocol = \"tcp\"\ndestination_port = 80\n";
-        let new = "[policy]\nin = \"accept\"\n[peers]\noffice = \"198.51.100.0/24\"\nmonitoring = [\"192.0.2.8/29\", \"2001:db8::1\"]\n[sets.a]\nentries = [\"192.0.2.1\", \"192.0.2.3\", \
+        let new = "[policy]\nin = \"accept\"\n[guard]\nwithin = \"1m\"\nservices = \"www\"\n[peers]\noffice = \"198.51.100.0/24\"\nmonitoring = [\"192.0.2.8/29\", \"2001:db8::1\"]\n[sets.a]\nentries = [\"192.0.2.1\", \"192.0.2.3\", \
                    \"192.0.2.4\"]\n[[service]]\nname = \"www\"\nport = [\"tcp/80\", \"tcp/443\"]\nprotocol = \
                    \"raw\"\n[[rule]]\nid = \"web\"\naction = \"drop\"\nprotocol = \"tcp\"\ndestination_port = [80, \
                    443]\nvlan = [3]\n[[rule]]\nid = \"new\"\naction = \"accept\"\nsource = [\"@a\"]\n";
@@ -363,6 +365,8 @@ mod tests {
             difference.to_string(),
             "~ policy.in drop -> accept\n\
              ~ failsafe.ports tcp/22 -> none\n\
+             ~ guard.within 30s -> 1m\n\
+             ~ guard.services all -> www\n\
              - peers lb: 192.0.2.8/29 -> none\n\
              + peers monitoring: none -> 192.0.2.8/29,2001:db8::1\n\
              ~ peers office: 198.51.100.1 -> 198.51.100.0/24\n\
