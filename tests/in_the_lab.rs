@@ -50,7 +50,7 @@ fn it_works_counts_and_goes_away() -> Result<()> {
 
     let told = lab.run(&["load", "--requests", "2000"])?;
     say(&told);
-    ensure!(told.contains("19 closed ways tried: all closed, and each attempt counted"), "{told}");
+    ensure!(told.contains("22 closed ways tried: all closed, and each attempt counted"), "{told}");
     ensure!(told.contains("is turned away behind the balancer, and no other"), "{told}");
 
     let told = lab.run(&["break", "firewall"])?;

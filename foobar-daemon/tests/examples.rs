@@ -174,6 +174,9 @@ fn a_server_of_the_fleet_speaks_to_nobody_but_the_fleet() {
             ("tcp 192.0.2.30:5555 > 192.0.2.11:3306 syn", "POLICY"),
             ("tcp 192.0.2.13:5555 > 192.0.2.11:4567 syn", "galera"),
             ("tcp 192.0.2.10:5555 > 192.0.2.11:4567 syn", "POLICY"),
+            ("tcp 192.0.2.10:5555 > 192.0.2.11:2379 syn", "etcd"),
+            ("tcp 192.0.2.12:5555 > 192.0.2.11:2380 syn", "etcd-members"),
+            ("tcp 192.0.2.10:5555 > 192.0.2.11:2380 syn", "POLICY"),
             ("tcp 192.0.2.30:5555 > 192.0.2.11:9477 syn", "metrics"),
             ("tcp 192.0.2.10:5555 > 192.0.2.11:9477 syn", "POLICY"),
             ("tcp 198.51.100.20:5555 > 192.0.2.11:22 syn", "POLICY"),
@@ -186,6 +189,7 @@ fn a_server_of_the_fleet_speaks_to_nobody_but_the_fleet() {
         &[
             ("tcp 192.0.2.11:5555 > 192.0.2.10:3306 syn", "ask-sql"),
             ("tcp 192.0.2.11:5555 > 192.0.2.12:4568 syn", "ask-galera"),
+            ("tcp 192.0.2.11:5555 > 192.0.2.12:2380 syn", "ask-etcd"),
             ("tcp 192.0.2.11:5555 > 192.0.2.12:443 syn", "POLICY"),
             ("tcp 192.0.2.11:5555 > 192.0.2.30:9090 syn", "POLICY"),
             ("tcp 192.0.2.11:5555 > 198.51.100.20:443 syn", "POLICY"),
@@ -213,6 +217,7 @@ fn the_balancer_of_the_fleet_asks_its_servers_and_nobody_else() {
         &[
             ("tcp 192.0.2.10:5555 > 192.0.2.11:443 syn", "ask-servers"),
             ("tcp 192.0.2.9:5555 > 192.0.2.13:3306 syn", "ask-servers"),
+            ("tcp 192.0.2.10:5555 > 192.0.2.13:2379 syn", "ask-etcd"),
             ("tcp 192.0.2.10:5555 > 192.0.2.13:4567 syn", "POLICY"),
             ("tcp 192.0.2.10:5555 > 198.51.100.20:80 syn", "POLICY"),
             ("tcp 192.0.2.10:443 > 198.51.100.20:5555 syn,ack state answer", "replies"),

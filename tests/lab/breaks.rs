@@ -16,7 +16,10 @@ use crate::{
     lab::Lab,
     monitoring::wait_for_alerts,
     say::say,
-    services::{Service, ask_firewall, changed_by_hand, synced_with},
+    services::{
+        Service, ask_firewall, ask_fleet, changed_by_hand, etcd_leader, mistaken_rules, put_rules,
+        put_rules_of, synced_with,
+    },
     site::{self, writers},
 };
 
@@ -40,12 +43,24 @@ pub(crate) enum Break {
     Rules,
     /// The foobar on web2 is killed: its filter stays, and traffic goes on
     Firewall,
+    /// Rules come into etcd that close HTTPS by mistake: every server takes them back
+    MistakenRules,
+    /// The member of etcd that leads the others is killed
+    EtcdLeader,
 }
 
 impl Break {
     /// All of them.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::WebServer, Self::Database, Self::Plaintext, Self::SynFlood, Self::Rules, Self::Firewall];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::WebServer,
+        Self::Database,
+        Self::Plaintext,
+        Self::SynFlood,
+        Self::Rules,
+        Self::Firewall,
+        Self::MistakenRules,
+        Self::EtcdLeader,
+    ];
 
     /// The alert that it raises.
     pub(crate) const fn alert(self) -> &'static str {
@@ -55,6 +70,23 @@ impl Break {
             Self::SynFlood => "FoobarSynFlood",
             Self::Rules => "FoobarRulesetDrift",
             Self::Firewall => "FoobarDown",
+            Self::MistakenRules => "FoobarGuardTookRulesBack",
+            Self::EtcdLeader => "FoobarEtcdMemberDown",
+        }
+    }
+
+    /// What may be raised besides, for a moment.
+    const fn accompanied_by(self) -> &'static [&'static str] {
+        match self {
+            // Until the old rules are back, the site is closed.
+            Self::MistakenRules => &["FleetServerDown", "FoobarRequestsCollapsed"],
+            Self::WebServer
+            | Self::Database
+            | Self::Plaintext
+            | Self::SynFlood
+            | Self::Rules
+            | Self::Firewall
+            | Self::EtcdLeader => &[],
         }
     }
 
@@ -88,6 +120,12 @@ impl Break {
                 ask_firewall(lab, Host::Web(3), &["rules", "apply", &rules.display().to_string()])?;
             }
             Self::Firewall => lab.kill(Service::Firewall(Host::Web(2)))?,
+            Self::MistakenRules => put_rules_of(lab, Host::Web(1), &mistaken_rules(lab))?,
+            Self::EtcdLeader => {
+                let leader = etcd_leader(lab)?;
+                say(&format!("web{leader} leads"));
+                lab.kill(Service::Etcd(leader))?;
+            }
         }
         self.wait(lab, &broken)?;
         say(&format!("{} was raised after {:.1} s", self.alert(), began.elapsed().as_secs_f64()));
@@ -113,6 +151,12 @@ impl Break {
             Self::SynFlood => lab.stop(Service::Flood)?,
             Self::Rules => ask_firewall(lab, Host::Web(3), &["rules", "rollback"]).map(drop)?,
             Self::Firewall => start_again(lab, Service::Firewall(Host::Web(2)))?,
+            Self::MistakenRules => put_rules(lab)?,
+            Self::EtcdLeader => {
+                for number in 1..=3 {
+                    start_again(lab, Service::Etcd(number))?;
+                }
+            }
         }
         broken.remove(&self.name());
         note(lab, &broken)?;
@@ -124,13 +168,20 @@ impl Break {
     fn wait(self, lab: &Lab, broken: &BTreeSet<String>) -> Result<()> {
         let expected: BTreeSet<&str> =
             Self::ALL.into_iter().filter(|one| broken.contains(&one.name())).map(Self::alert).collect();
-        wait_for_alerts(lab, ALERT_WITHIN, &expected)
+        wait_for_alerts(lab, ALERT_WITHIN, &expected, self.accompanied_by())
             .with_context(|| format!("alerts of {}", self.name()))
             .map(drop)
     }
 
     /// What has to be so while it is broken.
     fn look_after(self, lab: &Lab) -> Result<()> {
+        if self == Self::MistakenRules {
+            // One server after the other, and the balancer looks twice before it believes it.
+            wait::until("the servers have the old rules back", WORKS_WITHIN, || {
+                Ok(site::visit(lab, "/").is_ok())
+            })?;
+            wait_for_alerts(lab, ALERT_WITHIN, &BTreeSet::new(), &[self.alert()])?;
+        }
         for _ in 0..9 {
             let page =
                 site::visit(lab, "/").with_context(|| format!("visit the site without {}", self.name()))?;
@@ -155,7 +206,11 @@ impl Break {
                 denied::try_closed(lab, Host::Web(2))?;
                 say("what was closed on web2 still is");
             }
-            Self::WebServer | Self::Plaintext | Self::SynFlood | Self::Rules => {}
+            Self::MistakenRules => {
+                let told = ask_fleet(lab, Host::Web(1))?;
+                say(told.trim_end());
+            }
+            Self::WebServer | Self::Plaintext | Self::SynFlood | Self::Rules | Self::EtcdLeader => {}
         }
         Ok(())
     }

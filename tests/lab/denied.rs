@@ -19,19 +19,22 @@ use crate::{
 const PATIENCE: Duration = Duration::from_millis(700);
 
 /// From whom to whom, to which port, and whose filter ends it: that of who asks, or that of who is asked.
-const CLOSED: [(Host, Host, u16, End); 19] = [
+const CLOSED: [(Host, Host, u16, End); 22] = [
     (Client, Web(1), 443, End::There),
     (Client, Web(2), 3306, End::There),
     (Client, Web(3), 8443, End::There),
     (Client, Web(1), 4567, End::There),
     (Client, Web(2), 9477, End::There),
+    (Client, Web(3), 2379, End::There),
     (Client, Balancer, 3306, End::There),
     (Client, Balancer, 8404, End::There),
     (Client, Balancer, 9477, End::There),
     (Monitoring, Web(1), 443, End::There),
     (Monitoring, Web(3), 3306, End::There),
+    (Monitoring, Web(2), 2379, End::There),
     (Monitoring, Balancer, 3306, End::There),
     (Balancer, Web(1), 4567, End::Here),
+    (Balancer, Web(3), 2380, End::Here),
     (Balancer, Web(2), 9477, End::Here),
     (Balancer, Client, 80, End::Here),
     (Web(1), Web(2), 443, End::Here),
@@ -42,10 +45,12 @@ const CLOSED: [(Host, Host, u16, End); 19] = [
 ];
 
 /// The same for ways that are open.
-const OPEN: [(Host, Host, u16); 6] = [
+const OPEN: [(Host, Host, u16); 8] = [
     (Client, Balancer, 443),
     (Balancer, Web(1), 443),
     (Balancer, Web(2), 8443),
+    (Balancer, Web(3), 2379),
+    (Web(2), Web(3), 2380),
     (Web(3), Balancer, 3306),
     (Monitoring, Web(1), 9477),
     (Monitoring, Balancer, 8404),

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use foobar_tests::command::succeed;
+use foobar_tests::{command::succeed, wait};
 
 use crate::{
     banned, denied,
@@ -15,8 +15,10 @@ use crate::{
     site::visitors::{Http, ask_for},
 };
 
-/// How long what has been answered takes to be in all counts: a scrape, and what is on its way.
-const SETTLED: Duration = Duration::from_millis(2500);
+/// How long what is on its way takes to be counted.
+const SETTLED: Duration = Duration::from_millis(1500);
+/// How long Prometheus may take to have what foobar has.
+const SCRAPED_WITHIN: Duration = Duration::from_secs(15);
 
 /// The pages, how many of a hundred requests are for each, and how they are asked for.
 const PAGES: [(&str, u64, Http); 5] = [
@@ -116,7 +118,7 @@ fn compare(lab: &Lab, requests: u64) -> Result<()> {
 fn counts(lab: &Lab) -> Result<Counts> {
     let mut counts = Counts {
         foobar_requests: 0,
-        prometheus_requests: value(lab, "sum(foobar_http_requests_total{proto=\"https\"})")?,
+        prometheus_requests: 0.0,
         foobar_writes: 0,
         rows: 0,
         site_writes: 0,
@@ -136,6 +138,15 @@ fn counts(lab: &Lab) -> Result<Counts> {
         let (read, written) = statements.trim().split_once(' ').context("two numbers of the application")?;
         counts.site_reads += read.parse::<u64>()?;
         counts.site_writes += written.parse::<u64>()?;
+    }
+    let expected = as_float(counts.foobar_requests)?;
+    // If it never has, what it has is told.
+    let scraped = wait::until("Prometheus has what foobar has", SCRAPED_WITHIN, || {
+        counts.prometheus_requests = value(lab, "sum(foobar_http_requests_total{proto=\"https\"})")?;
+        Ok((counts.prometheus_requests - expected).abs() < 0.5)
+    });
+    if let Err(error) = scraped {
+        say(&format!("{error:#}"));
     }
     // Com_insert counts what is applied from other nodes, too.
     counts.rows =

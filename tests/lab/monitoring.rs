@@ -98,16 +98,22 @@ pub(crate) fn scrape(lab: &Lab, host: Host) -> Result<Metrics> {
     Metrics::parse(&text)
 }
 
-/// Waits until alertmanager has the alerts that are expected, and gives how long that took.
+/// Waits until alertmanager has the alerts that are expected, and none but those that may accompany them; gives how long that took.
 ///
 /// # Errors
 /// If it does not come to that in time, with what it has instead.
-pub(crate) fn wait_for_alerts(lab: &Lab, limit: Duration, expected: &BTreeSet<&str>) -> Result<Duration> {
+pub(crate) fn wait_for_alerts(
+    lab: &Lab,
+    limit: Duration,
+    expected: &BTreeSet<&str>,
+    accompanied_by: &[&str],
+) -> Result<Duration> {
     let began = Instant::now();
     loop {
         let firing = alerts(lab)?;
         let names: BTreeSet<&str> = firing.iter().map(|alert| alert.name.as_str()).collect();
-        if names == *expected {
+        let is_explained = |name: &&str| expected.contains(name) || accompanied_by.contains(name);
+        if names.is_superset(expected) && names.iter().all(is_explained) {
             return Ok(began.elapsed());
         }
         ensure!(

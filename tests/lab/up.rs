@@ -8,7 +8,7 @@ use crate::{
     hosts::Host,
     lab::{Clients, Lab},
     say::say,
-    services::{Service, seed},
+    services::{Service, put_rules, seed},
 };
 
 /// How long each service has.
@@ -36,16 +36,16 @@ pub(crate) fn run(name: &str, args: &Args) -> Result<()> {
         lab.hosts.carry_clients_addresses()?;
     }
     say(&format!("{:12} laid in {:.1} s", "cables", began.elapsed().as_secs_f64()));
-    let (firewalls, others): (Vec<Service>, Vec<Service>) =
-        Service::all().into_iter().partition(|service| matches!(service, Service::Firewall(_)));
-    for group in [firewalls, others] {
-        for service in &group {
-            lab.start(*service)?;
-        }
-        for service in group {
-            lab.wait_for(service, READY_WITHIN)?;
-        }
-    }
+    // The rules first, then the firewalls, then whatever they are for.
+    let all = Service::all();
+    let is_etcd = |service: &Service| matches!(service, Service::Etcd(_));
+    let (etcd, others): (Vec<Service>, Vec<Service>) = all.into_iter().partition(is_etcd);
+    let is_firewall = |service: &Service| matches!(service, Service::Firewall(_));
+    let (firewalls, others): (Vec<Service>, Vec<Service>) = others.into_iter().partition(is_firewall);
+    start(&lab, &etcd)?;
+    put_rules(&lab)?;
+    start(&lab, &firewalls)?;
+    start(&lab, &others)?;
     say(&format!("up in {:.1} s", began.elapsed().as_secs_f64()));
     say(&format!(
         "logs, rules and settings: {}\nnamespaces: `ip netns exec foobar-{name}-{} …`; Prometheus is http://{}:9090 in there\n\
@@ -55,4 +55,10 @@ pub(crate) fn run(name: &str, args: &Args) -> Result<()> {
         Host::Monitoring.address()
     ));
     Ok(())
+}
+
+/// Starts services beside each other, and waits until all of them work.
+fn start(lab: &Lab, services: &[Service]) -> Result<()> {
+    services.iter().try_for_each(|service| lab.start(*service))?;
+    services.iter().try_for_each(|service| lab.wait_for(*service, READY_WITHIN))
 }

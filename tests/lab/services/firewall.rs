@@ -1,11 +1,14 @@
-//! foobar on a host, with the rules for it as they are in `rules/fleet`.
+//! foobar on a host, which has its rules from etcd: those of `rules/fleet`.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
-use foobar_tests::{bpffs, command::succeed};
+use anyhow::{Result, ensure};
+use foobar_tests::{
+    bpffs,
+    command::{stderr, stdout, succeed},
+};
 
-use super::Service;
+use super::{Service, etcd};
 use crate::{
     hosts::{Host, INTERFACE},
     lab::{Clients, Lab, foobar},
@@ -16,16 +19,10 @@ const SERVER: &str = include_str!("../../../rules/fleet/server.toml");
 
 pub(super) fn prepare(lab: &Lab, service: Service, host: Host) -> Result<Vec<String>> {
     bpffs::mount_bpffs()?;
-    let text = match (host, lab.clients) {
-        (Host::Balancer, Clients::Proxy) => BALANCER.to_owned(),
-        (Host::Balancer, Clients::Transparent) => transparent_balancer(),
-        (_, Clients::Proxy) => SERVER.to_owned(),
-        (_, Clients::Transparent) => transparent_server(),
-    };
-    let rules = lab.write(service, "rules.toml", &text, &[])?;
     let web = lab.write(service, "web.yml", include_str!("../files/web.yml"), &[])?;
     let folder = lab.folder_of(service)?;
     let path = |name: &str| folder.join(name).display().to_string();
+    let certificate = |name: &str| lab.certificates().join(name).display().to_string();
     // On a virtual cable the other end takes what a card sends back by itself, as answers to SYNs, only in generic mode.
     let mode = if host == Host::Balancer { "generic" } else { "native" };
     Ok([
@@ -36,7 +33,15 @@ pub(super) fn prepare(lab: &Lab, service: Service, host: Host) -> Result<Vec<Str
         "--mode",
         mode,
         "--rules",
-        &rules.display().to_string(),
+        &etcd::place(host),
+        "--member",
+        &host.name(),
+        "--etcd-ca",
+        &certificate("authority.pem"),
+        "--etcd-certificate",
+        &certificate(&format!("{}.pem", host.name())),
+        "--etcd-key",
+        &certificate(&format!("{}.key", host.name())),
         "--listen",
         &format!("{}:9477", host.address()),
         "--web-config",
@@ -66,15 +71,27 @@ pub(crate) fn ask(lab: &Lab, host: Host, words: &[&str]) -> Result<String> {
     succeed(std::process::Command::new(foobar()?).args(words).arg("--control").arg(control))
 }
 
-/// The rules of servers, changed as somebody might in a hurry: SQL for everybody.
-pub(crate) fn changed_by_hand(lab: &Lab, host: Host) -> Result<std::path::PathBuf> {
-    let folder = lab.folder_of(Service::Firewall(host))?;
-    let text = fs::read_to_string(folder.join("rules.toml")).context("read the rules of a server")?;
-    let path = folder.join("by-hand.toml");
+/// The rules of a host's role.
+pub(super) fn rules(lab: &Lab, host: Host) -> String {
+    match (host, lab.clients) {
+        (Host::Balancer, _) => BALANCER.to_owned(),
+        (_, Clients::Proxy) => SERVER.to_owned(),
+        (_, Clients::Transparent) => transparent_server(),
+    }
+}
+
+/// The rules of a server, changed as somebody might in a hurry: SQL for everybody.
+pub(crate) fn changed_by_hand(lab: &Lab, host: Host) -> Result<PathBuf> {
+    let path = lab.folder_of(Service::Firewall(host))?.join("by-hand.toml");
     let rule =
         "[[rule]]\nid = \"sql-for-now\"\naction = \"accept\"\nprotocol = \"tcp\"\ndestination_port = 3306\n";
-    fs::write(&path, format!("{text}\n{rule}"))?;
+    fs::write(&path, format!("{}\n{rule}", rules(lab, host)))?;
     Ok(path)
+}
+
+/// The rules of servers with a mistake: HTTPS is accepted at another port than the one that it comes to.
+pub(crate) fn mistaken(lab: &Lab) -> String {
+    rules(lab, Host::Web(1)).replace("destination_port = 443\n", "destination_port = 4443\n")
 }
 
 /// Clients come in by their own addresses, without a header that names them.
@@ -84,7 +101,16 @@ fn transparent_server() -> String {
     own.replace("source = \"192.0.2.10\"\n", "")
 }
 
-/// The balancer asks in the name of its clients, and gets the answers to them.
-fn transparent_balancer() -> String {
-    BALANCER.to_owned()
+/// What `foobar fleet status` says of all hosts with the role of this one, asked on it. That they differ is no error.
+pub(crate) fn ask_fleet(lab: &Lab, host: Host) -> Result<String> {
+    let certificate = |name: &str| lab.certificates().join(name).display().to_string();
+    let mut command = lab.hosts.namespace(host)?.command(foobar()?);
+    command
+        .args(["fleet", "status", "--etcd", &etcd::place(host)])
+        .args(["--etcd-ca", &certificate("authority.pem")])
+        .args(["--etcd-certificate", &certificate(&format!("{}.pem", host.name()))])
+        .args(["--etcd-key", &certificate(&format!("{}.key", host.name()))]);
+    let output = command.output()?;
+    ensure!(matches!(output.status.code(), Some(0 | 3)), "foobar fleet status: {}", stderr(&output));
+    Ok(stdout(&output))
 }

@@ -2,6 +2,7 @@
 
 mod balancer;
 mod database;
+mod etcd;
 mod firewall;
 mod monitoring;
 mod web;
@@ -12,7 +13,8 @@ use anyhow::{Context as _, Result, ensure};
 
 pub(crate) use self::{
     database::{run as database_run, seed, synced_with},
-    firewall::{ask as ask_firewall, changed_by_hand},
+    etcd::{leader as etcd_leader, put as put_rules_of, put_rules},
+    firewall::{ask as ask_firewall, ask_fleet, changed_by_hand, mistaken as mistaken_rules},
 };
 use crate::{
     hosts::Host,
@@ -34,6 +36,8 @@ pub(crate) enum Service {
     Admin(u8),
     /// The program behind the site.
     Application(u8),
+    /// A member of etcd, which has the rules.
+    Etcd(u8),
     /// A node of MariaDB and Galera.
     Database(u8),
     /// Prometheus.
@@ -53,9 +57,10 @@ pub(crate) enum Service {
 }
 
 impl Service {
-    /// What a lab that is up has, in the order in which it is started: nothing runs before its firewall.
+    /// What a lab that is up has, in the order in which it is started.
     pub(crate) fn all() -> Vec<Self> {
-        let mut all: Vec<Self> = Host::FILTERED.map(Self::Firewall).to_vec();
+        let mut all: Vec<Self> = (1..=3).map(Self::Etcd).collect();
+        all.extend(Host::FILTERED.map(Self::Firewall));
         all.extend((1..=3).map(Self::Database));
         for number in 1..=3 {
             all.extend([Self::Application(number), Self::Www(number), Self::Admin(number)]);
@@ -73,6 +78,7 @@ impl Service {
             Self::Www(number) => of("www", Host::Web(number)),
             Self::Admin(number) => of("admin", Host::Web(number)),
             Self::Application(number) => of("application", Host::Web(number)),
+            Self::Etcd(number) => of("etcd", Host::Web(number)),
             Self::Database(number) => of("database", Host::Web(number)),
             Self::Prometheus => "prometheus".to_owned(),
             Self::Alertmanager => "alertmanager".to_owned(),
@@ -89,9 +95,11 @@ impl Service {
         match self {
             Self::Firewall(host) => host,
             Self::Balancer => Host::Balancer,
-            Self::Www(number) | Self::Admin(number) | Self::Application(number) | Self::Database(number) => {
-                Host::Web(number)
-            }
+            Self::Www(number)
+            | Self::Admin(number)
+            | Self::Application(number)
+            | Self::Etcd(number)
+            | Self::Database(number) => Host::Web(number),
             Self::Prometheus | Self::Alertmanager => Host::Monitoring,
             Self::Visitors | Self::FormerVisitors | Self::Flood => Host::Client,
             Self::Former => Host::Web(3),
@@ -107,6 +115,7 @@ impl Service {
             Self::Www(_) => web::prepare_site(lab, self),
             Self::Admin(_) => web::prepare_admin(lab, self),
             Self::Former => web::prepare_former(lab, self),
+            Self::Etcd(_) => etcd::prepare(lab, self),
             Self::Database(number) => database::prepare(lab, self, number),
             Self::Prometheus => monitoring::prepare_prometheus(lab, self),
             Self::Alertmanager => monitoring::prepare_alertmanager(lab, self),
@@ -134,6 +143,7 @@ impl Service {
             }
             Self::Admin(_) | Self::Former => web::check_listener(lab, self),
             Self::Application(_) => web::check_application(lab, self),
+            Self::Etcd(_) => etcd::check(lab, self),
             Self::Database(number) => database::synced(lab, number),
             Self::Prometheus => {
                 let down: Vec<String> =
