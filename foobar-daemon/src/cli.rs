@@ -58,6 +58,9 @@ pub enum Command {
     /// Show the servers that have their rules from etcd
     #[command(subcommand, long_about = commands::fleet::LONG_ABOUT)]
     Fleet(commands::fleet::Command),
+    /// Check and try a push file: which services get the metrics
+    #[command(subcommand, long_about = commands::push::LONG_ABOUT)]
+    Push(commands::push::Command),
     /// Send a capture through the programs, attached to nothing
     Replay(commands::replay::Args),
     /// Take the filter away: remove links and pins
@@ -111,6 +114,7 @@ pub fn run(cli: Cli, env: &mut Env<'_>) -> anyhow::Result<outcome::Outcome> {
         Command::Unban(args) => commands::unban::run(&args, env),
         Command::Bans(args) => commands::bans::run(&args, env),
         Command::Fleet(command) => commands::fleet::run(command, env),
+        Command::Push(command) => commands::push::run(command, env),
         Command::Replay(args) => commands::replay::run(&args, env),
         Command::Detach(args) => commands::detach::run(&args, env),
         Command::Completions(args) => commands::completions::run(&args, env),

@@ -56,6 +56,8 @@ pub struct Source {
     pub web_config: Option<PathBuf>,
     /// Whether the metrics may be served off the loopback without any protection.
     pub insecure_listen: Option<bool>,
+    /// The push file: which services get the metrics.
+    pub push: Option<PathBuf>,
     /// Path of the control socket.
     pub control: Option<PathBuf>,
     /// The state folder.
@@ -92,6 +94,7 @@ impl Source {
             listen: self.listen.or(other.listen),
             web_config: self.web_config.or(other.web_config),
             insecure_listen: self.insecure_listen.or(other.insecure_listen),
+            push: self.push.or(other.push),
             control: self.control.or(other.control),
             state: self.state.or(other.state),
             pins: self.pins.or(other.pins),
@@ -194,6 +197,8 @@ pub struct Settings {
     pub exposure: Exposure,
     /// The web configuration file: TLS and passwords of the metrics.
     pub web_config: Option<PathBuf>,
+    /// The push file: which services get the metrics.
+    pub push: Option<PathBuf>,
     /// Path of the control socket.
     pub control: PathBuf,
     /// The state folder; `None` is one that is made for this run and removed after it.
@@ -229,6 +234,7 @@ impl Settings {
             listen,
             web_config,
             insecure_listen,
+            push,
             control,
             state,
             pins,
@@ -290,6 +296,7 @@ impl Settings {
                 is_insecure_wanted: insecure_listen.unwrap_or_default(),
             },
             web_config,
+            push,
             control: control.unwrap_or_else(|| DEFAULT_CONTROL.into()),
             state,
             pins: pins.unwrap_or_else(pins::default_folder),
@@ -321,6 +328,7 @@ mod tests {
             mode = "native"
             listen = "[::1]:2"
             web_config = "/srv/web.yml"
+            push = "/srv/push.toml"
             insecure_listen = true
             state = "/srv/state"
             event_buffer = "64KiB"
@@ -339,6 +347,7 @@ mod tests {
                 mode: Mode::Native,
                 exposure: Exposure { listen: "127.0.0.1:1".parse().unwrap(), is_insecure_wanted: true },
                 web_config: Some("/srv/web.yml".into()),
+                push: Some("/srv/push.toml".into()),
                 control: DEFAULT_CONTROL.into(),
                 state: Some("/srv/state".into()),
                 pins: pins::default_folder(),

@@ -32,6 +32,8 @@ pub mod daemon;
 pub mod fleet;
 pub mod http;
 pub mod metrics;
+pub mod push;
 pub mod rates;
 pub mod state;
+pub mod watched_files;
 pub mod web_config;

@@ -316,6 +316,12 @@ impl Foobar {
         with_input(&mut self.prepared(arguments)?, input)
     }
 
+    /// Runs a command of foobar that asks no daemon, in the namespace of this installation.
+    pub fn command_without_control(&self, arguments: &[&str]) -> Result<Output> {
+        let mut command = self.namespace.command(binary::foobar()?);
+        command.args(arguments).stdin(Stdio::null()).output().with_context(|| format!("run {command:?}"))
+    }
+
     /// A command of foobar against this installation, to be run.
     pub fn prepared(&self, arguments: &[&str]) -> Result<Command> {
         let mut command = self.namespace.command(binary::foobar()?);

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{haproxy::wait_for_listener, http, namespace::Namespace, wait};
 
 /// Where it answers, in its namespace.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
+pub const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9090);
 
 /// A Prometheus that asks every two seconds; it ends when this is dropped.
 #[derive(Debug)]
@@ -26,6 +26,21 @@ pub struct Prometheus {
 impl Prometheus {
     /// Starts one with these lines of `scrape_configs`.
     pub fn start(namespace: &Namespace, jobs: &str) -> Result<Self> {
+        Self::start_with(namespace, jobs, &[])
+    }
+
+    /// One that asks nobody and is itself asked by TLS or with a password, as these flags say. It listens, and may not be
+    /// ready for a moment yet.
+    pub fn start_guarded(namespace: &Namespace, flags: &[&str]) -> Result<Self> {
+        Self::spawn(namespace, "- job_name: none\n", flags, true)
+    }
+
+    /// The same with further flags.
+    pub fn start_with(namespace: &Namespace, jobs: &str, flags: &[&str]) -> Result<Self> {
+        Self::spawn(namespace, jobs, flags, false)
+    }
+
+    fn spawn(namespace: &Namespace, jobs: &str, flags: &[&str], is_guarded: bool) -> Result<Self> {
         let folder = TempDir::new()?;
         let configuration = folder.path().join("prometheus.yml");
         fs::write(
@@ -39,12 +54,16 @@ impl Prometheus {
             .arg(format!("--config.file={}", configuration.display()))
             .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
             .arg(format!("--web.listen-address={LISTEN}"))
+            .args(flags)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(&log)?);
         let mut prometheus = Self { child: command.spawn().context("start prometheus")?, _folder: folder };
         wait_for_listener(namespace, LISTEN.port(), &mut prometheus.child)
             .with_context(|| fs::read_to_string(&log).unwrap_or_default())?;
+        if is_guarded {
+            return Ok(prometheus);
+        }
         wait::until("Prometheus is ready", Duration::from_secs(30), || {
             Ok(http::get(namespace, LISTEN, "/-/ready")?.status == 200)
         })?;
@@ -78,7 +97,8 @@ impl Prometheus {
     }
 }
 
-fn ask(namespace: &Namespace, path: &str) -> Result<Value> {
+/// Asks a Prometheus of this namespace.
+pub fn ask(namespace: &Namespace, path: &str) -> Result<Value> {
     let answer = http::get(namespace, LISTEN, path)?;
     serde_json::from_str(&answer.body).with_context(|| format!("{path}: {}", answer.body))
 }

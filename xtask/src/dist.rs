@@ -43,6 +43,7 @@ pub(crate) fn dist() -> Result<()> {
     write(&put("lib/systemd/system/foobar.service")?, include_str!("../../packaging/foobar.service"))?;
     write(&put("share/systemd/decrypt.conf")?, include_str!("../../packaging/decrypt.conf"))?;
     write(&put("share/web.yml")?, include_str!("../../packaging/web.yml"))?;
+    write(&put("share/push.toml")?, include_str!("../../packaging/push.toml"))?;
     write(&put("share/fail2ban/foobar.conf")?, include_str!("../../packaging/fail2ban.conf"))?;
     for text in ["README.md", "CHANGELOG.md", "METRICS.md", "LICENSE-APACHE", "LICENSE-GPL"] {
         let from = workspace::root().join(text);

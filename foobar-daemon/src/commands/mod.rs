@@ -7,6 +7,7 @@ pub mod detach;
 pub mod fleet;
 pub mod generate_docs;
 pub mod man;
+pub mod push;
 pub mod replay;
 pub mod rules;
 pub mod run;

@@ -23,7 +23,7 @@ pub const LONG_ABOUT: &str = "Attach the filter, keep it in force and serve its 
      run` takes over without a gap. `foobar detach` takes the filter away; with --ephemeral it goes away \
      with the daemon.\n\nOf the rule files and the rules that were applied with `foobar rules apply`, \
      those that came last are put in force. SIGHUP reads the rule files again; rules that cannot be used \
-     leave the old ones in force. The file of --web-config is read again when it changes, or one that it names.\n\n\
+     leave the old ones in force. The files of --web-config and --push are read again when they change, or one that they name.\n\n\
      With rules from etcd, a change there is in force on all servers within a second. It is guarded: if a service loses traffic \
      within the time that `[guard]` of the rules says (half of it within 30s, if nothing is said), the old rules come back, and the \
      new ones are not put in force again until a key of them is written. While etcd is away, the rules in force stay, over a \
@@ -78,6 +78,10 @@ pub struct Args {
     /// Serve the metrics to whoever reaches --listen, even off the loopback without TLS or passwords
     #[arg(long)]
     insecure_listen: bool,
+    /// Send the metrics to services, as this push file says (OTLP, Prometheus remote write, Sumo Logic), which is read anew
+    /// when it changes; `foobar push` checks and tries it
+    #[arg(long, value_name = "FILE", env = "FOOBAR_PUSH")]
+    push: Option<PathBuf>,
     /// Control socket to make [default: /run/foobar/control.sock]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -124,6 +128,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         listen: args.listen,
         web_config: args.web_config.clone(),
         insecure_listen: args.insecure_listen.then_some(true),
+        push: args.push.clone(),
         control: args.control.clone(),
         state: args.state.clone(),
         pins: args.pins.clone(),

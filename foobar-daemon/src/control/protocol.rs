@@ -26,6 +26,7 @@ use crate::{
         rejects::RejectFacts,
     },
     fleet::FleetFacts,
+    push::stats::PushFacts,
     rates::SPANS,
     reconcile::ReconcileFacts,
     rules::{
@@ -134,6 +135,9 @@ pub struct Status {
     /// Who may read them, if a file says so.
     #[serde(default)]
     pub web_config: Option<WebConfigFacts>,
+    /// Which services get the metrics, if a file says so.
+    #[serde(default)]
+    pub push: Option<PushFacts>,
     /// Path of the control socket.
     pub control: String,
     /// The state folder.

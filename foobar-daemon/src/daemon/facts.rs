@@ -106,6 +106,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         syn_cookies: writer.syn_cookie_facts(),
         problems,
         web_config: None,
+        push: None,
         listen: settings.exposure.listen.to_string(),
         control: absolute(&settings.control),
         state: settings.state.as_ref().map_or_else(

@@ -26,6 +26,7 @@ use crate::{
     dataplane::counters::CounterReader,
     fleet::{Fleet, FleetFacts, Offered, members::Member},
     metrics::account::Account,
+    push::live::Push,
     rules::{
         model::{Ruleset, ServicePort},
         names::prefix_words,
@@ -61,6 +62,8 @@ pub struct Handle {
     pub fleet: Option<Arc<Fleet>>,
     /// Who may be banned in the place of others.
     pub balancers: Balancers,
+    /// Who gets the metrics, if anybody does.
+    pub push: Option<Arc<Push>>,
     /// When bans were last looked at.
     looks: Arc<Looks>,
 }
@@ -191,6 +194,7 @@ impl Handle {
         web: Arc<Live>,
         account: Account,
         fleet: Option<Arc<Fleet>>,
+        push: Option<Arc<Push>>,
     ) -> Self {
         let account = Arc::new(Mutex::new(account));
         Self {
@@ -200,6 +204,7 @@ impl Handle {
             web,
             account,
             fleet,
+            push,
             balancers: Balancers::default(),
             looks: Arc::default(),
         }
@@ -214,6 +219,7 @@ impl Handle {
             let decision = facts.status.fleet.take().and_then(|known| known.decision);
             facts.status.fleet = Some(FleetFacts { decision, ..fleet.facts() });
         }
+        facts.status.push = self.push.as_ref().map(|push| push.facts());
         Ok(facts)
     }
 

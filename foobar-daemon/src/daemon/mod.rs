@@ -27,10 +27,11 @@ use std::{
         mpsc::{Receiver, sync_channel},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result, anyhow};
+use foobar_common::maps;
 use sd_notify::NotifyState;
 use tempfile::TempDir;
 use tokio::{
@@ -59,12 +60,14 @@ use crate::{
         filter::{Filter, FilterOptions, Pins},
         interfaces::Watch,
         load::MapSizes,
+        pins::PinFolder,
     },
     env::Env,
     fleet::Fleet,
     memory,
     metrics::{account::Account, serve},
     outcome::Outcome,
+    push::{encode::Since, live::Push},
     rates::RequestHistory,
     reconcile::Reconciler,
     rules::sets::masked_words,
@@ -122,6 +125,7 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
         None => start::prepare(&store, &settings, now)?,
         Some(fleet) => start::prepare_before_etcd(fleet, &store, &settings, now).await?,
     };
+    let push = settings.push.as_deref().map(|path| Push::open(path, state_folder.path())).transpose()?;
     // Both before anything is attached: a port or socket in use must leave everything as it is.
     let metrics_listener = listen(&settings)?;
     let (control_socket, control_listener) = ControlSocket::bind(&settings.control)?;
@@ -130,15 +134,18 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     let (requests, taken) = sync_channel(QUEUE);
     let account = Account::open(state_folder.path());
     let (counters, events) = (writer.filter.counter_reader(), writer.events.clone());
-    let handle = Handle::new(requests, counters, events, web, account, fleet);
+    let since = counting_since(&writer);
+    let handle = Handle::new(requests, counters, events, web, account, fleet, push.map(Arc::new));
     watch_interfaces(handle.clone())?;
     let summary = summary.then(|| Summary::new(&writer.rules.ruleset, env.color));
     let mut ended = spawn_writer(writer, taken)?;
 
     let control = server::Server::new(control_listener, handle.clone())?;
-    let metrics = serve::Server::new(metrics_listener, handle.clone())?;
+    let registry = serve::registry(handle.clone())?;
+    let metrics = serve::Server::new(metrics_listener, Arc::clone(&registry), handle.clone())?;
     let places = [control.places(), metrics.places()];
-    let servers = [tokio::spawn(control.serve()), tokio::spawn(metrics.serve())];
+    let mut servers = vec![tokio::spawn(control.serve()), tokio::spawn(metrics.serve())];
+    servers.extend(handle.push.clone().map(|push| tokio::spawn(push.run(registry, since))));
     let mut followers = vec![tokio::spawn(balancers::look(handle.clone()))];
     followers.extend(handle.fleet.iter().flat_map(|fleet| fleet.spawn(&handle)));
     notify::state(&[NotifyState::Ready]);
@@ -209,6 +216,9 @@ async fn work(
                 handle.reload("SIGHUP");
                 let web = Arc::clone(&handle.web);
                 drop(spawn_blocking(move || web.reread()));
+                if let Some(push) = &handle.push {
+                    push.reread();
+                }
             }
             _ = second.tick(), if summary.is_some() => {
                 if let Some(shown) = &mut summary && let Err(error) = shown.show(handle, env) {
@@ -341,6 +351,14 @@ fn tell_rules(rules: &Rules, state: &State, why: &str, confirm_within: Option<Du
     } else if let Some(within) = confirm_within {
         tracing::warn!("it is taken back in {} s unless `foobar rules confirm` is said", within.as_secs());
     }
+}
+
+/// Since when counters count: those of the filter, which outlive daemons, since their map was pinned.
+fn counting_since(writer: &Writer) -> Since {
+    let daemon = Duration::from_millis(writer.started_unix_ms);
+    let pinned = PinFolder::new(&writer.settings.pins).made(maps::VERDICT_COUNTERS);
+    let filter = pinned.filter(|_| !writer.settings.ephemeral);
+    Since { filter: filter.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or(daemon), daemon }
 }
 
 /// Says in the log how each interface is filtered.

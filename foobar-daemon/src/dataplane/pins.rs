@@ -9,6 +9,7 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -86,6 +87,11 @@ impl PinFolder {
     /// The path of a pinned map.
     pub fn map(&self, name: &str) -> PathBuf {
         self.root.join("maps").join(name)
+    }
+
+    /// When a map was pinned, if it is.
+    pub fn made(&self, name: &str) -> Option<SystemTime> {
+        fs::metadata(self.map(name)).and_then(|metadata| metadata.modified()).ok()
     }
 
     /// The folder of the arrays of programs that read services.

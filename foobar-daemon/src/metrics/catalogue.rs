@@ -237,6 +237,22 @@ catalogue! {
         "Whether the last attempt to change the rules succeeded.";
     WEB_CONFIG_SUCCESS = "foobar_web_config_reload_success", Gauge, Flag, [],
         "Whether what the web configuration file (--web-config) says now is in force; if not, what it said before is. Absent without such a file.";
+    PUSH_SUCCESS = "foobar_push_config_reload_success", Gauge, Flag, [],
+        "Whether what the push file (--push) says now is in force; if not, what it said before is. Absent without such a file.";
+    PUSH_POINTS = "foobar_push_points_total", Counter, Number, ["target"],
+        "Points that a target of the push file took, since the daemon started.";
+    PUSH_LOST = "foobar_push_lost_points_total", Counter, Number, ["target", "reason"],
+        "Points that a target never gets, since the daemon started, by why.";
+    PUSH_FAILURES = "foobar_push_failures_total", Counter, Number, ["target", "reason"],
+        "Requests to a target that failed and are made again, since the daemon started, by why.";
+    PUSH_SPOOL_BYTES = "foobar_push_spool_bytes", Gauge, Bytes, ["target"],
+        "What waits for a target.";
+    PUSH_SPOOL_BYTES_MAX = "foobar_push_spool_max_bytes", Gauge, Bytes, ["target"],
+        "How much may wait for a target before the oldest is lost.";
+    PUSH_LAG = "foobar_push_lag_seconds", Gauge, Seconds, ["target"],
+        "How long the oldest points that a target has not got yet have waited.";
+    PUSH_LAST_SUCCESS = "foobar_push_last_success_timestamp_seconds", Gauge, Timestamp, ["target"],
+        "When a target last took a request. Absent before it has taken one.";
     CONFIRM_PENDING = "foobar_confirm_pending", Gauge, Flag, [],
         "Whether the rules in force are taken back unless they are confirmed.";
     GUARD_PENDING = "foobar_guard_pending", Gauge, Flag, [],
@@ -271,6 +287,18 @@ catalogue! {
         "How many series a metric has in this scrape.";
 }
 
+/// Counters that the daemon keeps in memory alone.
+const BEGIN_WITH_DAEMON: &[&str] = &[
+    DECRYPT_MISSED.entry.name,
+    RECONCILE_BASELINES.entry.name,
+    RECONCILE_FAILURES.entry.name,
+    PROGRAM_RUNS.entry.name,
+    PROGRAM_RUN_SECONDS.entry.name,
+    PUSH_POINTS.entry.name,
+    PUSH_LOST.entry.name,
+    PUSH_FAILURES.entry.name,
+];
+
 /// The series of one metric in one scrape.
 #[derive(Clone, Debug)]
 pub struct Family<const N: usize> {
@@ -299,6 +327,16 @@ impl Entry {
     /// The names of the labels.
     pub const fn labels(&self) -> &'static [&'static str] {
         self.labels
+    }
+
+    /// What it is measured in.
+    pub const fn unit(&self) -> Unit {
+        self.unit
+    }
+
+    /// Whether it counts since the daemon started; what else is counted, counts since the filter was attached, or longer.
+    pub fn begins_with_daemon(&self) -> bool {
+        BEGIN_WITH_DAEMON.contains(&self.name)
     }
 
     /// The sentence that explains the metric.
@@ -483,7 +521,7 @@ const LABELS: &[(&str, &str)] = &[
     ),
     (
         "reason",
-        "of a packet and of what could not be followed: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`; of a failed comparison: `connect`, `timeout`, `status`, `answer`, `login`, `credentials` or `counters`",
+        "of a packet and of what could not be followed: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`; of a failed comparison: `connect`, `timeout`, `status`, `answer`, `login`, `credentials` or `counters`; of points that are lost: `budget` (more than `points_per_minute`), `bytes` (the spool was full), `age` (they had waited too long), `refused` (by the target), `broken` (the file was not what had been written), `disk` (it took nothing) or `kind` (they were gathered for another kind of target); of requests that failed: `connect`, `tls`, `timeout`, `answer`, `status` or `throttled`",
     ),
     ("rule", "`id` of a rule in force: there are at most 131,072"),
     ("server", "name of a service that is a database"),
@@ -493,6 +531,7 @@ const LABELS: &[(&str, &str)] = &[
     ),
     ("source", "whose count is compared: `nginx` or `mysql`"),
     ("state", "`framed` or `lost`"),
+    ("target", "name of a target of the push file: there are at most 16"),
     (
         "version",
         "of foobar, or of TLS: `ssl3` (or older), `tls1.0`, `tls1.1`, `tls1.2` or `tls1.3` (or newer)",
@@ -566,6 +605,15 @@ mod tests {
             assert_eq!(name.ends_with("_timestamp_seconds"), *unit == Unit::Timestamp, "{name}");
             assert!(help.ends_with('.'), "{name}");
             assert_eq!(labels.iter().collect::<BTreeSet<_>>().len(), labels.len(), "{name}");
+        }
+    }
+
+    #[test]
+    fn counters_of_the_daemon_say_so() {
+        for entry in ALL.iter().filter(|entry| entry.kind == Kind::Counter) {
+            let says =
+                entry.help.contains("since the daemon started") || entry.name == PROGRAM_RUN_SECONDS.name();
+            assert_eq!(entry.begins_with_daemon(), says, "{}", entry.name);
         }
     }
 

@@ -57,20 +57,28 @@ struct Shared {
     handle: Handle,
 }
 
+/// All metrics, to be gathered for a scrape or to be pushed.
+///
+/// # Errors
+/// When the catalogue has a name that Prometheus does not take.
+pub fn registry(handle: Handle) -> Result<Arc<Registry>> {
+    let registry = Registry::new();
+    ScrapeCollector::new(Box::new(handle))
+        .and_then(|collector| registry.register(Box::new(collector)))
+        .context("set up the metrics")?;
+    Ok(Arc::new(registry))
+}
+
 impl Server {
-    /// Takes over a bound socket.
-    pub fn new(listener: StdListener, handle: Handle) -> Result<Self> {
-        let registry = Registry::new();
-        ScrapeCollector::new(Box::new(handle.clone()))
-            .and_then(|collector| registry.register(Box::new(collector)))
-            .context("set up the metrics")?;
+    /// Takes over a bound socket, to serve what is in a registry.
+    pub fn new(listener: StdListener, registry: Arc<Registry>, handle: Handle) -> Result<Self> {
         let web = Arc::clone(&handle.web);
         let router = Router::new()
             .route("/", get(index))
             .route("/metrics", get(metrics))
             .route("/healthz", get(async || "alive\n"))
             .route("/readyz", get(readyz))
-            .with_state(Shared { registry: Arc::new(registry), handle });
+            .with_state(Shared { registry, handle });
         let listener = TcpListener::from_std(listener).context("listen for scrapes")?;
         let desk = Desk { places: Places::new(LIMITS), router, web, checks: Checks::default() };
         Ok(Self { listener, desk })

@@ -13,9 +13,12 @@ use serde::{Deserialize, Serialize};
 use super::{
     WebConfig,
     exposure::{Exposure, Protection},
-    files::{Files, Seen},
 };
-use crate::{outcome::InvalidInput, state::unix_ms};
+use crate::{
+    outcome::InvalidInput,
+    state::unix_ms,
+    watched_files::{Files, Seen},
+};
 
 /// The configuration in force; that of no file protects nothing.
 #[derive(Debug)]

@@ -11,7 +11,6 @@ pub mod users;
 
 mod client_certificates;
 mod document;
-mod files;
 mod headers;
 mod tls;
 
@@ -22,9 +21,10 @@ use ring::hmac;
 use rustls::ServerConfig;
 
 use self::{
-    client_certificates::Policy, document::Document, exposure::Protection, files::Files,
-    rate_limit::RateLimit, tls::Tls, users::Users,
+    client_certificates::Policy, document::Document, exposure::Protection, rate_limit::RateLimit, tls::Tls,
+    users::Users,
 };
+use crate::watched_files::Files;
 
 /// What a web configuration file says.
 #[derive(Debug)]

@@ -13,8 +13,8 @@ use rustls::{
 use super::{
     client_certificates::{Policy, Verifier},
     document::{At, Place, Problem, Text, TlsSection},
-    files::Files,
 };
+use crate::watched_files::Files;
 
 /// TLS as it is served.
 #[derive(Clone, Debug)]

@@ -3,6 +3,7 @@
 mod bans;
 mod events;
 mod fleet;
+mod push;
 mod reconcile;
 mod services;
 
@@ -358,6 +359,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         events,
         reconcile,
         web_config,
+        push,
         busiest_bans: _,
         syn_cookies: _,
         ready: _,
@@ -437,14 +439,13 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     build.add([version, object], 1.0);
     families.extend([hash.into_proto(), build.into_proto()]);
 
-    let mut generation = catalogue::RULESET_GENERATION.family();
-    generation.add_integer([], ruleset.generation);
-    families.push(generation.into_proto());
+    families.push(counted(catalogue::RULESET_GENERATION, ruleset.generation));
     if let Some(applied) = &ruleset.applied {
         let seconds = std::time::Duration::from_millis(applied.unix_ms).as_secs_f64();
         families.push(single(catalogue::RULES_LOADED, seconds));
     }
     change_families(status, families);
+    push::families(push.as_ref(), families);
     families.extend(web_config.iter().map(|web| flag(catalogue::WEB_CONFIG_SUCCESS, web.error.is_none())));
 }
 
@@ -466,6 +467,12 @@ fn change_families(status: &Status, families: &mut Vec<MetricFamily>) {
 fn single(metric: Metric<0>, value: f64) -> MetricFamily {
     let mut family: Family<0> = metric.family();
     family.add([], value);
+    family.into_proto()
+}
+
+fn counted(metric: Metric<0>, value: u64) -> MetricFamily {
+    let mut family: Family<0> = metric.family();
+    family.add_integer([], value);
     family.into_proto()
 }
 

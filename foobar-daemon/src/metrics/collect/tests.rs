@@ -30,6 +30,7 @@ use crate::{
     },
     fleet::FleetFacts,
     guard::{Fallen, Rate},
+    push::stats::{Failure, Loss as PushLoss, PushFacts, TargetFacts},
     reconcile::{Reason as ReconcileReason, ReconcileFacts},
     state::Applied,
     state::EtcdDecision,
@@ -237,6 +238,7 @@ impl Source for Fixed {
             problems: vec![],
             listen: String::new(),
             web_config: Some(web_config()),
+            push: Some(push()),
             control: String::new(),
             state: String::new(),
             pins: String::new(),
@@ -278,6 +280,21 @@ fn web_config() -> WebConfigFacts {
         read_unix_ms: 0,
         error: Some("it is broken".to_owned()),
     }
+}
+
+fn push() -> PushFacts {
+    let target = TargetFacts {
+        name: "center".to_owned(),
+        points: 70,
+        lost: BTreeMap::from([(PushLoss::Age, 3)]),
+        failures: BTreeMap::from([(Failure::Connect, 2)]),
+        spool_bytes: 1_000,
+        spool_bytes_max: 65_536,
+        lag_seconds: 1.5,
+        last_success_unix_ms: Some(3_500),
+        ..TargetFacts::default()
+    };
+    PushFacts { targets: vec![target], ..PushFacts::default() }
 }
 
 fn flows() -> FlowFacts {
@@ -335,6 +352,25 @@ fn a_scrape_tells_of_syn_cookies() {
         r#"foobar_syn_cookies_active{port="443"} 1"#,
         "foobar_syn_cookies_possible 0",
         "foobar_web_config_reload_success 0",
+    ] {
+        assert!(lines.contains(&line), "{line} is missing from\n{text}");
+    }
+}
+
+#[test]
+fn a_scrape_tells_of_pushing() {
+    let text = exposition(Fixed { fail: false });
+    let lines = timeless(&text);
+    for line in [
+        "foobar_push_config_reload_success 1",
+        r#"foobar_push_points_total{target="center"} 70"#,
+        r#"foobar_push_lost_points_total{target="center",reason="age"} 3"#,
+        r#"foobar_push_lost_points_total{target="center",reason="budget"} 0"#,
+        r#"foobar_push_failures_total{target="center",reason="connect"} 2"#,
+        r#"foobar_push_spool_bytes{target="center"} 1000"#,
+        r#"foobar_push_spool_max_bytes{target="center"} 65536"#,
+        r#"foobar_push_lag_seconds{target="center"} 1.5"#,
+        r#"foobar_push_last_success_timestamp_seconds{target="center"} 3.5"#,
     ] {
         assert!(lines.contains(&line), "{line} is missing from\n{text}");
     }

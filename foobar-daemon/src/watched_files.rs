@@ -1,4 +1,4 @@
-//! Reading the files that a web configuration is made of, and noticing that they have changed.
+//! Reading the files that a configuration is made of, and noticing that they have changed.
 
 use std::{
     fs::{self, File, Metadata},
@@ -19,17 +19,17 @@ const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// The files that were read for a configuration up to now.
 #[derive(Debug, Default)]
-pub(super) struct Files {
+pub struct Files {
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     digest: Sha256,
 }
 
 /// The files that were read for a configuration: whether they are still the same.
 #[derive(Debug)]
-pub(super) struct Seen {
+pub struct Seen {
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     /// Of all that was read.
-    pub(super) digest: [u8; 32],
+    pub digest: [u8; 32],
     is_settled: bool,
 }
 
@@ -49,7 +49,7 @@ impl Files {
     ///
     /// # Errors
     /// Why not, without its path: there is no such file, it is none, or it is too long.
-    pub(super) fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
+    pub fn read(&mut self, path: &Path) -> Result<Vec<u8>, String> {
         let (stamp, bytes) = match open(path) {
             Ok((mut file, metadata)) => (Some(Stamp::of(&metadata)), read_bounded(&mut file, &metadata)),
             Err(error) => (Stamp::at(path), Err(error.to_string())),
@@ -66,7 +66,7 @@ impl Files {
     }
 
     /// No more files are read.
-    pub(super) fn finish(self) -> Seen {
+    pub fn finish(self) -> Seen {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let is_settled = |stamp: &Option<Stamp>| {
             stamp.is_none_or(|Stamp { changed: (seconds, _), .. }| {
@@ -84,7 +84,7 @@ impl Files {
 
 impl Seen {
     /// Whether reading again would give the same for certain.
-    pub(super) fn is_current(&self) -> bool {
+    pub fn is_current(&self) -> bool {
         self.is_settled && self.stamps.iter().all(|(path, stamp)| Stamp::at(path) == *stamp)
     }
 }

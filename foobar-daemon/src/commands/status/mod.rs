@@ -1,5 +1,7 @@
 //! `foobar status`.
 
+mod push;
+
 use std::{
     io::Write,
     path::Path,
@@ -138,6 +140,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         problems,
         listen,
         web_config,
+        push,
         control,
         state,
         pins,
@@ -195,6 +198,9 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         writeln!(out, "  {map:<18} {entries:>8} of {max_entries:>8}  {:>8} KiB", bytes / 1024)?;
     }
     write_metrics(out, listen, web_config.as_ref(), now)?;
+    if let Some(push) = push {
+        push::write(out, push, now)?;
+    }
     writeln!(out, "control  {control}\nstate    {state}\npins     {pins}")?;
     for problem in problems {
         writeln!(out, "problem  {problem}")?;

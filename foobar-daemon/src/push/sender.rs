@@ -1,0 +1,230 @@
+//! The task of one target: takes what waits in its order, and sends it until it is taken.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    task::spawn_blocking,
+    time::sleep,
+};
+
+use super::{
+    client::{self, Answer, Client, Problem},
+    encode,
+    file::{Kind, Target},
+    pace::{Backoff, Budget},
+    record::Record,
+    spool::{Lost, Spool},
+    stats::{Failure, Loss, Stats},
+};
+use crate::state::unix_ms;
+
+/// What a sender has in common with who gathers.
+#[derive(Debug)]
+pub struct Shared {
+    /// What waits.
+    spool: Mutex<Spool>,
+    /// What was counted.
+    pub stats: Stats,
+    /// Something was put into the spool.
+    pub filled: Notify,
+}
+
+impl Shared {
+    /// Of a spool.
+    pub fn new(spool: Spool) -> Self {
+        Self { spool: Mutex::new(spool), stats: Stats::default(), filled: Notify::new() }
+    }
+
+    /// What waits. Whoever has it may wait for the disk.
+    pub fn spool(&self) -> MutexGuard<'_, Spool> {
+        self.spool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts what is lost, and says so.
+    pub fn lose(&self, name: &str, lost: Lost) {
+        let points: u64 = lost.iter().map(|(_, points)| points).sum();
+        if points > 0 {
+            let reasons: std::collections::BTreeSet<_> = lost.iter().map(|(loss, _)| loss.label()).collect();
+            let reasons = reasons.into_iter().collect::<Vec<_>>().join(", ");
+            tracing::debug!("the target {name}: {points} points are lost ({reasons})");
+        }
+        self.stats.lost(lost);
+    }
+}
+
+/// What is to be done with a record.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It has arrived, but for so many points, for the reason given.
+    Taken(Option<(u64, String)>),
+    /// It will never be taken.
+    Refused(String),
+    /// Again, not before this time is over.
+    Again(Failure, String, Option<Duration>),
+}
+
+/// Sends for ever.
+pub async fn run(shared: Arc<Shared>, mut targets: watch::Receiver<Arc<Target>>) {
+    loop {
+        let target = Arc::clone(&targets.borrow_and_update());
+        let mut sender = Sender {
+            shared: Arc::clone(&shared),
+            client: Client::new(Arc::clone(&target)),
+            backoff: Backoff::default(),
+            budget: target.points_per_minute.map(|points| Budget::new(points, Instant::now())),
+            target,
+            failing_since: None,
+        };
+        tokio::select! {
+            () = sender.work() => {}
+            changed = targets.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+struct Sender {
+    shared: Arc<Shared>,
+    target: Arc<Target>,
+    client: Client,
+    backoff: Backoff,
+    budget: Option<Budget>,
+    failing_since: Option<Instant>,
+}
+
+impl Sender {
+    async fn work(&mut self) {
+        loop {
+            let Some((number, record)) = self.next().await else {
+                self.shared.filled.notified().await;
+                continue;
+            };
+            let points = record.points;
+            if !record.media.is_for(self.target.kind) {
+                self.shared.lose(&self.target.name, vec![(Loss::Kind, points)]);
+                self.remove(number).await;
+                continue;
+            }
+            self.wait_for_budget(points).await;
+            let verdict = match self.client.send(record).await {
+                Ok(answer) => judge(&answer, &self.target),
+                Err(Problem { failure, words, may_have_arrived }) => {
+                    if !may_have_arrived {
+                        self.give_back(points);
+                    }
+                    Verdict::Again(failure, words, None)
+                }
+            };
+            match verdict {
+                Verdict::Taken(refused) => {
+                    self.taken(points, refused);
+                    self.remove(number).await;
+                }
+                Verdict::Refused(words) => {
+                    self.give_back(points);
+                    self.backoff.succeeded();
+                    if self.shared.stats.refused(points, &words) {
+                        tracing::error!(
+                            "the target {} refuses points, which are lost: {words}",
+                            self.target.name
+                        );
+                    }
+                    self.remove(number).await;
+                }
+                Verdict::Again(failure, words, asked) => {
+                    let pause = self.backoff.failed(asked);
+                    if self.shared.stats.failed(failure, &words) {
+                        tracing::warn!(
+                            "the target {} is away, points wait for it: {words}",
+                            self.target.name
+                        );
+                    } else {
+                        tracing::debug!("the target {}: {words}; again in {pause:?}", self.target.name);
+                    }
+                    self.failing_since.get_or_insert_with(Instant::now);
+                    sleep(pause).await;
+                }
+            }
+        }
+    }
+
+    /// The record whose turn it is.
+    async fn next(&self) -> Option<(u64, Record)> {
+        let shared = Arc::clone(&self.shared);
+        let taken = spawn_blocking(move || shared.spool().first(unix_ms(SystemTime::now()))).await;
+        let (first, lost) = taken.unwrap_or_default();
+        self.shared.lose(&self.target.name, lost);
+        first
+    }
+
+    async fn remove(&self, number: u64) {
+        let shared = Arc::clone(&self.shared);
+        if let Err(error) = spawn_blocking(move || shared.spool().remove(number)).await {
+            tracing::error!("remove what was sent: {error}");
+        }
+    }
+
+    /// Waits until so many points may be sent, and takes them.
+    async fn wait_for_budget(&mut self, points: u64) {
+        while let Some(budget) = &mut self.budget
+            && let Err(pause) = budget.take(points, Instant::now())
+        {
+            sleep(pause).await;
+        }
+    }
+
+    fn give_back(&mut self, points: u64) {
+        if let Some(budget) = &mut self.budget {
+            budget.give_back(points);
+        }
+    }
+
+    fn taken(&mut self, points: u64, refused: Option<(u64, String)>) {
+        let name = &self.target.name;
+        self.backoff.succeeded();
+        let lost = refused.as_ref().map_or(0, |(lost, _)| *lost).min(points);
+        let before = self.shared.stats.sent(points - lost, unix_ms(SystemTime::now()));
+        if let Some(since) = self.failing_since.take() {
+            let waiting = self.shared.spool().waiting();
+            tracing::info!(
+                "the target {name} is there again after {} s; {} points wait still",
+                since.elapsed().as_secs(),
+                waiting.points.saturating_sub(points)
+            );
+        }
+        if let Some((lost, words)) = refused {
+            let words = format!("it took a request but for {lost} points: {words}");
+            self.shared.stats.refused(lost, &words);
+            if before.as_ref() != Some(&words) {
+                tracing::error!("the target {name}: {words}");
+            }
+        }
+    }
+}
+
+/// What an answer means. OTLP and remote write say which statuses ask for another try: 429 and what begins with 5.
+pub(super) fn judge(answer: &Answer, target: &Target) -> Verdict {
+    let status = answer.status.as_u16();
+    match status {
+        200..=299 => Verdict::Taken(match target.kind {
+            Kind::Otlp => {
+                encode::rejected(&answer.body).map(|(points, said)| (points, client::shown(&said, target)))
+            }
+            Kind::RemoteWrite | Kind::Sumo(_) => None,
+        }),
+        429 => Verdict::Again(Failure::Throttled, answer.words(target), answer.retry_after),
+        // A request that came too slowly has not been looked at.
+        408 | 500..=599 => Verdict::Again(Failure::Status, answer.words(target), answer.retry_after),
+        300..=399 => {
+            let words = format!(
+                "{}; redirects are not followed: write the URL that it leads to",
+                answer.words(target)
+            );
+            Verdict::Again(Failure::Status, words, answer.retry_after)
+        }
+        _ => Verdict::Refused(answer.words(target)),
+    }
+}

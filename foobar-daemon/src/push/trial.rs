@@ -1,0 +1,41 @@
+//! One point for a target, to see whether it takes any.
+
+use std::{sync::Arc, time::SystemTime};
+
+use super::{
+    client::{Client, Problem},
+    encode::{Encoder, Gathered, Since},
+    file::{Labels, Target},
+    sender::{Verdict, judge},
+    series::Series,
+};
+use crate::{dataplane::object, metrics::catalogue, state::unix_ms};
+
+/// Sends `foobar_build_info`, and gives what the target says.
+///
+/// # Errors
+/// In words, why it did not take it.
+pub async fn send_one(target: &Arc<Target>, labels: &Labels, now: SystemTime) -> Result<String, String> {
+    let mut family = catalogue::BUILD.family();
+    family.add([env!("CARGO_PKG_VERSION"), object::ORIGIN], 1.0);
+    let unix_ms = unix_ms(now);
+    let since = std::time::Duration::from_millis(unix_ms);
+    let since = Since { filter: since, daemon: since };
+    let gathered = Gathered { families: vec![family.into_proto()], unix_ms, since };
+    let target = Arc::new(Target { series: Series::default(), ..Target::clone(target) });
+    let mut records = Vec::new();
+    Encoder::default().encode(&gathered, &target, labels, u64::MAX, &mut |record| records.push(record));
+    let mut client = Client::new(Arc::clone(&target));
+    let mut words = String::new();
+    for record in records {
+        let answer = client.send(record).await.map_err(|Problem { words, .. }| words)?;
+        words = answer.words(&target);
+        match judge(&answer, &target) {
+            Verdict::Taken(None) => {}
+            Verdict::Taken(Some((_, why))) | Verdict::Refused(why) | Verdict::Again(_, why, _) => {
+                return Err(why);
+            }
+        }
+    }
+    Ok(words)
+}
