@@ -316,6 +316,7 @@ fn help_names_every_command_and_every_flag() -> Result<()> {
                 "--listen",
                 "--web-config",
                 "--push",
+                "--no-host-metrics",
                 "--insecure-listen",
                 "--control",
                 "--ephemeral",

@@ -58,6 +58,8 @@ pub struct Source {
     pub insecure_listen: Option<bool>,
     /// The push file: which services get the metrics.
     pub push: Option<PathBuf>,
+    /// Whether the health of the machine is among the metrics.
+    pub host_metrics: Option<bool>,
     /// Path of the control socket.
     pub control: Option<PathBuf>,
     /// The state folder.
@@ -95,6 +97,7 @@ impl Source {
             web_config: self.web_config.or(other.web_config),
             insecure_listen: self.insecure_listen.or(other.insecure_listen),
             push: self.push.or(other.push),
+            host_metrics: self.host_metrics.or(other.host_metrics),
             control: self.control.or(other.control),
             state: self.state.or(other.state),
             pins: self.pins.or(other.pins),
@@ -184,6 +187,7 @@ impl TryFrom<String> for BufferSize {
 
 /// All settings, complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 pub struct Settings {
     /// Names of the interfaces to filter, each once, in their order.
     pub interfaces: Vec<String>,
@@ -199,6 +203,8 @@ pub struct Settings {
     pub web_config: Option<PathBuf>,
     /// The push file: which services get the metrics.
     pub push: Option<PathBuf>,
+    /// Whether the health of the machine is among the metrics.
+    pub host_metrics: bool,
     /// Path of the control socket.
     pub control: PathBuf,
     /// The state folder; `None` is one that is made for this run and removed after it.
@@ -235,6 +241,7 @@ impl Settings {
             web_config,
             insecure_listen,
             push,
+            host_metrics,
             control,
             state,
             pins,
@@ -297,6 +304,7 @@ impl Settings {
             },
             web_config,
             push,
+            host_metrics: host_metrics.unwrap_or(true),
             control: control.unwrap_or_else(|| DEFAULT_CONTROL.into()),
             state,
             pins: pins.unwrap_or_else(pins::default_folder),
@@ -329,6 +337,7 @@ mod tests {
             listen = "[::1]:2"
             web_config = "/srv/web.yml"
             push = "/srv/push.toml"
+            host_metrics = false
             insecure_listen = true
             state = "/srv/state"
             event_buffer = "64KiB"
@@ -348,6 +357,7 @@ mod tests {
                 exposure: Exposure { listen: "127.0.0.1:1".parse().unwrap(), is_insecure_wanted: true },
                 web_config: Some("/srv/web.yml".into()),
                 push: Some("/srv/push.toml".into()),
+                host_metrics: false,
                 control: DEFAULT_CONTROL.into(),
                 state: Some("/srv/state".into()),
                 pins: pins::default_folder(),

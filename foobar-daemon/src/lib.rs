@@ -30,6 +30,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod fleet;
+pub mod host;
 pub mod http;
 pub mod metrics;
 pub mod push;

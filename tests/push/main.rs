@@ -148,6 +148,7 @@ type Values = BTreeMap<String, f64>;
 /// Metrics that are others at each look.
 fn changes_by_itself(name: &str) -> bool {
     name.starts_with("foobar_push_")
+        || name.starts_with("foobar_host_")
         || name.starts_with("foobar_scrape_duration")
         || name.starts_with("foobar_program_run")
 }

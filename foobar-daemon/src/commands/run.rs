@@ -82,6 +82,10 @@ pub struct Args {
     /// when it changes; `foobar push` checks and tries it
     #[arg(long, value_name = "FILE", env = "FOOBAR_PUSH")]
     push: Option<PathBuf>,
+    /// Leave the health of the machine (`foobar_host_`: processors, memory, disks) out of the metrics, where others tell it;
+    /// in the settings file: `host_metrics = false`
+    #[arg(long)]
+    no_host_metrics: bool,
     /// Control socket to make [default: /run/foobar/control.sock]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -129,6 +133,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         web_config: args.web_config.clone(),
         insecure_listen: args.insecure_listen.then_some(true),
         push: args.push.clone(),
+        host_metrics: args.no_host_metrics.then_some(false),
         control: args.control.clone(),
         state: args.state.clone(),
         pins: args.pins.clone(),

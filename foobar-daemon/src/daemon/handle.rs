@@ -25,6 +25,7 @@ use crate::{
     },
     dataplane::counters::CounterReader,
     fleet::{Fleet, FleetFacts, Offered, members::Member},
+    host::Host,
     metrics::account::Account,
     push::live::Push,
     rules::{
@@ -64,6 +65,8 @@ pub struct Handle {
     pub balancers: Balancers,
     /// Who gets the metrics, if anybody does.
     pub push: Option<Arc<Push>>,
+    /// The machine, if its health is told.
+    pub host: Option<Arc<Host>>,
     /// When bans were last looked at.
     looks: Arc<Looks>,
 }
@@ -195,6 +198,7 @@ impl Handle {
         account: Account,
         fleet: Option<Arc<Fleet>>,
         push: Option<Arc<Push>>,
+        host: Option<Host>,
     ) -> Self {
         let account = Arc::new(Mutex::new(account));
         Self {
@@ -205,6 +209,7 @@ impl Handle {
             account,
             fleet,
             push,
+            host: host.map(Arc::new),
             balancers: Balancers::default(),
             looks: Arc::default(),
         }

@@ -64,6 +64,7 @@ use crate::{
     },
     env::Env,
     fleet::Fleet,
+    host::{self, Host},
     memory,
     metrics::{account::Account, serve},
     outcome::Outcome,
@@ -135,7 +136,11 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     let account = Account::open(state_folder.path());
     let (counters, events) = (writer.filter.counter_reader(), writer.events.clone());
     let since = counting_since(&writer);
-    let handle = Handle::new(requests, counters, events, web, account, fleet, push.map(Arc::new));
+    let host = writer.settings.host_metrics.then(|| Host {
+        interfaces: writer.settings.interfaces.clone(),
+        state: state_folder.path().to_owned(),
+    });
+    let handle = Handle::new(requests, counters, events, web, account, fleet, push.map(Arc::new), host);
     watch_interfaces(handle.clone())?;
     let summary = summary.then(|| Summary::new(&writer.rules.ruleset, env.color));
     let mut ended = spawn_writer(writer, taken)?;
@@ -358,7 +363,8 @@ fn counting_since(writer: &Writer) -> Since {
     let daemon = Duration::from_millis(writer.started_unix_ms);
     let pinned = PinFolder::new(&writer.settings.pins).made(maps::VERDICT_COUNTERS);
     let filter = pinned.filter(|_| !writer.settings.ephemeral);
-    Since { filter: filter.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or(daemon), daemon }
+    let filter = filter.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or(daemon);
+    Since { filter, daemon, machine: host::started().unwrap_or(daemon) }
 }
 
 /// Says in the log how each interface is filtered.

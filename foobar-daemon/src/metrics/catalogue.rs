@@ -253,6 +253,42 @@ catalogue! {
         "How long the oldest points that a target has not got yet have waited.";
     PUSH_LAST_SUCCESS = "foobar_push_last_success_timestamp_seconds", Gauge, Timestamp, ["target"],
         "When a target last took a request. Absent before it has taken one.";
+    HOST_CPU = "foobar_host_cpu_seconds_total", Counter, Seconds, ["mode"],
+        "Time of all processors of the machine together, since it started. Absent with --no-host-metrics, as all of `foobar_host_`.";
+    HOST_CPUS = "foobar_host_cpus", Gauge, Number, [],
+        "Processors of the machine.";
+    HOST_STARTED = "foobar_host_start_timestamp_seconds", Gauge, Timestamp, [],
+        "When the machine started.";
+    HOST_LOAD = "foobar_host_load", Gauge, Number, ["span"],
+        "Load average: how many tasks run, wait for a processor or for a disk.";
+    HOST_MEMORY = "foobar_host_memory_bytes", Gauge, Bytes, ["part"],
+        "Memory of the machine by what it is used for; `available` is what programs can still have.";
+    HOST_FILE_SYSTEM_SIZE = "foobar_host_file_system_size_bytes", Gauge, Bytes, ["path"],
+        "How much the file system holds.";
+    HOST_FILE_SYSTEM_AVAILABLE = "foobar_host_file_system_available_bytes", Gauge, Bytes, ["path"],
+        "How much of that is left to those who are not root.";
+    HOST_FILE_SYSTEM_FILES = "foobar_host_file_system_files", Gauge, Number, ["path"],
+        "How many files the file system has room for; 0 where it does not say.";
+    HOST_FILE_SYSTEM_FILES_FREE = "foobar_host_file_system_free_files", Gauge, Number, ["path"],
+        "How many more it has room for.";
+    HOST_DISK_BYTES = "foobar_host_disk_bytes_total", Counter, Bytes, ["disk", "op"],
+        "Bytes that were read from the disk and written to it, since the machine started.";
+    HOST_DISK_OPERATIONS = "foobar_host_disk_operations_total", Counter, Number, ["disk", "op"],
+        "How often the disk was read and written, since the machine started.";
+    HOST_DISK_BUSY = "foobar_host_disk_busy_seconds_total", Counter, Seconds, ["disk"],
+        "How long the disk had something to do, since the machine started.";
+    HOST_INTERFACE_ERRORS = "foobar_host_interface_errors_total", Counter, Packets, ["iface", "direction"],
+        "Frames that the interface took or sent and that were not right, by the kernel's count.";
+    HOST_INTERFACE_DROPS = "foobar_host_interface_drops_total", Counter, Packets, ["iface", "direction"],
+        "Frames that the interface had no room for, by the kernel's count; drivers count what XDP drops there, or not.";
+    HOST_TCP_SENT = "foobar_host_tcp_segments_sent_total", Counter, Number, [],
+        "TCP segments that the machine sent, those that it repeated not among them.";
+    HOST_TCP_REPEATED = "foobar_host_tcp_segments_repeated_total", Counter, Number, [],
+        "TCP segments that it sent again, as no answer had come.";
+    HOST_LISTEN_OVERFLOWS = "foobar_host_listen_overflows_total", Counter, Number, [],
+        "Connections that were turned away as the queue of their listener was full.";
+    HOST_LISTEN_DROPS = "foobar_host_listen_drops_total", Counter, Number, [],
+        "Connections that a listener turned away, for whatever reason.";
     CONFIRM_PENDING = "foobar_confirm_pending", Gauge, Flag, [],
         "Whether the rules in force are taken back unless they are confirmed.";
     GUARD_PENDING = "foobar_guard_pending", Gauge, Flag, [],
@@ -285,6 +321,17 @@ catalogue! {
         "Whether a collector could read everything in this scrape.";
     SERIES = "foobar_series", Gauge, Number, ["family"],
         "How many series a metric has in this scrape.";
+}
+
+/// Since when a counter counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// Since the filter was attached, or longer.
+    Filter,
+    /// Since the daemon started.
+    Daemon,
+    /// Since the machine started.
+    Machine,
 }
 
 /// Counters that the daemon keeps in memory alone.
@@ -334,9 +381,15 @@ impl Entry {
         self.unit
     }
 
-    /// Whether it counts since the daemon started; what else is counted, counts since the filter was attached, or longer.
-    pub fn begins_with_daemon(&self) -> bool {
-        BEGIN_WITH_DAEMON.contains(&self.name)
+    /// Since when it counts.
+    pub fn begin(&self) -> Begin {
+        if BEGIN_WITH_DAEMON.contains(&self.name) {
+            Begin::Daemon
+        } else if self.name.starts_with("foobar_host_") {
+            Begin::Machine
+        } else {
+            Begin::Filter
+        }
     }
 
     /// The sentence that explains the metric.
@@ -476,7 +529,7 @@ const LABELS: &[(&str, &str)] = &[
     ),
     (
         "collector",
-        "`counters` (read from the BPF maps), `daemon` (asked of the daemon's writer) or `connections` (asked of the kernel: without an answer, there are no metrics of open connections)",
+        "`counters` (read from the BPF maps), `daemon` (asked of the daemon's writer) `connections` (asked of the kernel: without an answer, there are no metrics of open connections) or `host` (read from `/proc`)",
     ),
     (
         "command",
@@ -484,6 +537,7 @@ const LABELS: &[(&str, &str)] = &[
     ),
     ("compression", "`yes` or `no`"),
     ("direction", "`in`: from the network to the server; `out`: from the server"),
+    ("disk", "name of a whole disk of the machine that was used: there are at most 32"),
     ("encryption", "`tls`, or `none`; `unknown` for a service of raw"),
     ("endpoint", "a member of etcd as `--rules` names it, with its port: there are at most nine"),
     ("family", "name of a metric"),
@@ -498,12 +552,17 @@ const LABELS: &[(&str, &str)] = &[
         "method",
         "`GET`, `HEAD`, `POST`, `PUT`, `DELETE`, `CONNECT`, `OPTIONS`, `TRACE`, `PATCH` or `_OTHER`; `unknown` for one that HTTP/2 gives in a way that could not be told",
     ),
-    ("mode", "`native` or `generic`"),
+    (
+        "mode",
+        "of a program: `native` or `generic`; of processors: `user`, `nice`, `system`, `idle`, `iowait`, `irq`, `softirq` or `steal`",
+    ),
     ("object", "where the BPF object of this foobar comes from"),
     (
         "op",
-        "`read`, `write`, `ddl`, `tx`, `other` or `unknown`, by the first words of the statement: see rules/README.md",
+        "`read`, `write`, `ddl`, `tx`, `other` or `unknown`, by the first words of the statement: see rules/README.md; of disks: `read` or `write`",
     ),
+    ("part", "`total`, `free`, `available`, `buffers`, `cached`, `swap_total` or `swap_free`"),
+    ("path", "`/`, and the state folder"),
     ("peer", "name of a group of `[peers]`, or `other`: there are at most three and `other`"),
     ("port", "port number of a configured service, or `other`: there are at most 32 and `other`"),
     ("program", "name of a BPF program"),
@@ -530,6 +589,7 @@ const LABELS: &[(&str, &str)] = &[
         "name of a service with `reconcile`; of several that have the same server, all with commas between",
     ),
     ("source", "whose count is compared: `nginx` or `mysql`"),
+    ("span", "`1m`, `5m` or `15m`"),
     ("state", "`framed` or `lost`"),
     ("target", "name of a target of the push file: there are at most 16"),
     (
@@ -613,7 +673,7 @@ mod tests {
         for entry in ALL.iter().filter(|entry| entry.kind == Kind::Counter) {
             let says =
                 entry.help.contains("since the daemon started") || entry.name == PROGRAM_RUN_SECONDS.name();
-            assert_eq!(entry.begins_with_daemon(), says, "{}", entry.name);
+            assert_eq!(entry.begin() == Begin::Daemon, says, "{}", entry.name);
         }
     }
 

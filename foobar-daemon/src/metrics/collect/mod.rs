@@ -3,6 +3,7 @@
 mod bans;
 mod events;
 mod fleet;
+mod host;
 mod push;
 mod reconcile;
 mod services;
@@ -37,6 +38,7 @@ use crate::{
         probes::DecryptionFacts,
         rejects::RejectFacts,
     },
+    host::Readings,
     rules::model::{PortProtocol, ServicePort},
 };
 
@@ -44,6 +46,8 @@ use crate::{
 const COUNTERS: &str = "counters";
 /// Collector of what the kernel knows of connections.
 const CONNECTIONS: &str = "connections";
+/// Collector of the health of the machine.
+const HOST: &str = "host";
 /// Collector of what the daemon knows.
 const DAEMON: &str = "daemon";
 
@@ -57,6 +61,8 @@ pub trait Source: Send + Sync {
     fn open(&self) -> Result<Open, String>;
     /// Has counters that began with this daemon go on where an earlier one has stopped.
     fn go_on(&self, families: &mut [MetricFamily]);
+    /// How the machine is, if that is told.
+    fn host(&self) -> Option<Readings>;
 }
 
 impl Source for Handle {
@@ -75,6 +81,10 @@ impl Source for Handle {
     fn go_on(&self, families: &mut [MetricFamily]) {
         self.account.lock().unwrap_or_else(PoisonError::into_inner).settle(families);
     }
+
+    fn host(&self) -> Option<Readings> {
+        self.host.as_ref().map(|host| host.read())
+    }
 }
 
 /// Reads everything at each scrape.
@@ -91,6 +101,8 @@ struct Last {
     facts: Option<Facts>,
     /// Why it is not known what is open. What was open before is no answer to what is now, so that is not kept.
     not_open: Option<String>,
+    /// What of the machine could not be read.
+    host_problems: Vec<String>,
 }
 
 impl fmt::Debug for ScrapeCollector {
@@ -151,7 +163,7 @@ impl Collector for ScrapeCollector {
                 success.add_flag([COUNTERS], false);
             }
         }
-        let Last { counters, facts, not_open: _ } = &*last;
+        let Last { counters, facts, not_open: _, host_problems: _ } = &*last;
         if let Some(counters) = counters {
             counter_families(counters, facts.as_ref(), &mut families);
         }
@@ -168,6 +180,18 @@ impl Collector for ScrapeCollector {
         }
         last.not_open = open.err();
         seconds.add([CONNECTIONS], started.elapsed().as_secs_f64());
+
+        let started = Instant::now();
+        if let Some(readings) = self.source.host() {
+            success.add_flag([HOST], readings.problems.is_empty());
+            host::families(&readings, &mut families);
+            // Once, too.
+            if last.host_problems != readings.problems {
+                readings.problems.iter().for_each(|problem| tracing::warn!("scrape: {problem}"));
+                last.host_problems = readings.problems;
+            }
+            seconds.add([HOST], started.elapsed().as_secs_f64());
+        }
 
         if let Some(facts) = &last.facts {
             status_families(&facts.status, &mut families);

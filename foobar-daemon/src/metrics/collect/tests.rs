@@ -30,6 +30,7 @@ use crate::{
     },
     fleet::FleetFacts,
     guard::{Fallen, Rate},
+    host::{Disk, FileSystem, Interface, Processors, Tcp},
     push::stats::{Failure, Loss as PushLoss, PushFacts, TargetFacts},
     reconcile::{Reason as ReconcileReason, ReconcileFacts},
     state::Applied,
@@ -142,6 +143,10 @@ impl Source for Fixed {
             return Err("the kernel has no sock_diag".to_owned());
         }
         Ok(Open { connections: [(WEB, 12), (DATABASE, 0)].into(), requests: [(WEB, 5)].into() })
+    }
+
+    fn host(&self) -> Option<Readings> {
+        Some(readings())
     }
 
     fn facts(&self) -> Result<Facts, String> {
@@ -270,6 +275,48 @@ fn fleet() -> FleetFacts {
             refused: Some("it fell".to_owned()),
         }),
         ..FleetFacts::default()
+    }
+}
+
+fn readings() -> Readings {
+    Readings {
+        processors: Some(Processors { number: 2, seconds: vec![("idle", 7.5)], started: 1_000 }),
+        memory: vec![("total", 4_096)],
+        load: Some([0.5, 0.25, 0.125]),
+        file_systems: vec![FileSystem {
+            path: "/".to_owned(),
+            size: 100,
+            available: 60,
+            files_free: 5,
+            files: 9,
+        }],
+        disks: vec![Disk { name: "vda".to_owned(), bytes: [512, 1_024], operations: [1, 2], busy: 0.5 }],
+        interfaces: vec![Interface { name: "eth0".to_owned(), errors: [1, 2], drops: [3, 4] }],
+        tcp: Some(Tcp { sent: 10, repeated: 3, overflows: 2, turned_away: 4 }),
+        problems: vec![],
+    }
+}
+
+#[test]
+fn a_scrape_tells_of_the_machine() {
+    let text = exposition(Fixed { fail: false });
+    let lines = timeless(&text);
+    for line in [
+        r#"foobar_host_cpu_seconds_total{mode="idle"} 7.5"#,
+        "foobar_host_cpus 2",
+        "foobar_host_start_timestamp_seconds 1000",
+        r#"foobar_host_load{span="15m"} 0.125"#,
+        r#"foobar_host_memory_bytes{part="total"} 4096"#,
+        r#"foobar_host_file_system_available_bytes{path="/"} 60"#,
+        r#"foobar_host_disk_bytes_total{disk="vda",op="write"} 1024"#,
+        r#"foobar_host_disk_busy_seconds_total{disk="vda"} 0.5"#,
+        r#"foobar_host_interface_errors_total{iface="eth0",direction="in"} 1"#,
+        r#"foobar_host_interface_drops_total{iface="eth0",direction="out"} 4"#,
+        "foobar_host_tcp_segments_repeated_total 3",
+        "foobar_host_listen_overflows_total 2",
+        r#"foobar_collector_success{collector="host"} 1"#,
+    ] {
+        assert!(lines.contains(&line), "{line} is missing from\n{text}");
     }
 }
 

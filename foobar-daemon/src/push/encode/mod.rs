@@ -40,6 +40,8 @@ pub struct Since {
     pub filter: Duration,
     /// Those that begin with the daemon.
     pub daemon: Duration,
+    /// Those that begin with the machine.
+    pub machine: Duration,
 }
 
 /// What keeps being known of a target from one gathering to the next.

@@ -9,7 +9,7 @@ use prometheus::proto::{self, MetricType};
 use prost::Message;
 
 use super::{Gathered, Labels, Since, chunks::Part};
-use crate::metrics::catalogue::{self, Entry, Unit};
+use crate::metrics::catalogue::{self, Begin, Entry, Unit};
 
 /// Whole numbers that a 64-bit float can tell from their neighbours.
 const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
@@ -203,9 +203,12 @@ fn resource_key(label: &str) -> &str {
 
 fn metric(Part { family, series }: &Part<'_>, since: Since, time: Duration) -> Metric {
     let entry = CATALOGUE.get(family.name());
-    let begins_with_daemon = entry.is_some_and(|entry| entry.begins_with_daemon());
-    let times =
-        [if begins_with_daemon { since.daemon } else { since.filter }.min(time), time].map(nanoseconds);
+    let since = match entry.map_or(Begin::Filter, |entry| entry.begin()) {
+        Begin::Filter => since.filter,
+        Begin::Daemon => since.daemon,
+        Begin::Machine => since.machine,
+    };
+    let times = [since.min(time), time].map(nanoseconds);
     let data = match family.get_field_type() {
         MetricType::COUNTER => {
             let points = series.iter().map(|one| number(one, one.get_counter().get_value(), times));

@@ -38,7 +38,11 @@ fn gathered() -> Gathered {
     *buckets.buckets.last_mut().unwrap() = 5;
     durations.add_histogram(["53", "udp"], &buckets);
     let families = vec![hits.into_proto(), bans.into_proto(), missed.into_proto(), durations.into_proto()];
-    let since = Since { filter: Duration::from_secs(1_000), daemon: Duration::from_secs(2_000) };
+    let since = Since {
+        filter: Duration::from_secs(1_000),
+        daemon: Duration::from_secs(2_000),
+        machine: Duration::ZERO,
+    };
     Gathered { families, unix_ms: NOW, since }
 }
 
