@@ -317,6 +317,7 @@ fn help_names_every_command_and_every_flag() -> Result<()> {
                 "--web-config",
                 "--push",
                 "--no-host-metrics",
+                "--certificate",
                 "--insecure-listen",
                 "--control",
                 "--ephemeral",

@@ -16,6 +16,7 @@ use foobar_common::{
 use serde::Deserialize;
 
 use crate::{
+    certificates::{CERTIFICATES_MAX, Wanted},
     dataplane::{attach::Mode, pins},
     fleet::{access::EtcdAccess, settings::FleetSettings},
     outcome::InvalidInput,
@@ -60,6 +61,8 @@ pub struct Source {
     pub push: Option<PathBuf>,
     /// Whether the health of the machine is among the metrics.
     pub host_metrics: Option<bool>,
+    /// Certificates whose end is watched.
+    pub certificate: Option<Vec<Wanted>>,
     /// Path of the control socket.
     pub control: Option<PathBuf>,
     /// The state folder.
@@ -98,6 +101,7 @@ impl Source {
             insecure_listen: self.insecure_listen.or(other.insecure_listen),
             push: self.push.or(other.push),
             host_metrics: self.host_metrics.or(other.host_metrics),
+            certificate: self.certificate.or(other.certificate),
             control: self.control.or(other.control),
             state: self.state.or(other.state),
             pins: self.pins.or(other.pins),
@@ -205,6 +209,8 @@ pub struct Settings {
     pub push: Option<PathBuf>,
     /// Whether the health of the machine is among the metrics.
     pub host_metrics: bool,
+    /// Certificates whose end is watched.
+    pub certificates: Vec<Wanted>,
     /// Path of the control socket.
     pub control: PathBuf,
     /// The state folder; `None` is one that is made for this run and removed after it.
@@ -242,6 +248,7 @@ impl Settings {
             insecure_listen,
             push,
             host_metrics,
+            certificate,
             control,
             state,
             pins,
@@ -305,6 +312,7 @@ impl Settings {
             web_config,
             push,
             host_metrics: host_metrics.unwrap_or(true),
+            certificates: checked_certificates(certificate)?,
             control: control.unwrap_or_else(|| DEFAULT_CONTROL.into()),
             state,
             pins: pins.unwrap_or_else(pins::default_folder),
@@ -316,6 +324,26 @@ impl Settings {
             log,
         })
     }
+}
+
+/// Certificates, each name once: it is a label.
+fn checked_certificates(wanted: Option<Vec<Wanted>>) -> Result<Vec<Wanted>, InvalidInput> {
+    let wanted = wanted.unwrap_or_default();
+    if wanted.len() > CERTIFICATES_MAX {
+        return Err(InvalidInput(format!(
+            "{} certificates are too many: there may be {CERTIFICATES_MAX}",
+            wanted.len()
+        )));
+    }
+    for (number, one) in wanted.iter().enumerate() {
+        if wanted.iter().take(number).any(|before| before.name() == one.name()) {
+            return Err(InvalidInput(format!(
+                "the certificate of {} is named twice: leave one out",
+                one.name()
+            )));
+        }
+    }
+    Ok(wanted)
 }
 
 #[cfg(test)]
@@ -338,6 +366,7 @@ mod tests {
             web_config = "/srv/web.yml"
             push = "/srv/push.toml"
             host_metrics = false
+            certificate = ["www.foobar.com@127.0.0.1:443"]
             insecure_listen = true
             state = "/srv/state"
             event_buffer = "64KiB"
@@ -358,6 +387,7 @@ mod tests {
                 web_config: Some("/srv/web.yml".into()),
                 push: Some("/srv/push.toml".into()),
                 host_metrics: false,
+                certificates: vec!["www.foobar.com@127.0.0.1:443".parse().unwrap()],
                 control: DEFAULT_CONTROL.into(),
                 state: Some("/srv/state".into()),
                 pins: pins::default_folder(),

@@ -26,6 +26,7 @@ pub mod replay;
 
 pub mod reconcile;
 
+pub mod certificates;
 pub mod config;
 pub mod control;
 pub mod daemon;

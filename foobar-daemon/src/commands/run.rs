@@ -9,6 +9,7 @@ use std::{
 use tracing_subscriber::EnvFilter;
 
 use crate::{
+    certificates::Wanted,
     config::{BufferSize, Settings, Source},
     daemon,
     dataplane::attach::Mode,
@@ -86,6 +87,10 @@ pub struct Args {
     /// in the settings file: `host_metrics = false`
     #[arg(long)]
     no_host_metrics: bool,
+    /// Tell when the certificate of this name expires, as clients see it: by a handshake each hour, and at SIGHUP, with the address
+    /// of the name or the one that follows; as www.foobar.com@127.0.0.1:443
+    #[arg(long, value_name = "NAME[@ADDRESS:PORT]")]
+    certificate: Vec<Wanted>,
     /// Control socket to make [default: /run/foobar/control.sock]
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
@@ -134,6 +139,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         insecure_listen: args.insecure_listen.then_some(true),
         push: args.push.clone(),
         host_metrics: args.no_host_metrics.then_some(false),
+        certificate: (!args.certificate.is_empty()).then(|| args.certificate.clone()),
         control: args.control.clone(),
         state: args.state.clone(),
         pins: args.pins.clone(),

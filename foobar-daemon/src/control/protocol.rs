@@ -16,6 +16,7 @@ use super::{
 use crate::{
     bans::report::BanReport,
     daemon::guarding::GuardFacts,
+    certificates::CertificateFacts,
     dataplane::{
         attach::{Attachment, Mode},
         counters::SynCookieCounters,
@@ -138,6 +139,9 @@ pub struct Status {
     /// Which services get the metrics, if a file says so.
     #[serde(default)]
     pub push: Option<PushFacts>,
+    /// When certificates expire.
+    #[serde(default)]
+    pub certificates: Vec<CertificateFacts>,
     /// Path of the control socket.
     pub control: String,
     /// The state folder.

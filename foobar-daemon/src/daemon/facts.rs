@@ -107,6 +107,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         problems,
         web_config: None,
         push: None,
+        certificates: Vec::new(),
         listen: settings.exposure.listen.to_string(),
         control: absolute(&settings.control),
         state: settings.state.as_ref().map_or_else(

@@ -19,6 +19,7 @@ use crate::{
         busiest::{self, Looks, Stopping},
         request::{WantedBans, WantedLifts},
     },
+    certificates::Certificates,
     control::{
         bans::{BanInForce, BanStopping},
         protocol::{Changed, Refusal, RulesInForce, SetInForce, Status, Traffic},
@@ -67,6 +68,8 @@ pub struct Handle {
     pub push: Option<Arc<Push>>,
     /// The machine, if its health is told.
     pub host: Option<Arc<Host>>,
+    /// When certificates expire.
+    pub certificates: Arc<Certificates>,
     /// When bans were last looked at.
     looks: Arc<Looks>,
 }
@@ -199,6 +202,7 @@ impl Handle {
         fleet: Option<Arc<Fleet>>,
         push: Option<Arc<Push>>,
         host: Option<Host>,
+        certificates: Arc<Certificates>,
     ) -> Self {
         let account = Arc::new(Mutex::new(account));
         Self {
@@ -210,6 +214,7 @@ impl Handle {
             fleet,
             push,
             host: host.map(Arc::new),
+            certificates,
             balancers: Balancers::default(),
             looks: Arc::default(),
         }
@@ -225,6 +230,7 @@ impl Handle {
             facts.status.fleet = Some(FleetFacts { decision, ..fleet.facts() });
         }
         facts.status.push = self.push.as_ref().map(|push| push.facts());
+        facts.status.certificates = self.certificates.facts();
         Ok(facts)
     }
 

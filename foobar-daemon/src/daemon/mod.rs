@@ -53,6 +53,7 @@ use self::{
 };
 use crate::{
     bans::Moment,
+    certificates::Certificates,
     config::Settings,
     control::{protocol::Reload, server, socket::ControlSocket},
     dataplane::{
@@ -136,11 +137,13 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     let account = Account::open(state_folder.path());
     let (counters, events) = (writer.filter.counter_reader(), writer.events.clone());
     let since = counting_since(&writer);
+    let certificates = Arc::new(Certificates::new(writer.settings.certificates.clone()));
     let host = writer.settings.host_metrics.then(|| Host {
         interfaces: writer.settings.interfaces.clone(),
         state: state_folder.path().to_owned(),
     });
-    let handle = Handle::new(requests, counters, events, web, account, fleet, push.map(Arc::new), host);
+    let handle =
+        Handle::new(requests, counters, events, web, account, fleet, push.map(Arc::new), host, certificates);
     watch_interfaces(handle.clone())?;
     let summary = summary.then(|| Summary::new(&writer.rules.ruleset, env.color));
     let mut ended = spawn_writer(writer, taken)?;
@@ -150,6 +153,9 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     let metrics = serve::Server::new(metrics_listener, Arc::clone(&registry), handle.clone())?;
     let places = [control.places(), metrics.places()];
     let mut servers = vec![tokio::spawn(control.serve()), tokio::spawn(metrics.serve())];
+    if handle.certificates.is_any() {
+        servers.push(tokio::spawn(Arc::clone(&handle.certificates).run()));
+    }
     servers.extend(handle.push.clone().map(|push| tokio::spawn(push.run(registry, since))));
     let mut followers = vec![tokio::spawn(balancers::look(handle.clone()))];
     followers.extend(handle.fleet.iter().flat_map(|fleet| fleet.spawn(&handle)));
@@ -224,6 +230,7 @@ async fn work(
                 if let Some(push) = &handle.push {
                     push.reread();
                 }
+                handle.certificates.look_now();
             }
             _ = second.tick(), if summary.is_some() => {
                 if let Some(shown) = &mut summary && let Err(error) = shown.show(handle, env) {

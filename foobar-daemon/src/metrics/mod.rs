@@ -6,3 +6,4 @@ pub mod collect;
 pub mod serve;
 
 mod guard;
+mod labels;

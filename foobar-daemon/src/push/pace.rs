@@ -34,8 +34,8 @@ impl Backoff {
     }
 }
 
-/// A number from 0 to 1.
-fn chance() -> f64 {
+/// A number from 0 to 1, by chance.
+pub fn chance() -> f64 {
     let mut bytes = [0; 4];
     if SystemRandom::new().fill(&mut bytes).is_err() {
         return 0.5;

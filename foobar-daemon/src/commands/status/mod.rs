@@ -1,5 +1,6 @@
 //! `foobar status`.
 
+mod certificates;
 mod push;
 
 use std::{
@@ -141,6 +142,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         listen,
         web_config,
         push,
+        certificates,
         control,
         state,
         pins,
@@ -201,6 +203,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
     if let Some(push) = push {
         push::write(out, push, now)?;
     }
+    certificates::write(out, certificates, now)?;
     writeln!(out, "control  {control}\nstate    {state}\npins     {pins}")?;
     for problem in problems {
         writeln!(out, "problem  {problem}")?;

@@ -1,6 +1,7 @@
 //! A scrape: the counters and the daemon's facts as metric families.
 
 mod bans;
+mod certificates;
 mod events;
 mod fleet;
 mod host;
@@ -384,6 +385,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         reconcile,
         web_config,
         push,
+        certificates,
         busiest_bans: _,
         syn_cookies: _,
         ready: _,
@@ -470,6 +472,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     }
     change_families(status, families);
     push::families(push.as_ref(), families);
+    certificates::families(certificates, families);
     families.extend(web_config.iter().map(|web| flag(catalogue::WEB_CONFIG_SUCCESS, web.error.is_none())));
 }
 
