@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     control::protocol::{Changed, Refusal, RefusalKind},
-    fleet::{Offered, vanished},
+    fleet::{Offered, ruleset::EtcdRules, vanished},
     guard::{Fallen, Guard, Rate, Watched},
     memory,
     rules::{
@@ -44,8 +44,9 @@ impl Writer {
     /// # Errors
     /// [`Refusal`]: they are invalid; they have to wait; or they could not be put in force.
     pub(super) fn take_offered(&mut self, offered: Offered, by: &str) -> Result<Changed, Refusal> {
-        let Offered { rules: offered, is_forced } = offered;
-        let (hash, revision) = (offered.bundle.hash(), offered.revision);
+        let Offered { rules: EtcdRules { bundle, revision }, is_forced } = offered;
+        let bundle = bundle.lenient(self.settings.lenient);
+        let hash = bundle.hash();
         if let Some(decision) = self.state.etcd.clone()
             && decision.hash == hash
             && !is_forced
@@ -57,7 +58,6 @@ impl Writer {
             }
             return Ok(self.changed(format!("revision {revision} is known")));
         }
-        let bundle = offered.bundle.lenient(self.settings.lenient);
         let result =
             Rules::new(bundle).map_err(refusal).and_then(|rules| self.put_offered(rules, revision, by));
         match &result {
@@ -124,16 +124,15 @@ impl Writer {
         occasion: &Occasion<'_>,
     ) -> Result<Changed, Refusal> {
         let guard = match self.state.guard() {
-            Some(guard) => Guard { fall: terms.fall, ..guard.clone() },
+            Some(guard) => {
+                let watched = guard.watched.iter().filter(|one| terms.watches(&one.service)).cloned();
+                Guard { fall: terms.fall, watched: watched.collect() }
+            }
             None => self.guard(&rules.ruleset, terms),
         };
         let mut next = if guard.watched.is_empty() {
             // There is nothing that could fall.
-            let base = State {
-                pending: self.state.pending.clone().filter(|_| self.state.guard().is_none()),
-                ..self.state.clone()
-            };
-            base.with_ruleset(&rules.hash, None, occasion).map_err(conflict)?
+            self.state.unguarded().with_ruleset(&rules.hash, None, occasion).map_err(conflict)?
         } else {
             self.state.guarded(&rules.hash, terms.within, guard.clone(), occasion).map_err(conflict)?
         };

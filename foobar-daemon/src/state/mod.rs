@@ -131,8 +131,8 @@ impl State {
         Ok(next)
     }
 
-    /// The state once `hash` is in force and guarded. Rules that are guarded still make way for it; what they are compared
-    /// with, and what comes back, stays what was there before them.
+    /// The state once `hash` is in force and guarded. Rules that are guarded still make way for it, and what comes back is what
+    /// was there before them.
     ///
     /// # Errors
     /// While another ruleset waits for its confirmation.
@@ -143,15 +143,11 @@ impl State {
         guard: Guard,
         occasion: &Occasion<'_>,
     ) -> Result<Self, Conflict> {
-        let (guard, previous) = match (&self.pending, &self.in_force) {
-            (Some(Pending { guard: Some(guard), previous, .. }), _) => (guard.clone(), previous.clone()),
-            (_, Some(in_force)) => (guard, in_force.clone()),
-            (_, None) => return self.with_ruleset(hash, None, occasion),
-        };
-        let unguarded = Self { pending: None, ..self.clone() };
-        let is_replaced = self.pending.as_ref().is_some_and(|pending| pending.guard.is_some());
-        let base = if is_replaced { &unguarded } else { self };
+        let base = self.unguarded();
         base.nothing_waits(occasion.unix_ms)?;
+        let Some(previous) = base.in_force.clone() else {
+            return base.with_ruleset(hash, None, occasion);
+        };
         let mut next = base.decided(hash, occasion);
         if previous != hash {
             let confirm_within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
@@ -160,6 +156,17 @@ impl State {
                 Some(Pending { deadline_unix_ms, confirm_within_ms, previous, guard: Some(guard) });
         }
         Ok(next)
+    }
+
+    /// The same as if rules that are guarded had never come; the number of changes stays.
+    #[must_use]
+    pub fn unguarded(&self) -> Self {
+        match &self.pending {
+            Some(Pending { guard: Some(_), previous, .. }) => {
+                Self { in_force: Some(previous.clone()), pending: None, ..self.clone() }
+            }
+            Some(_) | None => self.clone(),
+        }
     }
 
     /// The guard over the rules in force, if there is one.

@@ -194,9 +194,9 @@ fn guarded_rules_make_way_for_newer_ones_and_what_was_before_comes_back() {
     let second = first.guarded("b", within, guard("x"), &occasion(2)).unwrap();
     assert_eq!(second.guard(), Some(&guard("x")));
     assert!(second.nothing_waits(3).unwrap_err().0.contains("guarded"));
-    // What was measured with the guarded rules is nothing to be compared with.
     let third = second.guarded("c", within, guard("y"), &occasion(4)).unwrap();
-    assert_eq!((third.guard(), third.in_force.as_deref()), (Some(&guard("x")), Some("c")));
+    assert_eq!((third.guard(), third.in_force.as_deref()), (Some(&guard("y")), Some("c")));
+    assert_eq!(third.generation, 3);
     let back = third.rolled_back(&occasion(5)).unwrap();
     assert_eq!((back.guard(), back.in_force.as_deref()), (None, Some("a")));
     // The old ones again need no guard.
