@@ -93,7 +93,8 @@ fn who_may_only_read_follows_and_says_that_the_others_are_not_told() -> Result<(
     etcd.ctl(&["auth", "enable"])?;
     let revision = etcd.put(&format!("{PREFIX}/rules.toml"), GOOD.replace("\"a\"", "\"b\"").as_bytes())?;
     server.wait_until("the change is in force", |fleet| {
-        fleet["decision"]["revision"] == revision && fleet["untold"].is_string()
+        fleet["decision"]["revision"] == revision
+            && fleet["untold"].as_str().is_some_and(|why| why.contains("permission denied"))
     })?;
     let log = server.foobar.log()?;
     ensure!(log.matches("the others are not told").count() == 1, "{log}");

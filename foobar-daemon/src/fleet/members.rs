@@ -109,11 +109,19 @@ pub async fn view(place: Arc<EtcdPlace>, keys: Arc<Keys>) -> Result<FleetView> {
 
 /// Tells the others, for ever.
 pub(super) async fn tell(fleet: Arc<Fleet>, handle: Handle) {
-    let mut teller =
-        Teller { client: fleet.client(), lease: None, told: None, signed: Instant::now(), fleet, handle };
+    let mut teller = Teller {
+        client: fleet.client(),
+        lease: None,
+        told: None,
+        is_denied: false,
+        signed: Instant::now(),
+        fleet,
+        handle,
+    };
     loop {
         let pause = match teller.tell().await {
             Ok(()) => {
+                teller.is_denied = false;
                 teller.fleet.locked().untold = None;
                 LOOK_EVERY
             }
@@ -122,13 +130,14 @@ pub(super) async fn tell(fleet: Arc<Fleet>, handle: Handle) {
                 let why = failure.to_string();
                 let is_denied = matches!(failure, Failure::Denied(_));
                 let mut facts = teller.fleet.locked();
-                if is_denied && facts.untold.is_none() {
+                if is_denied && !teller.is_denied {
                     tracing::warn!(
                         "the others are not told what is in force here: {why}; for `foobar fleet status`, give the user of etcd the \
                          right to write below {}/{MEMBERS}/",
                         teller.fleet.settings.place.prefix
                     );
                 }
+                teller.is_denied |= is_denied;
                 facts.untold = Some(why);
                 if is_denied { DENIED_PAUSE } else { SIGN_EVERY }
             }
@@ -145,6 +154,8 @@ struct Teller {
     lease: Option<i64>,
     /// What the others know.
     told: Option<Member>,
+    /// Whether it was said that nothing may be written.
+    is_denied: bool,
     /// When a sign was last given.
     signed: Instant,
     fleet: Arc<Fleet>,

@@ -17,6 +17,7 @@ use crate::{
         access::EtcdAccess,
         members::{FleetView, Member, RefusedRules, view},
         place::EtcdPlace,
+        ruleset::EtcdRules,
     },
     outcome::{InvalidInput, Outcome},
     patience::with_signs,
@@ -109,16 +110,19 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
 impl Report {
     fn of(place: &EtcdPlace, seen: FleetView) -> Self {
         let FleetView { members, rules } = seen;
-        let (ruleset, problem) = match rules {
-            Ok(rules) => (Some(InEtcd { hash: rules.bundle.hash(), revision: rules.revision }), None),
-            Err(error) => (None, Some(format!("{error:#}"))),
+        // Members that run with --lenient have another hash of the same rules.
+        let (ruleset, wanted, problem) = match rules {
+            Ok(EtcdRules { bundle, revision }) => {
+                let hash = bundle.hash();
+                (Some(InEtcd { hash: hash.clone(), revision }), vec![hash, bundle.lenient(true).hash()], None)
+            }
+            Err(error) => {
+                let first = members.iter().find_map(|(_, member)| Some(member.as_ref()?.hash.clone()));
+                (None, first.into_iter().collect(), Some(format!("{error:#}")))
+            }
         };
-        let first = members.iter().find_map(|(_, member)| member.as_ref());
-        let wanted =
-            ruleset.as_ref().map(|ruleset| &ruleset.hash).or(first.map(|member| &member.hash)).cloned();
-        let agrees = |member: &Member| {
-            member.ready && member.refused.is_none() && Some(&member.hash) == wanted.as_ref()
-        };
+        let agrees =
+            |member: &Member| member.ready && member.refused.is_none() && wanted.contains(&member.hash);
         let members: Vec<Told> = members
             .into_iter()
             .map(|(name, member)| Told { name, agrees: member.as_ref().is_some_and(agrees), member })
@@ -197,7 +201,7 @@ mod tests {
     use anyhow::anyhow;
 
     use super::*;
-    use crate::{fleet::ruleset::EtcdRules, rules::bundle::Bundle};
+    use crate::rules::bundle::Bundle;
 
     fn member(hash: &str) -> Member {
         Member {
