@@ -1,6 +1,6 @@
 //! Programs that tests and benchmarks call, from Debian's packages. No service of theirs is started, nor will be.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -136,6 +136,10 @@ fn disable_services(packages: &[String]) -> Result<()> {
     let mut disabled = Vec::new();
     for path in files.lines() {
         let Some((folder, file)) = path.rsplit_once('/') else { continue };
+        // Folders with more of a unit are listed, too.
+        if !Path::new(path).is_file() {
+            continue;
+        }
         if folder.ends_with("/systemd/system") && find("systemctl").is_some() && can_be_enabled(path)? {
             output(program("systemctl").args(["disable", "--root=/", "--quiet", file]))?;
             disabled.push(file);
