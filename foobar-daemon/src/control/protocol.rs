@@ -216,6 +216,13 @@ pub struct ServiceFacts {
     pub total: u64,
     /// The same per second, over 1, 10 and 60 seconds.
     pub per_second: [Option<f64>; SPANS.len()],
+    /// How they ended, in words: classes of responses, response codes, or what went wrong.
+    #[serde(default)]
+    pub outcomes: BTreeMap<String, u64>,
+    /// How many took how long: up to each of [`foobar_common::service::DURATION_BOUNDS_US`], and longer; empty where that is not
+    /// known.
+    #[serde(default)]
+    pub durations: Vec<u64>,
     /// How often one direction of a connection could not be followed to its end.
     pub framing_lost: u64,
     /// Bytes that could be followed.
@@ -367,7 +374,10 @@ pub struct Traffic {
     pub not_ready: Vec<String>,
     /// By interface and direction; those that are filtered are there even if zero.
     pub interfaces: Vec<InterfaceCounted>,
-    /// What was dropped, by reason, over all interfaces.
+    /// What was accepted or answered, by reason, over all interfaces.
+    #[serde(default)]
+    pub accepts: Vec<ReasonCounted>,
+    /// What was dropped or rejected, by reason, over all interfaces.
     pub drops: Vec<ReasonCounted>,
     /// By rule id; those that decided something.
     pub rules: BTreeMap<String, Counted>,

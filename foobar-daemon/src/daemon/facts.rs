@@ -1,6 +1,6 @@
 //! What `status`, `/readyz` and the metrics tell of the daemon.
 
-use std::{path::Path, time::Instant};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use anyhow::Result;
 use foobar_common::service::Losses;
@@ -13,7 +13,7 @@ use crate::{
     },
     dataplane::{
         attach::Attachment,
-        counters::{DECRYPTED, Open, ProtocolCounters},
+        counters::{DECRYPTED, Open, ProtocolCounters, http_outcomes},
         object,
     },
     fleet::{
@@ -207,6 +207,11 @@ pub(super) fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
                 what: counted.request_word().to_owned(),
                 total: counted.requests(),
                 per_second: writer.requests.per_second(*port),
+                outcomes: named(counted.outcomes()),
+                durations: counted
+                    .durations()
+                    .map(|durations| durations.buckets.to_vec())
+                    .unwrap_or_default(),
                 framing_lost: counted.losses().map_or(0, Losses::total),
                 framed_bytes: counted.bytes.framed,
                 lost_bytes: counted.bytes.lost,
@@ -232,6 +237,8 @@ pub(super) fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
                 what: "requests".to_owned(),
                 total: inside.requests.iter().sum(),
                 per_second: writer.decrypted_requests.per_second(*port),
+                outcomes: named(http_outcomes(inside)),
+                durations: inside.last_byte.buckets.to_vec(),
                 framing_lost: inside.lost.total(),
                 framed_bytes: 0,
                 lost_bytes: 0,
@@ -244,6 +251,10 @@ pub(super) fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
         }
     }
     Ok(facts)
+}
+
+fn named(outcomes: BTreeMap<&'static str, u64>) -> BTreeMap<String, u64> {
+    outcomes.into_iter().map(|(outcome, count)| (outcome.to_owned(), count)).collect()
 }
 
 /// Adds what is open now to the services of a status, or why that is not known.

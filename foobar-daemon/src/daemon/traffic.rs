@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-use foobar_common::{counters::Counter, flow::Direction, verdict::Verdict};
+use foobar_common::{
+    counters::Counter,
+    flow::Direction,
+    verdict::{Reason, Verdict},
+};
 
 use super::{facts, writer::Writer};
 use crate::{
@@ -30,6 +34,7 @@ pub(super) fn gather(writer: &Writer) -> Result<Traffic> {
         generation: writer.state.generation,
         not_ready: writer.filter.attachments().iter().filter_map(facts::not_filtered).collect(),
         interfaces: interfaces.collect(),
+        accepts: Vec::new(),
         drops: Vec::new(),
         rules: BTreeMap::new(),
         services: facts::services(writer).context("read the counters of services")?,
@@ -44,35 +49,39 @@ pub(super) fn with_counters(traffic: Traffic, counters: Counters) -> Traffic {
         .into_iter()
         .map(|InterfaceCounted { interface, direction, counted }| ((interface, direction), counted))
         .collect();
-    let mut drops = BTreeMap::new();
+    let (mut accepts, mut drops) = (BTreeMap::new(), BTreeMap::new());
     for ((interface, direction, verdict, reason), counter) in &counters.verdicts {
         let of_interface = (interface.clone(), direction.label().to_owned());
         add(interfaces.entry(of_interface).or_default(), *counter);
-        match verdict {
-            Verdict::Accept | Verdict::Answer => {}
-            Verdict::Drop | Verdict::Reject => {
-                add(drops.entry((*direction, *reason, *verdict)).or_default(), *counter);
-            }
-        }
+        let of_verdict = match verdict {
+            Verdict::Accept | Verdict::Answer => &mut accepts,
+            Verdict::Drop | Verdict::Reject => &mut drops,
+        };
+        add(of_verdict.entry((*direction, *reason, *verdict)).or_default(), *counter);
     }
     let interfaces = interfaces.into_iter().map(|((interface, direction), counted)| InterfaceCounted {
         interface,
         direction,
         counted,
     });
-    let drops = drops.into_iter().map(|((direction, reason, verdict), counted)| ReasonCounted {
+    let rules = counters.rules.into_iter().filter(|(_, counter)| counter.packets > 0);
+    Traffic {
+        interfaces: interfaces.collect(),
+        accepts: by_reason(accepts),
+        drops: by_reason(drops),
+        rules: rules.map(|(id, counter)| (id, counter.into())).collect(),
+        ..traffic
+    }
+}
+
+fn by_reason(counted: BTreeMap<(Direction, Reason, Verdict), Counted>) -> Vec<ReasonCounted> {
+    let told = counted.into_iter().map(|((direction, reason, verdict), counted)| ReasonCounted {
         direction: direction.label().to_owned(),
         reason: reason.label().to_owned(),
         action: verdict.label().to_owned(),
         counted,
     });
-    let rules = counters.rules.into_iter().filter(|(_, counter)| counter.packets > 0);
-    Traffic {
-        interfaces: interfaces.collect(),
-        drops: drops.collect(),
-        rules: rules.map(|(id, counter)| (id, counter.into())).collect(),
-        ..traffic
-    }
+    told.collect()
 }
 
 fn add(counted: &mut Counted, Counter { packets, bytes }: Counter) {

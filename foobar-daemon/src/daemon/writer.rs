@@ -205,7 +205,9 @@ impl Writer {
             return Duration::ZERO;
         }
         let deadline = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        deadline.map_or(TEND_EVERY, |left| left.min(TEND_EVERY))
+        // However often somebody asks, requests are noted once a second.
+        let tend = self.tended.map_or(Duration::ZERO, |tended| TEND_EVERY.saturating_sub(tended.elapsed()));
+        deadline.map_or(tend, |left| left.min(tend))
     }
 
     /// Makes a change, and says in the log how it went.

@@ -13,13 +13,14 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{screen::Screen, table, view::View};
+use super::{screen::Screen, table};
 use crate::{
     control::{
         client::Client,
         protocol::{TRAFFIC, Traffic},
     },
     env::Env,
+    rates::view::View,
     state::unix_ms,
 };
 

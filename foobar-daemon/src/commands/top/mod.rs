@@ -3,7 +3,6 @@
 mod live;
 mod screen;
 mod table;
-mod view;
 
 use std::{
     io::{self, IsTerminal as _},
@@ -14,7 +13,6 @@ use std::{
 use anyhow::Result;
 use serde_json::json;
 
-use self::view::View;
 use crate::{
     control::{
         client::{Client, NotRunning, Target},
@@ -22,6 +20,7 @@ use crate::{
     },
     env::Env,
     outcome::{InvalidInput, Outcome},
+    rates::view::View,
     state::unix_ms,
 };
 

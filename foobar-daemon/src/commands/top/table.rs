@@ -1,7 +1,12 @@
 //! What passed, as lines that fit a terminal of any size. Pure.
 
-use super::view::{DropRate, InterfaceRate, RuleRate, ServiceRate, SynRate, View};
-use crate::{control::bans::BanStopping, daemon::summary::bits};
+use foobar_common::verdict::Verdict;
+
+use crate::{
+    control::bans::BanStopping,
+    daemon::summary::bits,
+    rates::view::{InterfaceRate, ReasonRate, RuleRate, ServiceRate, SynRate, View},
+};
 
 /// Of a section that is shortened, so many rows stay: one, and how many there are more.
 const ROWS_LEAST: usize = 2;
@@ -86,7 +91,8 @@ fn sections(view: &View) -> Vec<Section> {
             format!("{:<36}{:>12}{:>14}", "interfaces", "packets/s", "bits/s"),
             interfaces,
             |interface| {
-                let InterfaceRate { interface, direction, packets_per_second, bytes_per_second } = interface;
+                let InterfaceRate { interface, direction, packets_per_second, bytes_per_second, .. } =
+                    interface;
                 let (name, bits) = (name(&[interface, direction]), bits(8.0 * bytes_per_second));
                 format!("{name:<36}{packets_per_second:>12.0}{bits:>14}")
             },
@@ -95,7 +101,8 @@ fn sections(view: &View) -> Vec<Section> {
             format!("{:<36}{:>12}{:>10}{:>10}{:>10}", "services", "in all", "over 1 s", "10 s", "60 s"),
             services,
             |service| {
-                let ServiceRate { service, port, protocol, what, total, per_second, framing_lost } = service;
+                let ServiceRate { service, port, protocol, what, total, per_second, framing_lost, .. } =
+                    service;
                 let [one, ten, sixty] =
                     per_second.map(|rate| rate.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}")));
                 let lost =
@@ -128,8 +135,10 @@ fn sections(view: &View) -> Vec<Section> {
             },
         ),
         Section::new(format!("{:<36}{:>12}{:>14}", "drops", "packets/s", "in all"), drops, |drop| {
-            let DropRate { direction, reason, packets, packets_per_second } = drop;
-            format!("{:<36}{packets_per_second:>12.0}{packets:>14}", name(&[reason, direction]))
+            let ReasonRate { direction, action, reason, packets, packets_per_second } = drop;
+            let words = if action == Verdict::Reject.label() { "rejected" } else { "" };
+            let name = name(&[reason, direction, words]);
+            format!("{:<36}{packets_per_second:>12.0}{packets:>14}", name.trim_end())
         }),
         Section::new(
             format!("{:<36}{:>12}{:>14}  {}", "busiest bans", "packets/s", "in all", "by"),
@@ -152,7 +161,8 @@ fn name(words: &[&str]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::view::tests::traffic, *};
+    use super::*;
+    use crate::rates::view::tests::traffic;
 
     fn view() -> View {
         View::between(&traffic(5_000, 100), &traffic(7_000, 300), 9).unwrap()
@@ -177,6 +187,7 @@ mod tests {
              drops                                  packets/s        in all\n\
              \x20 policy in                                  100           300\n\
              \x20 fragments in                                 0             7\n\
+             \x20 policy in rejected                           0             3\n\
              \n\
              busiest bans                           packets/s        in all  by\n\
              \x20 203.0.113.7                                 70           300  the limit of rule flood\n\

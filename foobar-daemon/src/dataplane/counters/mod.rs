@@ -29,7 +29,7 @@ use self::maps::{place, read, sum, total};
 pub use self::{
     connections::Open,
     peers::Peers,
-    services::{ProtocolCounters, ServiceCounters, SynCookieCounters},
+    services::{ProtocolCounters, ServiceCounters, SynCookieCounters, http_outcomes},
 };
 use super::{bans::KernelBan, load::LoadedRuleset, pins::PinFolder};
 use crate::{

@@ -1,13 +1,19 @@
 //! What is counted of services, by what they speak.
 
-use super::Peers;
+use std::collections::BTreeMap;
+
 use foobar_common::{
-    dns::DnsCounters,
+    dns::{DnsCounters, ResponseCode},
     proxy::ProxyCounters,
     raw::RawCounters,
-    service::{HttpCounters, Losses, MysqlCounters, Protocol, ServiceBytes, TlsCounters},
+    service::{
+        Histogram, HttpCounters, Losses, MysqlCounters, Protocol, STATUS_CLASS_LABELS, ServiceBytes,
+        TlsCounters,
+    },
     syn_cookies::SynCounters,
 };
+
+use super::Peers;
 
 /// What is counted of a service beyond packets and bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,6 +127,42 @@ impl ServiceCounters {
         }
     }
 
+    /// How they ended, in words: classes of responses, response codes, or what went wrong.
+    pub fn outcomes(&self) -> BTreeMap<&'static str, u64> {
+        match &self.of_protocol {
+            ProtocolCounters::Raw(RawCounters { opened: _, resets: [inbound, outbound], refused }) => {
+                [("reset_in", *inbound), ("reset_out", *outbound), ("refused", *refused)].into()
+            }
+            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => http_outcomes(counters),
+            ProtocolCounters::Http1Requests(_) => BTreeMap::new(),
+            ProtocolCounters::Tls(counters) => [("failed", counters.failures.iter().sum())].into(),
+            ProtocolCounters::Mysql(counters, _) => [
+                ("error", counters.errors),
+                ("login_failed", counters.login_failures),
+                ("refused", counters.refused),
+            ]
+            .into(),
+            ProtocolCounters::Dns(counters) => {
+                ResponseCode::ALL.iter().map(|code| code.label()).zip(counters.answers).collect()
+            }
+        }
+    }
+
+    /// How long they took; `None` where that is not known.
+    pub fn durations(&self) -> Option<Histogram> {
+        match &self.of_protocol {
+            ProtocolCounters::Raw(_) | ProtocolCounters::Http1Requests(_) => None,
+            ProtocolCounters::Http1(counters) | ProtocolCounters::H2c(counters) => Some(counters.last_byte),
+            ProtocolCounters::Tls(counters) => Some(counters.turns),
+            ProtocolCounters::Mysql(counters, _) => {
+                let mut all = Histogram::default();
+                counters.durations.iter().for_each(|durations| all.add(durations));
+                Some(all)
+            }
+            ProtocolCounters::Dns(counters) => Some(counters.duration),
+        }
+    }
+
     /// What it has of them.
     pub const fn request_word(&self) -> &'static str {
         match self.of_protocol {
@@ -132,4 +174,9 @@ impl ServiceCounters {
             ProtocolCounters::Mysql(..) | ProtocolCounters::Dns(_) => "queries",
         }
     }
+}
+
+/// Responses of HTTP by class of their status.
+pub fn http_outcomes(counters: &HttpCounters) -> BTreeMap<&'static str, u64> {
+    STATUS_CLASS_LABELS.into_iter().zip(counters.responses).collect()
 }

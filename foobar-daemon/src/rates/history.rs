@@ -1,67 +1,20 @@
-//! Two looks at the counters, and what passed per second between them. Pure.
+//! How many requests there were at moments of the last minutes.
 
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
-use foobar_common::verdict::Verdict;
-
-use crate::{
-    control::protocol::Rates,
-    dataplane::counters::{Counters, ServiceCounters},
-    rules::model::ServicePort,
-};
-
-/// All packets up to a moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sample {
-    /// The moment, since any fixed one.
-    pub at: Duration,
-    /// Packets with any verdict.
-    pub packets: u64,
-    /// Bytes of them.
-    pub bytes: u64,
-    /// Packets that were dropped.
-    pub dropped: u64,
-}
-
-impl Sample {
-    /// Adds up counters that were read at this moment.
-    pub fn of(counters: &Counters, at: Duration) -> Self {
-        let mut sample = Self { at, ..Self::default() };
-        for ((_, _, verdict, _), counter) in &counters.verdicts {
-            sample.packets = sample.packets.wrapping_add(counter.packets);
-            sample.bytes = sample.bytes.wrapping_add(counter.bytes);
-            match verdict {
-                Verdict::Accept | Verdict::Answer => {}
-                Verdict::Drop | Verdict::Reject => {
-                    sample.dropped = sample.dropped.wrapping_add(counter.packets);
-                }
-            }
-        }
-        sample
-    }
-
-    /// What passed per second since an earlier sample; `None` if no time did.
-    pub fn since(&self, earlier: &Self) -> Option<Rates> {
-        let seconds = self.at.checked_sub(earlier.at)?.as_secs_f64();
-        if seconds <= 0.0 {
-            return None;
-        }
-        Some(Rates {
-            packets_per_second: per_second(earlier.packets, self.packets, seconds),
-            bits_per_second: 8.0 * per_second(earlier.bytes, self.bytes, seconds),
-            dropped_packets_per_second: per_second(earlier.dropped, self.dropped, seconds),
-            seconds,
-        })
-    }
-}
+use super::per_second;
+use crate::{dataplane::counters::ServiceCounters, rules::model::ServicePort};
 
 /// Spans over which requests are told, in seconds.
 pub const SPANS: [u64; 3] = [1, 10, 60];
 
-/// How many requests there were at moments of the last minute.
+/// How many seconds are told one by one.
+pub const SECONDS_KEPT: u64 = 120;
+
+/// How many requests there were at moments of the last two minutes.
 #[derive(Clone, Debug, Default)]
 pub struct RequestHistory {
     /// The oldest first.
@@ -77,7 +30,7 @@ impl RequestHistory {
     /// The same with how many requests each port had.
     pub fn add_totals(&mut self, at: Duration, totals: BTreeMap<ServicePort, u64>) {
         self.moments.push_back((at, totals));
-        let longest = Duration::from_secs(SPANS.into_iter().max().unwrap_or_default());
+        let longest = Duration::from_secs(SPANS.into_iter().fold(SECONDS_KEPT, u64::max));
         // One moment that is as old as the longest span stays.
         while self.moments.get(1).is_some_and(|(next, _)| at.saturating_sub(*next) >= longest) {
             self.moments.pop_front();
@@ -110,22 +63,47 @@ impl RequestHistory {
             (seconds > 0.0).then(|| per_second(totals.get(&port).copied().unwrap_or(0), *later, seconds))
         })
     }
+
+    /// Requests in each of the last [`SECONDS_KEPT`] seconds, the oldest first, or in as many of them as are known. What came
+    /// between two moments is taken to have come evenly.
+    pub fn each_second(&self, port: ServicePort) -> Vec<f64> {
+        let known: Vec<(Duration, u64)> = self
+            .moments
+            .iter()
+            .rev()
+            .map_while(|(at, totals)| Some((*at, *totals.get(&port)?)))
+            .take_while(|(at, _)| self.latest().saturating_sub(*at) <= Duration::from_secs(SECONDS_KEPT + 1))
+            .collect();
+        let Some((oldest, _)) = known.last() else { return Vec::new() };
+        let seconds = self.latest().saturating_sub(*oldest).as_secs().min(SECONDS_KEPT);
+        let ends = (0..=seconds).rev().map(|ago| self.latest().saturating_sub(Duration::from_secs(ago)));
+        let totals: Vec<f64> = ends.map(|at| total_at(&known, at)).collect();
+        // A counter that was made anew in between counts as standing still.
+        totals.iter().zip(totals.iter().skip(1)).map(|(before, after)| (after - before).max(0.0)).collect()
+    }
+
+    fn latest(&self) -> Duration {
+        self.moments.back().map_or(Duration::ZERO, |(at, _)| *at)
+    }
 }
 
-/// How fast a counter grew. One that was made anew in between counts as standing still.
-#[expect(clippy::cast_precision_loss, reason = "a rate for people; it is exact up to 2^53 in a few seconds")]
-pub fn per_second(earlier: u64, later: u64, seconds: f64) -> f64 {
-    later.saturating_sub(earlier) as f64 / seconds
+/// How many there were at a time, of moments of which the latest is the first.
+#[expect(clippy::cast_precision_loss, reason = "for a picture; it is exact up to 2^53")]
+fn total_at(known: &[(Duration, u64)], at: Duration) -> f64 {
+    let (later, earlier) = known.split_at(known.partition_point(|(moment, _)| *moment >= at));
+    match (earlier.first(), later.last()) {
+        (Some((before, few)), Some((after, many))) => {
+            let part = at.abs_diff(*before).as_secs_f64() / after.abs_diff(*before).as_secs_f64();
+            *few as f64 + part * (*many as f64 - *few as f64)
+        }
+        (Some((_, total)), None) | (None, Some((_, total))) => *total as f64,
+        (None, None) => 0.0,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use foobar_common::{
-        counters::Counter,
-        flow::Direction,
-        service::{HttpCounters, ServiceBytes},
-        verdict::Reason,
-    };
+    use foobar_common::service::{HttpCounters, ServiceBytes};
 
     use super::*;
     use crate::{
@@ -166,7 +144,8 @@ mod tests {
             requests += if second < 69 { 10 } else { 100 };
         }
         assert_eq!(history.per_second(port), [Some(100.0), Some(19.0), Some(11.5)]);
-        assert_eq!(history.moments.len(), 61);
+        assert_eq!(history.moments.len(), 71);
+        assert_eq!(history.each_second(port), [vec![10.0; 69], vec![100.0]].concat());
         // A service that was not there for a while begins anew.
         history.add(Duration::from_secs(71), &BTreeMap::new());
         history.add(Duration::from_secs(72), &services(5_000));
@@ -174,27 +153,27 @@ mod tests {
     }
 
     #[test]
-    fn rates_are_differences_over_time() {
-        let mut counters = Counters::default();
-        let mut count = |verdict, reason, packets| {
-            let counter = Counter { packets, bytes: packets * 100 };
-            counters.verdicts.insert(("eth0".to_owned(), Direction::In, verdict, reason), counter);
+    fn each_second_is_told_by_itself() {
+        let port = ServicePort { protocol: PortProtocol::Tcp, port: 80 };
+        let mut history = RequestHistory::default();
+        assert!(history.each_second(port).is_empty());
+        let mut add = |milliseconds, total| {
+            history.add_totals(Duration::from_millis(milliseconds), BTreeMap::from([(port, total)]));
+            history.each_second(port)
         };
-        count(Verdict::Accept, Reason::Policy, 30);
-        count(Verdict::Drop, Reason::Rule, 10);
-        let later = Sample::of(&counters, Duration::from_secs(12));
-        let earlier = Sample { at: Duration::from_secs(10), packets: 20, bytes: 2000, dropped: 10 };
-        let rates = later.since(&earlier).unwrap();
-        assert_eq!(
-            rates,
-            Rates {
-                packets_per_second: 10.0,
-                bits_per_second: 8000.0,
-                dropped_packets_per_second: 0.0,
-                seconds: 2.0
-            }
-        );
-        assert_eq!(earlier.since(&earlier), None);
-        assert_eq!(earlier.since(&later), None);
+        assert!(add(500, 0).is_empty());
+        assert_eq!(add(1_500, 10), [10.0]);
+        // A moment in between is no second, and where there was none for long, each second has its share.
+        assert_eq!(add(2_000, 40), [35.0]);
+        assert_eq!(add(2_500, 50), [10.0, 40.0]);
+        assert_eq!(add(5_500, 350), [10.0, 40.0, 100.0, 100.0, 100.0]);
+        // A counter that was made anew.
+        assert_eq!(add(6_500, 7), [10.0, 40.0, 100.0, 100.0, 100.0, 0.0]);
+        for second in 7..300 {
+            add(second * 1_000 + 500, second);
+        }
+        let told = add(300_500, 300);
+        assert_eq!((told.len() as u64, told.iter().sum::<f64>()), (SECONDS_KEPT, 120.0));
+        assert_eq!(history.moments.len(), 121);
     }
 }
