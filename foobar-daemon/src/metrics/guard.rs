@@ -32,7 +32,10 @@ pub(super) async fn guard(State(visit): State<Visit>, request: Request, next: Ne
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal,
     };
-    response.headers_mut().extend(visit.config.headers.clone());
+    // What an answer says by itself stays: the live page runs under a policy of its own.
+    for (name, value) in &visit.config.headers {
+        response.headers_mut().entry(name).or_insert_with(|| value.clone());
+    }
     response
 }
 
