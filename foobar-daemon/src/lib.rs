@@ -35,6 +35,7 @@ pub mod host;
 pub mod http;
 pub mod metrics;
 pub mod push;
+pub mod page;
 pub mod rates;
 pub mod state;
 pub mod watched_files;

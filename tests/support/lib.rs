@@ -6,6 +6,7 @@
 pub mod authority;
 pub mod binary;
 pub mod bpffs;
+pub mod browser;
 pub mod classbench;
 pub mod command;
 pub mod curl;

@@ -28,7 +28,7 @@ fn a_slow_handshake_holds_a_place_no_longer_than_a_slow_request() -> Result<()> 
             stream.write_all(beginnings[number % beginnings.len()])?;
             Ok(stream)
         };
-        (0..32).map(open).collect::<Result<Vec<_>>>()
+        (0..64).map(open).collect::<Result<Vec<_>>>()
     })?;
     // Whoever comes next waits in the kernel's queue for a place, and gets one.
     check_served(&served.curl().get(URL)?)?;

@@ -25,6 +25,8 @@ pub const LONG_ABOUT: &str = "Attach the filter, keep it in force and serve its 
      with the daemon.\n\nOf the rule files and the rules that were applied with `foobar rules apply`, \
      those that came last are put in force. SIGHUP reads the rule files again; rules that cannot be used \
      leave the old ones in force. The files of --web-config and --push are read again when they change, or one that they name.\n\n\
+     --listen serves /metrics for Prometheus, / for browsers: a page that shows live what passes and changes nothing, \
+     /healthz and /readyz. --web-config protects all of them alike.\n\n\
      With rules from etcd, a change there is in force on all servers within a second. It is guarded: if a service loses traffic \
      within the time that `[guard]` of the rules says (half of it within 30s, if nothing is said), the old rules come back, and the \
      new ones are not put in force again until a key of them is written. While etcd is away, the rules in force stay, over a \
@@ -44,7 +46,7 @@ pub const LONG_ABOUT: &str = "Attach the filter, keep it in force and serve its 
                        etcds://etcd-1:2379,etcd-2:2379/foobar --etcd-ca /etc/foobar/etcd-ca.pem\n    \
                        foobar fleet status\n\n  What it \
                        does:\n    foobar status\n    foobar rules show --counters\n    curl \
-                       http://127.0.0.1:9477/metrics\n\nExit codes: 0 ended by SIGTERM, SIGINT or `foobar detach`; \
+                       http://127.0.0.1:9477/metrics\n    http://127.0.0.1:9477/ in a browser, which shows what passes, live\n\nExit codes: 0 ended by SIGTERM, SIGINT or `foobar detach`; \
                        1 failed; 2 wrong usage, settings or rules."
 )]
 #[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
@@ -68,15 +70,15 @@ pub struct Args {
     /// slower), or in the driver where it can [default: auto]
     #[arg(long, value_enum)]
     mode: Option<Mode>,
-    /// Address and port to serve metrics on; one that others reach takes --web-config or --insecure-listen
+    /// Address and port to serve metrics and the live page on; one that others reach takes --web-config or --insecure-listen
     /// [default: 127.0.0.1:9477]
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// How to protect the metrics: a web configuration file as Prometheus and its exporters have it (TLS, client
+    /// How to protect both: a web configuration file as Prometheus and its exporters have it (TLS, client
     /// certificates, passwords), read anew when it changes
     #[arg(long, value_name = "FILE")]
     web_config: Option<PathBuf>,
-    /// Serve the metrics to whoever reaches --listen, even off the loopback without TLS or passwords
+    /// Serve both to whoever reaches --listen, even off the loopback without TLS or passwords
     #[arg(long)]
     insecure_listen: bool,
     /// Send the metrics to services, as this push file says (OTLP, Prometheus remote write, Sumo Logic), which is read anew

@@ -142,6 +142,9 @@ pub struct Status {
     /// When certificates expire.
     #[serde(default)]
     pub certificates: Vec<CertificateFacts>,
+    /// How many look at the live page.
+    #[serde(default)]
+    pub page_viewers: u64,
     /// Path of the control socket.
     pub control: String,
     /// The state folder.

@@ -44,8 +44,12 @@ use crate::{
 };
 
 /// How many clients are heard at a time, and how long.
-const LIMITS: Limits =
-    Limits { connections: 128, header: Duration::from_secs(3), whole: Duration::from_mins(2) };
+const LIMITS: Limits = Limits {
+    connections: 128,
+    header: Duration::from_secs(3),
+    whole: Duration::from_mins(2),
+    buffer: 64 << 10,
+};
 /// Rulesets that arrive or are read at a time, which bounds the memory that they take. The rest of the places is
 /// left for requests without a body, such as a rollback.
 static ARRIVING: Semaphore = Semaphore::const_new(4);
@@ -267,7 +271,7 @@ async fn watch(
 ) -> Response {
     match handle.events.watch(wanted) {
         Ok(watch) => {
-            endless.set();
+            endless.set(Duration::MAX);
             let lines = stream::unfold(watch, async |mut watch| {
                 Some((Ok::<Bytes, Infallible>(watch.next_lines().await?), watch))
             });

@@ -108,6 +108,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         web_config: None,
         push: None,
         certificates: Vec::new(),
+        page_viewers: 0,
         listen: settings.exposure.listen.to_string(),
         control: absolute(&settings.control),
         state: settings.state.as_ref().map_or_else(

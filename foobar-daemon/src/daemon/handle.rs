@@ -12,7 +12,15 @@ use std::{
 use anyhow::{Context as _, Result};
 use ipnet::IpNet;
 
-use super::{balancers::Balancers, events::Hub, facts, start::Rules, traffic, writer::failed};
+use super::{
+    balancers::Balancers,
+    events::Hub,
+    facts,
+    live::{LiveFacts, RuleActions},
+    start::Rules,
+    traffic,
+    writer::failed,
+};
 use crate::{
     bans::{
         Ban, Moment,
@@ -29,6 +37,7 @@ use crate::{
     host::Host,
     metrics::account::Account,
     push::live::Push,
+    page::viewers::Viewers,
     rules::{
         model::{Ruleset, ServicePort},
         names::prefix_words,
@@ -70,6 +79,8 @@ pub struct Handle {
     pub host: Option<Arc<Host>>,
     /// When certificates expire.
     pub certificates: Arc<Certificates>,
+    /// Who looks at the live page.
+    pub viewers: Arc<Viewers>,
     /// When bans were last looked at.
     looks: Arc<Looks>,
 }
@@ -87,6 +98,10 @@ pub enum Request {
     Rules(SyncSender<Result<RulesInForce, Refusal>>),
     /// Tell what has been counted of services, and what else `top` shows.
     Traffic(SyncSender<Result<Traffic, Refusal>>),
+    /// Tell what the live page shows, with the flows that are known or without.
+    Live(bool, SyncSender<Result<LiveFacts, Refusal>>),
+    /// Tell what each rule in force does.
+    RuleActions(SyncSender<RuleActions>),
     /// Tell the sets in force.
     Sets(SyncSender<Vec<SetInForce>>),
     /// Tell a set in force with its entries.
@@ -216,6 +231,7 @@ impl Handle {
             host: host.map(Arc::new),
             certificates,
             balancers: Balancers::default(),
+            viewers: Arc::default(),
             looks: Arc::default(),
         }
     }
@@ -231,6 +247,7 @@ impl Handle {
         }
         facts.status.push = self.push.as_ref().map(|push| push.facts());
         facts.status.certificates = self.certificates.facts();
+        facts.status.page_viewers = self.viewers.count();
         Ok(facts)
     }
 
@@ -267,6 +284,19 @@ impl Handle {
     /// Asks for the rules if some of them ban by source.
     pub fn banning_rules(&self) -> Result<Option<Box<Ruleset>>, Refusal> {
         self.ask(LOOK_TIME, Request::BanningRules)
+    }
+
+    /// Asks what the live page shows, with what has been counted. The flows that are known are counted only if they are wanted,
+    /// as that takes a while.
+    pub fn live(&self, flows: bool) -> Result<LiveFacts, Refusal> {
+        let facts = self.ask(LOOK_TIME, |reply| Request::Live(flows, reply))??;
+        let counters = self.counters.read().context("read the counters").map_err(failed)?;
+        Ok(LiveFacts { traffic: traffic::with_counters(facts.traffic, counters), ..facts })
+    }
+
+    /// Asks what each rule in force does.
+    pub fn rule_actions(&self) -> Result<RuleActions, Refusal> {
+        self.ask(LOOK_TIME, Request::RuleActions)
     }
 
     /// Asks what has been counted.

@@ -8,6 +8,7 @@ pub mod bans;
 pub mod events;
 pub mod guarding;
 pub mod handle;
+pub mod live;
 pub mod sets;
 pub mod start;
 pub mod summary;
@@ -69,6 +70,7 @@ use crate::{
     memory,
     metrics::{account::Account, serve},
     outcome::Outcome,
+    page,
     push::{encode::Since, live::Push},
     rates::RequestHistory,
     reconcile::Reconciler,
@@ -157,7 +159,8 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
         servers.push(tokio::spawn(Arc::clone(&handle.certificates).run()));
     }
     servers.extend(handle.push.clone().map(|push| tokio::spawn(push.run(registry, since))));
-    let mut followers = vec![tokio::spawn(balancers::look(handle.clone()))];
+    let mut followers =
+        vec![tokio::spawn(balancers::look(handle.clone())), tokio::spawn(page::feed::run(handle.clone()))];
     followers.extend(handle.fleet.iter().flat_map(|fleet| fleet.spawn(&handle)));
     notify::state(&[NotifyState::Ready]);
     tracing::info!("serving metrics on {}, control on {}", handle.web.url(), settings.control.display());
@@ -196,6 +199,7 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     }
     // Those who watch would never be answered.
     handle.events.end();
+    handle.viewers.end();
     for places in places {
         places.drained(DRAIN_TIME).await;
     }

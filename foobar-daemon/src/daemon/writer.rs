@@ -140,6 +140,10 @@ impl Writer {
                     Ok(Request::Traffic(reply)) => {
                         drop(reply.send(super::traffic::gather(&self).map_err(failed)));
                     }
+                    Ok(Request::Live(flows, reply)) => {
+                        drop(reply.send(super::live::gather(&self, flows).map_err(failed)));
+                    }
+                    Ok(Request::RuleActions(reply)) => drop(reply.send(super::live::rule_actions(&self))),
                     Ok(Request::Sets(reply)) => drop(reply.send(self.sets())),
                     Ok(Request::Set(name, reply)) => drop(reply.send(self.set(&name))),
                     Ok(Request::Bans(reply)) => {

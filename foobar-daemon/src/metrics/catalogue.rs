@@ -295,6 +295,8 @@ catalogue! {
         "When the certificate that is shown for a name of --certificate expires, or one that is shown with it, whichever is first. Absent before it has been seen.";
     CERTIFICATE_SEEN = "foobar_certificate_seen", Gauge, Flag, ["name"],
         "Whether the last handshake has shown one; they are made each hour, and each five minutes as long as one fails.";
+    PAGE_VIEWERS = "foobar_page_viewers", Gauge, Number, [],
+        "Browsers and others that look at the live page; what it shows is computed once a second for all of them, and not at all for none.";
     CONFIRM_PENDING = "foobar_confirm_pending", Gauge, Flag, [],
         "Whether the rules in force are taken back unless they are confirmed.";
     GUARD_PENDING = "foobar_guard_pending", Gauge, Flag, [],
@@ -519,7 +521,7 @@ pub fn markdown() -> String {
         "# Metrics\n\n\
          Written by `cargo xtask generate` from the catalogue in `foobar-daemon/src/metrics/catalogue.rs`; do not \
          edit.\n\n\
-         foobar serves them on `http://127.0.0.1:9477/metrics` (`--listen`; https by `--web-config`), beside `/healthz` (the daemon lives) and \
+         foobar serves them on `http://127.0.0.1:9477/metrics` (`--listen`; https by `--web-config`), beside `/` (the live page), `/healthz` (the daemon lives) and \
          `/readyz` (rules are in force on every interface). Labels are bounded by configuration, never by traffic. \
          Counters never go back over reloads, restarts and crashes of the daemon; they start at zero when the filter \
          was detached or the machine started.\n\n\

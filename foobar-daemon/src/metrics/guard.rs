@@ -1,4 +1,4 @@
-//! What stands before every answer of the metrics: the rate limit, the password, the headers of the web configuration.
+//! What stands before every answer, of the metrics and of the live page: the rate limit, the password, the headers of the web configuration.
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 

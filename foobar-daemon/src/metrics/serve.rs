@@ -1,10 +1,10 @@
-//! `/metrics`, `/healthz` and `/readyz`, behind what the web configuration asks for.
+//! `/metrics`, `/healthz`, `/readyz` and the live page, behind what the web configuration asks for.
 
 use std::{io, net::TcpListener as StdListener, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result};
 use axum::{
-    Router,
+    Extension, Router,
     extract::State,
     http::{StatusCode, header},
     middleware::from_fn_with_state,
@@ -13,6 +13,7 @@ use axum::{
 };
 use prometheus::{Registry, TextEncoder};
 use rustls::ServerConfig;
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -29,12 +30,21 @@ use super::{
 use crate::{
     daemon::handle::Handle,
     http::{Endless, Limits, Places},
+    page::{self, viewers::VIEWERS_MAX},
     web_config::{checks::Checks, live::Live},
 };
 
-/// How many scrapers are heard at a time, and how long. A TLS handshake takes as long as the head of a request at most.
-const LIMITS: Limits =
-    Limits { connections: 32, header: Duration::from_secs(3), whole: Duration::from_secs(20) };
+/// How many scrapers are heard at a time, and how long; those who look at the live page have places besides. A TLS handshake
+/// takes as long as the head of a request at most.
+const LIMITS: Limits = Limits {
+    connections: 32 + VIEWERS_MAX,
+    header: Duration::from_secs(3),
+    whole: Duration::from_secs(20),
+    buffer: 16 << 10,
+};
+/// So many bytes of an answer wait in the kernel at most before they are sent, so that what the live page shows is hardly older for
+/// who is slow.
+const UNSENT_MAX: u32 = 16 << 10;
 
 /// The server; it ends with its task.
 pub struct Server {
@@ -74,11 +84,11 @@ impl Server {
     pub fn new(listener: StdListener, registry: Arc<Registry>, handle: Handle) -> Result<Self> {
         let web = Arc::clone(&handle.web);
         let router = Router::new()
-            .route("/", get(index))
             .route("/metrics", get(metrics))
             .route("/healthz", get(async || "alive\n"))
             .route("/readyz", get(readyz))
-            .with_state(Shared { registry, handle });
+            .with_state(Shared { registry, handle: handle.clone() })
+            .merge(page::router(handle));
         let listener = TcpListener::from_std(listener).context("listen for scrapes")?;
         let desk = Desk { places: Places::new(LIMITS), router, web, checks: Checks::default() };
         Ok(Self { listener, desk })
@@ -107,6 +117,7 @@ impl Desk {
     /// Answers a connection by what is in force when it comes.
     async fn answer(self, stream: TcpStream, place: OwnedSemaphorePermit) -> io::Result<()> {
         let from = stream.peer_addr()?.ip();
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_MAX)?;
         let web = Arc::clone(&self.web);
         let opened = timeout(LIMITS.header, async {
             let config = spawn_blocking(move || web.current()).await?;
@@ -118,8 +129,8 @@ impl Desk {
         });
         let (config, stream) = opened.await??;
         let visit = Visit { config, checks: self.checks, from };
-        let router = self.router.layer(from_fn_with_state(visit, guard));
         let endless = Endless::default();
+        let router = self.router.layer(Extension(endless.clone())).layer(from_fn_with_state(visit, guard));
         match stream {
             Opened::Plain(stream) => self.places.answer(stream, router, place, &endless).await,
             Opened::Tls(stream) => self.places.answer(*stream, router, place, &endless).await,
@@ -172,11 +183,6 @@ async fn drain(mut stream: TcpStream) -> io::Result<()> {
     let mut bytes = [0; 4096];
     while stream.read(&mut bytes).await? > 0 {}
     Ok(())
-}
-
-async fn index() -> &'static str {
-    "foobar\n\n/metrics  for Prometheus\n/healthz  whether the daemon lives\n/readyz   whether rules are in force \
-     on every interface\n"
 }
 
 async fn metrics(State(Shared { registry, .. }): State<Shared>) -> Response {

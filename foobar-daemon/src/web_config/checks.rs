@@ -19,7 +19,8 @@ use tokio::{
 
 use super::{WebConfig, users::Login};
 
-/// Logins that wait for their check or are checked. With all of them, half of the places for connections are left.
+/// Logins that wait for their check or are checked. With all of them, half of the places that those who look at the live page leave
+/// are free.
 const WAITING_MAX: usize = 16;
 /// The same of one address.
 const WAITING_OF_ONE: usize = 4;

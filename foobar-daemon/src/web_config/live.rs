@@ -110,7 +110,7 @@ impl Live {
     /// Where the metrics are, as a person would ask for them.
     pub fn url(&self) -> String {
         let protection = self.last().in_force.protection();
-        url(protection, &self.exposure.listen.to_string())
+        format!("{}metrics", url(protection, &self.exposure.listen.to_string()))
     }
 
     fn last(&self) -> MutexGuard<'_, Last> {
@@ -163,7 +163,7 @@ impl Live {
 /// The metrics of a server.
 pub fn url(protection: Protection, listen: &str) -> String {
     let scheme = if protection.tls { "https" } else { "http" };
-    format!("{scheme}://{listen}/metrics")
+    format!("{scheme}://{listen}/")
 }
 
 /// Reads a file, and checks whether it protects enough.

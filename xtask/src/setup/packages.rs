@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 28] = [
+const PROGRAMS: [(&str, &str); 29] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
@@ -37,6 +37,7 @@ const PROGRAMS: [(&str, &str); 28] = [
     ("nft", "nftables"),
     ("/usr/bin/etcd", "etcd-server"),
     ("etcdctl", "etcd-client"),
+    ("chromium", "chromium"),
 ];
 
 /// A program that the benchmark compares with, and the package it comes in.

@@ -143,6 +143,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
         web_config,
         push,
         certificates,
+        page_viewers,
         control,
         state,
         pins,
@@ -199,7 +200,7 @@ fn print(status: &Status, now: SystemTime, out: &mut dyn Write) -> Result<()> {
     for MapFill { map, entries, max_entries, bytes } in maps {
         writeln!(out, "  {map:<18} {entries:>8} of {max_entries:>8}  {:>8} KiB", bytes / 1024)?;
     }
-    write_metrics(out, listen, web_config.as_ref(), now)?;
+    write_metrics(out, listen, web_config.as_ref(), *page_viewers, now)?;
     if let Some(push) = push {
         push::write(out, push, now)?;
     }
@@ -216,10 +217,13 @@ fn write_metrics(
     out: &mut dyn Write,
     listen: &str,
     web_config: Option<&WebConfigFacts>,
+    viewers: u64,
     now: SystemTime,
 ) -> Result<()> {
     let protection = web_config.map(|web| web.protection).unwrap_or_default();
-    writeln!(out, "\nmetrics  {}", url(protection, listen))?;
+    let url = url(protection, listen);
+    writeln!(out, "\nmetrics  {url}metrics")?;
+    writeln!(out, "page     {url}  ({viewers} look at it)")?;
     let Some(web) = web_config else { return Ok(()) };
     writeln!(out, "  {protection}, as {} says", web.path)?;
     if let Some(error) = &web.error {

@@ -386,6 +386,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
         web_config,
         push,
         certificates,
+        page_viewers,
         busiest_bans: _,
         syn_cookies: _,
         ready: _,
@@ -466,6 +467,7 @@ fn status_families(status: &Status, families: &mut Vec<MetricFamily>) {
     families.extend([hash.into_proto(), build.into_proto()]);
 
     families.push(counted(catalogue::RULESET_GENERATION, ruleset.generation));
+    families.push(counted(catalogue::PAGE_VIEWERS, *page_viewers));
     if let Some(applied) = &ruleset.applied {
         let seconds = std::time::Duration::from_millis(applied.unix_ms).as_secs_f64();
         families.push(single(catalogue::RULES_LOADED, seconds));

@@ -242,6 +242,7 @@ impl Source for Fixed {
             }],
             problems: vec![],
             listen: String::new(),
+            page_viewers: 2,
             web_config: Some(web_config()),
             push: Some(monitoring::push()),
             certificates: vec![monitoring::certificate()],

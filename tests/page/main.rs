@@ -1,0 +1,7 @@
+//! The live page: what it tells, whom, and how it looks in a browser.
+
+mod answers;
+mod browser;
+mod site;
+mod stream;
+mod telling;
