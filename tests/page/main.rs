@@ -2,6 +2,7 @@
 
 mod answers;
 mod browser;
+mod pictures;
 mod site;
 mod stream;
 mod telling;

@@ -58,7 +58,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
     }
     if !has("--listen") && !has("--web-config") {
-        say(&format!("metrics: http://{LISTEN}/metrics   end: Ctrl-C, which leaves nothing behind"));
+        say(&format!(
+            "live: http://{LISTEN}/   metrics: http://{LISTEN}/metrics   end: Ctrl-C, which leaves nothing behind"
+        ));
     }
     // The shell's signals reach foobar itself, and its exit code is this one's.
     let error = program(&binary).arg("run").args(&words).exec();
