@@ -4,6 +4,7 @@ mod delivery;
 mod example;
 mod formats;
 mod hostile;
+mod logs;
 mod memory;
 mod outages;
 mod protobuf;

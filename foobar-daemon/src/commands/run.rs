@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
 };
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
 
 use crate::{
     certificates::Wanted,
@@ -16,6 +16,7 @@ use crate::{
     env::Env,
     fleet::access::EtcdAccess,
     outcome::{InvalidInput, Outcome},
+    push::logs::LogLayer,
 };
 
 /// What `--help` tells of it.
@@ -165,12 +166,8 @@ fn start_log(asked: Option<&str>) -> anyhow::Result<()> {
         .parse(words)
         .map_err(|error| InvalidInput(format!("log filter {words:?}: {error}; for example: info")))?;
     let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let started = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_ansi(color)
-        .with_target(false)
-        .try_init();
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(color).with_target(false);
+    let started = tracing_subscriber::registry().with(filter).with(lines).with(LogLayer).try_init();
     if let Err(error) = started {
         tracing::debug!("the log had been started: {error}");
     }

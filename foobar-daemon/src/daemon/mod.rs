@@ -158,7 +158,8 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     if handle.certificates.is_any() {
         servers.push(tokio::spawn(Arc::clone(&handle.certificates).run()));
     }
-    servers.extend(handle.push.clone().map(|push| tokio::spawn(push.run(registry, since))));
+    let hub = handle.events.clone();
+    servers.extend(handle.push.clone().map(|push| tokio::spawn(push.run(registry, hub, since))));
     let mut followers =
         vec![tokio::spawn(balancers::look(handle.clone())), tokio::spawn(page::feed::run(handle.clone()))];
     followers.extend(handle.fleet.iter().flat_map(|fleet| fleet.spawn(&handle)));

@@ -25,6 +25,7 @@ use super::{
     worker::{Turn, Worker},
 };
 use crate::{
+    daemon::events::Hub,
     outcome::InvalidInput,
     state::unix_ms,
     watched_files::{Files, Seen},
@@ -102,8 +103,8 @@ impl Push {
     }
 
     /// Gathers and sends for ever. Counters of the filter count since `since.filter`.
-    pub async fn run(self: Arc<Self>, registry: Arc<Registry>, since: Since) {
-        self.start_senders();
+    pub async fn run(self: Arc<Self>, registry: Arc<Registry>, hub: Hub, since: Since) {
+        self.start_senders(&hub);
         let mut next_look = Instant::now() + LOOK;
         loop {
             let due = self.last().workers.values().map(|worker| worker.due).min();
@@ -115,7 +116,7 @@ impl Push {
                 if let Err(error) = spawn_blocking(move || push.look(asked)).await {
                     tracing::error!("look at the push file: {error}");
                 }
-                self.start_senders();
+                self.start_senders(&hub);
             }
             if self.last().workers.values().any(|worker| worker.due <= Instant::now() + TOGETHER) {
                 let (push, registry) = (Arc::clone(&self), Arc::clone(&registry));
@@ -132,9 +133,9 @@ impl Push {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn start_senders(&self) {
+    fn start_senders(&self, hub: &Hub) {
         for worker in self.last().workers.values_mut() {
-            worker.start();
+            worker.start(hub);
         }
     }
 
@@ -149,8 +150,15 @@ impl Push {
             (config, turns)
         };
         let time = SystemTime::now();
+        let (logs, series): (Vec<Turn>, Vec<Turn>) = turns.into_iter().partition(Turn::is_logs);
+        for turn in logs {
+            turn.take_logs(&config.labels, unix_ms(time));
+        }
+        if series.is_empty() {
+            return;
+        }
         let gathered = Gathered { unix_ms: unix_ms(time), families: registry.gather(), since };
-        for turn in turns {
+        for turn in series {
             turn.take(&gathered, &config.labels);
         }
     }

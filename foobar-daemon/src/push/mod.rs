@@ -9,6 +9,7 @@ pub mod client;
 pub mod encode;
 pub mod file;
 pub mod live;
+pub mod logs;
 pub mod pace;
 pub mod record;
 pub mod secret;

@@ -41,10 +41,21 @@ pub enum Media {
     SumoPrometheus,
     /// Carbon 2.0 for Sumo Logic.
     SumoCarbon2,
+    /// `ExportLogsServiceRequest` of OTLP.
+    OtlpLogs,
+    /// Lines of JSON for Sumo Logic.
+    SumoLogs,
 }
 
 impl Media {
-    const ALL: [Self; 4] = [Self::Otlp, Self::RemoteWrite, Self::SumoPrometheus, Self::SumoCarbon2];
+    const ALL: [Self; 6] = [
+        Self::Otlp,
+        Self::RemoteWrite,
+        Self::SumoPrometheus,
+        Self::SumoCarbon2,
+        Self::OtlpLogs,
+        Self::SumoLogs,
+    ];
 
     const fn number(self) -> u8 {
         match self {
@@ -52,13 +63,16 @@ impl Media {
             Self::RemoteWrite => 2,
             Self::SumoPrometheus => 3,
             Self::SumoCarbon2 => 4,
+            Self::OtlpLogs => 5,
+            Self::SumoLogs => 6,
         }
     }
 
     /// Its `Content-Type`.
     pub const fn content_type(self) -> &'static str {
         match self {
-            Self::Otlp | Self::RemoteWrite => "application/x-protobuf",
+            Self::Otlp | Self::OtlpLogs | Self::RemoteWrite => "application/x-protobuf",
+            Self::SumoLogs => "application/json",
             Self::SumoPrometheus => "application/vnd.sumologic.prometheus",
             Self::SumoCarbon2 => "application/vnd.sumologic.carbon2",
         }
@@ -68,6 +82,8 @@ impl Media {
     pub const fn is_for(self, kind: Kind) -> bool {
         match kind {
             Kind::Otlp => matches!(self, Self::Otlp),
+            Kind::OtlpLogs => matches!(self, Self::OtlpLogs),
+            Kind::SumoLogs => matches!(self, Self::SumoLogs),
             Kind::RemoteWrite => matches!(self, Self::RemoteWrite),
             // The type of content says which of both it is.
             Kind::Sumo(SumoFormat::Prometheus | SumoFormat::Carbon2) => {

@@ -210,10 +210,10 @@ pub(super) fn judge(answer: &Answer, target: &Target) -> Verdict {
     let status = answer.status.as_u16();
     match status {
         200..=299 => Verdict::Taken(match target.kind {
-            Kind::Otlp => {
+            Kind::Otlp | Kind::OtlpLogs => {
                 encode::rejected(&answer.body).map(|(points, said)| (points, client::shown(&said, target)))
             }
-            Kind::RemoteWrite | Kind::Sumo(_) => None,
+            Kind::RemoteWrite | Kind::Sumo(_) | Kind::SumoLogs => None,
         }),
         429 => Verdict::Again(Failure::Throttled, answer.words(target), answer.retry_after),
         // A request that came too slowly has not been looked at.

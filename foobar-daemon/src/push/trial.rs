@@ -2,10 +2,13 @@
 
 use std::{sync::Arc, time::SystemTime};
 
+use tracing::Level;
+
 use super::{
     client::{Client, Problem},
-    encode::{Encoder, Gathered, Since},
+    encode::{Encoder, Gathered, Since, encode_logs},
     file::{Labels, Target},
+    logs::LogRecord,
     sender::{Verdict, judge},
     series::Series,
 };
@@ -24,6 +27,15 @@ pub async fn send_one(target: &Arc<Target>, labels: &Labels, now: SystemTime) ->
     let gathered = Gathered { families: vec![family.into_proto()], unix_ms, since };
     let target = Arc::new(Target { series: Series::default(), ..Target::clone(target) });
     let mut records = Vec::new();
+    if target.kind.is_logs() {
+        let log = LogRecord {
+            unix_ns: unix_ms.saturating_mul(1_000_000),
+            level: Level::INFO,
+            text: "foobar push test".to_owned(),
+            attributes: vec![("source", "test".to_owned())],
+        };
+        encode_logs(&[Arc::new(log)], &target, labels, unix_ms, &mut |record| records.push(record));
+    }
     Encoder::default().encode(&gathered, &target, labels, u64::MAX, &mut |record| records.push(record));
     let mut client = Client::new(Arc::clone(&target));
     let mut words = String::new();

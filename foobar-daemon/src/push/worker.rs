@@ -8,13 +8,15 @@ use std::{
 use tokio::{sync::watch, task::AbortHandle};
 
 use super::{
-    encode::{Encoder, Gathered},
+    encode::{self, Encoder, Gathered},
     file::{Labels, Target},
+    logs::{self, LogQueue},
     pace::Budget,
     sender::{self, Shared},
     spool::Spool,
     stats::{Counts, Loss, TargetFacts},
 };
+use crate::daemon::events::Hub;
 
 /// A target at work.
 #[derive(Debug)]
@@ -26,15 +28,16 @@ pub struct Worker {
     budget: Option<Arc<Mutex<Budget>>>,
     /// When it is its turn.
     pub due: Instant,
-    /// Once it runs.
-    task: Option<AbortHandle>,
+    /// Log records until it is its turn.
+    logs: Arc<LogQueue>,
+    /// Once they run.
+    tasks: Vec<AbortHandle>,
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
+        self.tasks.iter().for_each(AbortHandle::abort);
+        logs::leave_daemon(&self.logs);
     }
 }
 
@@ -45,19 +48,23 @@ pub struct Turn {
     shared: Arc<Shared>,
     encoder: Arc<Mutex<Encoder>>,
     budget: Option<Arc<Mutex<Budget>>>,
+    logs: Arc<LogQueue>,
 }
 
 impl Worker {
     /// One for this target, with this spool; nothing is sent yet.
     pub fn new(target: Arc<Target>, spool: Spool) -> Self {
         let now = Instant::now();
+        let logs = Arc::default();
+        follow_daemon(&logs, &target);
         Self {
+            logs,
             told: watch::Sender::new(Arc::clone(&target)),
             shared: Arc::new(Shared::new(spool)),
             encoder: Arc::default(),
             budget: budget(&target, now),
             due: now,
-            task: None,
+            tasks: Vec::new(),
             target,
         }
     }
@@ -67,11 +74,14 @@ impl Worker {
         self.shared.lose(&self.target.name, lost);
     }
 
-    /// Starts its task, unless it runs.
-    pub fn start(&mut self) {
-        let (shared, told) = (&self.shared, &self.told);
-        let start = || tokio::spawn(sender::run(Arc::clone(shared), told.subscribe())).abort_handle();
-        self.task.get_or_insert_with(start);
+    /// Starts its tasks, unless they run. `hub` has the packets that rules draw.
+    pub fn start(&mut self, hub: &Hub) {
+        if self.tasks.is_empty() {
+            let sender = sender::run(Arc::clone(&self.shared), self.told.subscribe());
+            self.tasks.push(tokio::spawn(sender).abort_handle());
+            let packets = logs::follow_packets(hub.clone(), Arc::clone(&self.logs), self.told.subscribe());
+            self.tasks.push(tokio::spawn(packets).abort_handle());
+        }
     }
 
     /// The target has changed.
@@ -84,6 +94,7 @@ impl Worker {
         }
         self.due = self.due.min(now + target.interval);
         self.told.send_replace(Arc::clone(&target));
+        follow_daemon(&self.logs, &target);
         self.target = target;
     }
 
@@ -96,6 +107,7 @@ impl Worker {
             shared: Arc::clone(&self.shared),
             encoder: Arc::clone(&self.encoder),
             budget: self.budget.clone(),
+            logs: Arc::clone(&self.logs),
         }
     }
 
@@ -129,10 +141,43 @@ fn budget(target: &Target, now: Instant) -> Option<Arc<Mutex<Budget>>> {
     target.points_per_minute.map(|points| Arc::new(Mutex::new(Budget::new(points, now))))
 }
 
+/// Has a queue get the daemon's log if the target wants it.
+fn follow_daemon(queue: &Arc<LogQueue>, target: &Target) {
+    if target.logs.is_some_and(|logs| logs.daemon) {
+        logs::follow_daemon(queue);
+    } else {
+        logs::leave_daemon(queue);
+    }
+}
+
 impl Turn {
+    /// Whether it is one of log records, for which nothing is gathered.
+    pub fn is_logs(&self) -> bool {
+        self.target.kind.is_logs()
+    }
+
+    /// Puts the log records that wait into the spool, as far as the budget goes.
+    pub fn take_logs(&self, labels: &Labels, unix_ms: u64) {
+        let Self { target, shared, encoder: _, budget, logs } = self;
+        let (records, lost) = logs.take();
+        shared.lose(&target.name, vec![(Loss::Bytes, lost)]);
+        let count = records.len() as u64;
+        if let Some(budget) = budget {
+            let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
+            if budget.take(count, Instant::now()).is_err() {
+                return shared.lose(&target.name, vec![(Loss::Budget, count)]);
+            }
+        }
+        encode::encode_logs(&records, target, labels, unix_ms, &mut |record| {
+            let lost = shared.spool().push(&record, unix_ms);
+            shared.lose(&target.name, lost);
+        });
+        shared.filled.notify_one();
+    }
+
     /// Puts a gathering into the spool, as far as the budget goes.
     pub fn take(&self, gathered: &Gathered, labels: &Labels) {
-        let Self { target, shared, encoder, budget } = self;
+        let Self { target, shared, encoder, budget, logs: _ } = self;
         let mut encoder = encoder.lock().unwrap_or_else(PoisonError::into_inner);
         let mut most = u64::MAX;
         if let Some(budget) = budget {

@@ -1,7 +1,7 @@
 //! `foobar watch`.
 
 mod capture;
-mod words;
+pub mod words;
 
 use std::{io, ops::ControlFlow, path::PathBuf, time::Duration};
 

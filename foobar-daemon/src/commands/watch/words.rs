@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// An event in one line.
-pub(super) fn line(event: &ToldEvent, bytes: &[u8]) -> String {
+pub fn line(event: &ToldEvent, bytes: &[u8]) -> String {
     let ToldEvent { unix_ns, interface, direction, verdict, reason, rule, packets, .. } = event;
     let mut why = reason.clone();
     if let Some(rule) = rule {
@@ -27,12 +27,12 @@ pub(super) fn line(event: &ToldEvent, bytes: &[u8]) -> String {
 }
 
 /// When it was, to the nanosecond.
-pub(super) fn time(unix_ns: u64) -> String {
+pub fn time(unix_ns: u64) -> String {
     humantime::format_rfc3339_nanos(UNIX_EPOCH + Duration::from_nanos(unix_ns)).to_string()
 }
 
 /// What the packet is, as far as its first bytes tell.
-pub(super) fn packet(event: &ToldEvent, bytes: &[u8]) -> String {
+pub fn packet(event: &ToldEvent, bytes: &[u8]) -> String {
     let frame = Frame::from_first_buffer(bytes, event.length).offloaded(event.packets > 1);
     match parse(&frame) {
         Ok(flow) => describe(&flow),
@@ -54,7 +54,7 @@ fn without_flow(reason: Reason, bytes: &[u8], length: u32) -> String {
 }
 
 /// What was lost where.
-pub(super) fn losses(LostEvents { ring, watcher }: LostEvents) -> String {
+pub fn losses(LostEvents { ring, watcher }: LostEvents) -> String {
     let mut words = Vec::new();
     if ring > 0 {
         words.push(format!(
@@ -68,7 +68,7 @@ pub(super) fn losses(LostEvents { ring, watcher }: LostEvents) -> String {
 }
 
 /// The same text without anything that a terminal obeys: control characters, and those that turn the direction of writing.
-pub(super) fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     let is_obeyed = |one: char| {
         one.is_control()
             || matches!(one, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')

@@ -28,17 +28,29 @@ use crate::{
 /// Bans that are over and are removed from the kernel at a time: the program does not heed them any more, so there is no
 /// hurry, and whoever asks for something else has to wait so long.
 const REMOVED_AT_ONCE: usize = 1_000;
+/// How many addresses and prefixes of a change the log names.
+const NAMED: usize = 5;
 
 impl Writer {
     /// Makes bans, and says in the log how that went. Nothing is banned if anything fails, or if something is refused
     /// and the others were not to be banned without it.
     pub(in crate::daemon) fn ban(&mut self, asked: AskedBans, by: &str) -> Result<Changed, Refusal> {
-        told("ban", by, self.make_asked(asked, by))
+        let what = format!(
+            "ban of {}",
+            named(&asked.wanted.list.iter().map(|(prefix, _)| prefix).collect::<Vec<_>>())
+        );
+        told(&what, by, self.make_asked(asked, by))
     }
 
     /// Lifts bans, and says in the log how that went. All stay if anything fails.
     pub(in crate::daemon) fn lift(&mut self, asked: AskedLifts, by: &str) -> Result<Changed, Refusal> {
-        told("unban", by, self.lift_asked(asked))
+        let what = match &asked {
+            AskedLifts::All => "unban of all".to_owned(),
+            AskedLifts::These(wanted) => {
+                format!("unban of {}", named(&wanted.list.iter().collect::<Vec<_>>()))
+            }
+        };
+        told(&what, by, self.lift_asked(asked))
     }
 
     fn make_asked(&mut self, asked: AskedBans, by: &str) -> Result<Changed, Refusal> {
@@ -257,6 +269,16 @@ impl Writer {
 fn refusals(problems: Problems) -> BanReport {
     let Problems { count, told } = problems;
     BanReport { refused: count, why_refused: told, ..BanReport::default() }
+}
+
+/// The first of some prefixes, for the log.
+fn named(prefixes: &[&IpNet]) -> String {
+    let more = prefixes.len().saturating_sub(NAMED);
+    let mut names: Vec<String> = prefixes.iter().take(NAMED).map(|prefix| prefix_words(prefix)).collect();
+    if more > 0 {
+        names.push(format!("{more} others"));
+    }
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 
 /// A change of bans is none of the rules, so `status` goes on telling how the last one of these went.

@@ -2,11 +2,12 @@
 
 mod carbon2;
 mod chunks;
+mod logs;
 mod otlp;
 mod remote_write;
 mod text;
 
-use std::{io::Write as _, time::Duration};
+use std::{io::Write as _, sync::Arc, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use prometheus::proto::MetricFamily;
@@ -15,9 +16,12 @@ use self::chunks::{Chunk, Counting};
 pub use self::otlp::rejected;
 use super::{
     file::{Kind, Labels, SumoFormat, Target},
+    logs::LogRecord,
     record::{Media, Record},
 };
 
+/// Log records of one request.
+const RECORDS_OF_REQUEST: usize = 1_000;
 /// Points of one request. Prometheus sends 2,000 in one by itself; of Sumo's prescription, 100 kB to 1 MB, it is the
 /// middle.
 pub const POINTS_OF_REQUEST: u64 = 2_000;
@@ -95,6 +99,7 @@ impl Encoder {
                 Kind::Sumo(SumoFormat::Carbon2) => {
                     (Media::SumoCarbon2, carbon2::encode(families, labels, gathered.unix_ms))
                 }
+                Kind::OtlpLogs | Kind::SumoLogs => return encoded,
             };
             let body = if target.gzip { compressed(&body) } else { body };
             keep(media, target.gzip, *points, body);
@@ -108,11 +113,30 @@ impl Encoder {
     }
 }
 
+/// Encodes log records for a target, and gives each record of the spool away as it is ready.
+pub fn encode_logs(
+    logs: &[Arc<LogRecord>],
+    target: &Target,
+    labels: &Labels,
+    unix_ms: u64,
+    put: &mut dyn FnMut(Record),
+) {
+    for chunk in logs.chunks(RECORDS_OF_REQUEST) {
+        let (media, body) = if target.kind == Kind::OtlpLogs {
+            (Media::OtlpLogs, logs::otlp(chunk, labels))
+        } else {
+            (Media::SumoLogs, logs::json_lines(chunk, labels))
+        };
+        let body = if target.gzip { compressed(&body) } else { body };
+        put(Record { media, gzip: target.gzip, points: chunk.len() as u64, unix_ms, body });
+    }
+}
+
 /// How histograms are counted: OTLP has one point for all that others have a line each for.
 const fn counting(kind: Kind) -> Counting {
     match kind {
         Kind::Otlp => Counting::Whole,
-        Kind::RemoteWrite | Kind::Sumo(_) => Counting::Lines,
+        Kind::RemoteWrite | Kind::Sumo(_) | Kind::OtlpLogs | Kind::SumoLogs => Counting::Lines,
     }
 }
 

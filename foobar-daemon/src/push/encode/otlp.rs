@@ -181,14 +181,22 @@ static CATALOGUE: LazyLock<BTreeMap<&str, &Entry>> =
 pub(super) fn encode(parts: &[Part<'_>], gathered: &Gathered, labels: &Labels) -> Vec<u8> {
     let time = Duration::from_millis(gathered.unix_ms);
     let metrics = parts.iter().map(|part| metric(part, gathered.since, time)).collect();
-    let scope = Scope { name: "foobar".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() };
-    let resource = ResourceMetrics {
-        resource: Some(Resource {
-            attributes: attributes(labels.iter().map(|(key, value)| (resource_key(key), value.as_str()))),
-        }),
-        scope_metrics: vec![ScopeMetrics { scope: Some(scope), metrics }],
+    let of_resource = ResourceMetrics {
+        resource: Some(resource(labels)),
+        scope_metrics: vec![ScopeMetrics { scope: Some(scope()), metrics }],
     };
-    Request { resource_metrics: vec![resource] }.encode_to_vec()
+    Request { resource_metrics: vec![of_resource] }.encode_to_vec()
+}
+
+/// Who says all of it.
+pub(super) fn resource(labels: &Labels) -> Resource {
+    let pairs = labels.iter().map(|(key, value)| (resource_key(key), value.as_str()));
+    Resource { attributes: attributes(pairs) }
+}
+
+/// What says it.
+pub(super) fn scope() -> Scope {
+    Scope { name: "foobar".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
 }
 
 /// What a label of all series is called as an attribute of the resource. Prometheus turns these back into what they were:
@@ -286,7 +294,7 @@ fn own_attributes(series: &proto::Metric) -> Vec<KeyValue> {
     attributes(series.get_label().iter().map(|pair| (pair.name(), pair.value())))
 }
 
-fn attributes<'l>(labels: impl Iterator<Item = (&'l str, &'l str)>) -> Vec<KeyValue> {
+pub(super) fn attributes<'l>(labels: impl Iterator<Item = (&'l str, &'l str)>) -> Vec<KeyValue> {
     let pair = |(key, value): (&str, &str)| KeyValue {
         key: key.to_owned(),
         value: Some(AnyValue { string_value: Some(value.to_owned()) }),

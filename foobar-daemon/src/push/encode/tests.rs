@@ -1,4 +1,4 @@
-use std::{io::Read as _, sync::Arc};
+use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 use foobar_common::service::Histogram as Durations;

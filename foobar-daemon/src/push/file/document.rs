@@ -35,6 +35,7 @@ pub(super) struct TargetTable {
     pub(super) cert_file: Option<Spanned<String>>,
     pub(super) key_file: Option<Spanned<String>>,
     pub(super) series: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) logs: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) points_per_minute: Option<Spanned<u64>>,
     pub(super) gzip: Option<Spanned<bool>>,
     pub(super) spool: Option<Spanned<SpoolTable>>,

@@ -69,6 +69,8 @@ pub struct Target {
     pub interval: Duration,
     /// Which series.
     pub series: Series,
+    /// Which log records, if it gets these instead.
+    pub logs: Option<LogSources>,
     /// How many points it gets in a minute at most.
     pub points_per_minute: Option<u64>,
     /// Whether bodies are compressed; remote write always is, by its own means.
@@ -87,6 +89,19 @@ pub enum Kind {
     /// HTTP source of Sumo Logic:
     /// <https://help.sumologic.com/docs/send-data/hosted-collectors/http-source/logs-metrics/upload-metrics/>.
     Sumo(SumoFormat),
+    /// Log records by OTLP over HTTP.
+    OtlpLogs,
+    /// Log records for an HTTP source of Sumo Logic, as lines of JSON.
+    SumoLogs,
+}
+
+/// Which log records a target gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogSources {
+    /// What the daemon logs, bans and changes of rules among it.
+    pub daemon: bool,
+    /// Packets that rules draw as samples.
+    pub packets: bool,
 }
 
 impl Kind {
@@ -97,7 +112,14 @@ impl Kind {
             Self::RemoteWrite => "remote-write",
             Self::Sumo(SumoFormat::Prometheus) => "sumo, prometheus",
             Self::Sumo(SumoFormat::Carbon2) => "sumo, carbon2",
+            Self::OtlpLogs => "otlp-logs",
+            Self::SumoLogs => "sumo-logs",
         }
+    }
+
+    /// Whether it gets log records, and no series.
+    pub const fn is_logs(self) -> bool {
+        matches!(self, Self::OtlpLogs | Self::SumoLogs)
     }
 }
 
@@ -178,6 +200,7 @@ impl Source<'_> {
             cert_file,
             key_file,
             series,
+            logs,
             points_per_minute,
             gzip,
             spool,
@@ -219,6 +242,7 @@ impl Source<'_> {
             headers: sent,
             tls,
             interval: values::duration(interval, INTERVAL, &INTERVALS)?,
+            logs: checked_logs(kind, logs, series.as_ref())?,
             series: checked_series(series)?,
             points_per_minute: checked_budget(points_per_minute)?,
             gzip: gzip.unwrap_or(true),
@@ -370,7 +394,7 @@ impl SumoKeys {
             ("source_host", "x-sumo-host", &source_host),
             ("source_category", "x-sumo-category", &source_category),
         ];
-        if kind.get_ref() != "sumo" {
+        if !matches!(kind.get_ref().as_str(), "sumo" | "sumo-logs") {
             let named = written.iter().find_map(|(key, _, value)| Some((*key, value.as_ref()?.span())));
             let fields = source_fields.as_ref().map(|fields| ("source_fields", fields.span()));
             let format = format.as_ref().map(|format| ("format", format.span()));
@@ -380,7 +404,17 @@ impl SumoKeys {
         }
         let kind = match kind.get_ref().as_str() {
             "otlp" => return Ok((Kind::Otlp, headers)),
+            "otlp-logs" => return Ok((Kind::OtlpLogs, headers)),
             "remote-write" => return Ok((Kind::RemoteWrite, headers)),
+            "sumo-logs" => match format {
+                None => Kind::SumoLogs,
+                Some(format) => {
+                    return Err(Problem::at(
+                        format.span(),
+                        "log records are lines of JSON always: leave format out",
+                    ));
+                }
+            },
             "sumo" => match format.as_ref().map(|format| format.get_ref().as_str()) {
                 None | Some("prometheus") => Kind::Sumo(SumoFormat::Prometheus),
                 Some("carbon2") => Kind::Sumo(SumoFormat::Carbon2),
@@ -393,7 +427,9 @@ impl SumoKeys {
                 }
             },
             other => {
-                let message = format!("no kind {other:?}: write otlp, remote-write or sumo");
+                let message = format!(
+                    "no kind {other:?}: write otlp, remote-write or sumo, or for log records otlp-logs or sumo-logs"
+                );
                 return Err(Problem::at(kind.span(), message));
             }
         };
@@ -474,6 +510,35 @@ fn checked_series(written: Option<Spanned<Vec<Spanned<String>>>>) -> Result<Seri
         return Err(Problem::at(whole, message));
     }
     Ok(series)
+}
+
+fn checked_logs(
+    kind: Kind,
+    written: Option<Spanned<Vec<Spanned<String>>>>,
+    series: Option<&Spanned<Vec<Spanned<String>>>>,
+) -> Result<Option<LogSources>, Problem> {
+    if !kind.is_logs() {
+        let misplaced = "logs is for kind = \"otlp-logs\" and \"sumo-logs\" alone: write a target for them";
+        return written.map_or(Ok(None), |logs| Err(Problem::at(logs.span(), misplaced)));
+    }
+    if let Some(series) = series {
+        return Err(Problem::at(series.span(), "this kind gets log records and no series: leave series out"));
+    }
+    let Some(written) = written else { return Ok(Some(LogSources { daemon: true, packets: true })) };
+    let mut logs = LogSources { daemon: false, packets: false };
+    for word in written.get_ref() {
+        match word.get_ref().as_str() {
+            "daemon" => logs.daemon = true,
+            "packets" => logs.packets = true,
+            other => {
+                return Err(Problem::at(word.span(), format!("no logs {other:?}: write daemon or packets")));
+            }
+        }
+    }
+    if !logs.daemon && !logs.packets {
+        return Err(Problem::at(written.span(), "no logs are none: leave the target out"));
+    }
+    Ok(Some(logs))
 }
 
 fn checked_budget(written: Option<Spanned<u64>>) -> Result<Option<u64>, Problem> {
