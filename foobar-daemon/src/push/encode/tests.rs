@@ -40,7 +40,7 @@ fn gathered() -> Gathered {
     let families = vec![hits.into_proto(), bans.into_proto(), missed.into_proto(), durations.into_proto()];
     let since = Since {
         filter: Duration::from_secs(1_000),
-        daemon: Duration::from_secs(2_000),
+        account: Duration::from_secs(2_000),
         machine: Duration::ZERO,
     };
     Gathered { families, unix_ms: NOW, since }

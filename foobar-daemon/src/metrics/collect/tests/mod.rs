@@ -162,17 +162,7 @@ impl Source for Fixed {
             not_ready: vec![],
             mode: Mode::Auto,
             interfaces: vec![attachment()],
-            ruleset: RulesetFacts {
-                hash: "abc".to_owned(),
-                generation: 4,
-                applied: Some(Applied { unix_ms: 1_500, by: "a test".to_owned() }),
-                previous: None,
-                path: "rules".to_owned(),
-                rules: 2,
-                services: 1,
-                sets: 0,
-                edited_sets: Vec::new(),
-            },
+            ruleset: ruleset(),
             pending: Some(PendingFacts { previous: "abd".to_owned(), seconds_left: 3.0, guarded: false }),
             guard: guard(),
             few_sources: Vec::new(),
@@ -252,6 +242,20 @@ impl Source for Fixed {
             ephemeral: false,
         };
         Ok(Facts { status, service_ports: vec![WEB] })
+    }
+}
+
+fn ruleset() -> RulesetFacts {
+    RulesetFacts {
+        hash: "abc".to_owned(),
+        generation: 4,
+        applied: Some(Applied { unix_ms: 1_500, by: "a test".to_owned() }),
+        previous: None,
+        path: "rules".to_owned(),
+        rules: 2,
+        services: 1,
+        sets: 0,
+        edited_sets: Vec::new(),
     }
 }
 
