@@ -131,13 +131,13 @@ fn times(requests: &[Request]) -> Result<Vec<u64>> {
     Ok(times)
 }
 
-/// Gatherings came in order, and as many as there were: a second is between them, and on a busy machine up to two and a half,
+/// Gatherings came in order, and as many as there were: a second is between them, and on a busy machine some more,
 /// but each was counted.
 fn check_complete(times: &[u64], gatherings: Option<u64>) -> Result<()> {
     for pair in times.windows(2) {
         let &[before, after] = pair else { continue };
         let gap = after.checked_sub(before).with_context(|| format!("out of order: {times:?}"))?;
-        ensure!((1..=2_500).contains(&gap), "{gap} ms between two gatherings: {times:?}");
+        ensure!((1..=5_000).contains(&gap), "{gap} ms between two gatherings: {times:?}");
     }
     ensure!(gatherings == Some(times.len() as u64), "{gatherings:?} gatherings were taken: {times:?}");
     Ok(())

@@ -92,7 +92,7 @@ pub struct Args {
     no_host_metrics: bool,
     /// Tell when the certificate of this name expires, as clients see it: by a handshake each hour, and at SIGHUP, with the address
     /// of the name or the one that follows; as www.foobar.com@127.0.0.1:443
-    #[arg(long, value_name = "NAME[@ADDRESS:PORT]")]
+    #[arg(id = "watched_certificate", long = "certificate", value_name = "NAME[@ADDRESS:PORT]")]
     certificate: Vec<Wanted>,
     /// Control socket to make [default: /run/foobar/control.sock]
     #[arg(long, value_name = "PATH")]
