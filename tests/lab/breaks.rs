@@ -47,11 +47,13 @@ pub(crate) enum Break {
     MistakenRules,
     /// The member of etcd that leads the others is killed
     EtcdLeader,
+    /// The site gets a certificate that expires in two days
+    Certificate,
 }
 
 impl Break {
     /// All of them.
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::WebServer,
         Self::Database,
         Self::Plaintext,
@@ -60,6 +62,7 @@ impl Break {
         Self::Firewall,
         Self::MistakenRules,
         Self::EtcdLeader,
+        Self::Certificate,
     ];
 
     /// The alert that it raises.
@@ -72,6 +75,7 @@ impl Break {
             Self::Firewall => "FoobarDown",
             Self::MistakenRules => "FoobarGuardTookRulesBack",
             Self::EtcdLeader => "FoobarEtcdMemberDown",
+            Self::Certificate => "FoobarCertificateExpires",
         }
     }
 
@@ -86,7 +90,8 @@ impl Break {
             | Self::SynFlood
             | Self::Rules
             | Self::Firewall
-            | Self::EtcdLeader => &[],
+            | Self::EtcdLeader
+            | Self::Certificate => &[],
         }
     }
 
@@ -126,6 +131,7 @@ impl Break {
                 say(&format!("web{leader} leads"));
                 lab.kill(Service::Etcd(leader))?;
             }
+            Self::Certificate => lab.renew_site_certificate("2")?,
         }
         self.wait(lab, &broken)?;
         say(&format!("{} was raised after {:.1} s", self.alert(), began.elapsed().as_secs_f64()));
@@ -157,6 +163,7 @@ impl Break {
                     start_again(lab, Service::Etcd(number))?;
                 }
             }
+            Self::Certificate => lab.renew_site_certificate("90")?,
         }
         broken.remove(&self.name());
         note(lab, &broken)?;
@@ -210,7 +217,12 @@ impl Break {
                 let told = ask_fleet(lab, Host::Web(1))?;
                 say(told.trim_end());
             }
-            Self::WebServer | Self::Plaintext | Self::SynFlood | Self::Rules | Self::EtcdLeader => {}
+            Self::WebServer
+            | Self::Plaintext
+            | Self::SynFlood
+            | Self::Rules
+            | Self::EtcdLeader
+            | Self::Certificate => {}
         }
         Ok(())
     }

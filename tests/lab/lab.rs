@@ -8,7 +8,11 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use foobar_tests::authority::Authority;
-use nix::fcntl::{Flock, FlockArg};
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::{
     hosts::{Host, Hosts},
@@ -129,6 +133,33 @@ impl Lab {
         Ok(())
     }
 
+    /// Replaces the certificate of the site by one that lives for so many days, has the web servers take it, and the firewall of the
+    /// balancer look at it.
+    pub(crate) fn renew_site_certificate(&self, days: &str) -> Result<()> {
+        let authority = Authority::in_folder(&self.certificates(), "authority")?;
+        authority.sign_named("site", SITE_NAMES, days)?;
+        for number in 1..=3 {
+            for service in [Service::Www(number), Service::Admin(number)] {
+                self.signal(service, Signal::SIGHUP)?;
+            }
+        }
+        // nginx goes on with the old one for a moment.
+        std::thread::sleep(Duration::from_secs(1));
+        self.look_at_certificate()
+    }
+
+    /// Has the firewall of the balancer look at the certificate of the site now, and not at the next full hour.
+    pub(crate) fn look_at_certificate(&self) -> Result<()> {
+        self.signal(Service::Firewall(Host::Balancer), Signal::SIGHUP)
+    }
+
+    /// Sends a signal to a service that runs, and to nothing that it has made.
+    fn signal(&self, service: Service, signal: Signal) -> Result<()> {
+        let Some(running) = self.running(service) else { return Ok(()) };
+        kill(Pid::from_raw(running.id), signal)
+            .with_context(|| format!("send {signal} to {}", service.name()))
+    }
+
     /// Writes a file of a service from a template, where `@FOLDER@` is the service's folder, `@CERTIFICATES@` that of the
     /// certificates, `@NAME@` and `@ADDRESS@` those of its host; other words are given.
     pub(crate) fn write(
@@ -178,7 +209,7 @@ impl Lab {
 
     /// Ends the service of this name.
     pub(crate) fn stop_named(&self, name: &str) -> Result<()> {
-        if !self.processes.stop(name, nix::sys::signal::Signal::SIGTERM)? {
+        if !self.processes.stop(name, Signal::SIGTERM)? {
             say(&format!("{name} did not end in time and was killed"));
         }
         Ok(())
@@ -186,7 +217,7 @@ impl Lab {
 
     /// Ends a service as a crash would.
     pub(crate) fn kill(&self, service: Service) -> Result<()> {
-        self.processes.stop(&service.name(), nix::sys::signal::Signal::SIGKILL).map(drop)
+        self.processes.stop(&service.name(), Signal::SIGKILL).map(drop)
     }
 
     /// The process of a service, if it runs.

@@ -46,6 +46,8 @@ pub(crate) fn run(name: &str, args: &Args) -> Result<()> {
     put_rules(&lab)?;
     start(&lab, &firewalls)?;
     start(&lab, &others)?;
+    // There was none to see when it was started.
+    lab.look_at_certificate()?;
     say(&format!("up in {:.1} s", began.elapsed().as_secs_f64()));
     say(&format!(
         "logs, rules and settings: {}\nnamespaces: `ip netns exec foobar-{name}-{} …`; Prometheus is http://{}:9090 in there\n\

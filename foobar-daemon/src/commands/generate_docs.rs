@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 
-use crate::{env::Env, metrics::catalogue, outcome::Outcome};
+use crate::{env::Env, metrics::markdown, outcome::Outcome};
 
 /// Flags of `foobar generate-docs`.
 #[derive(Debug, clap::Args)]
@@ -24,7 +24,7 @@ enum Text {
 /// Runs the command.
 pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
     match args.text {
-        Text::Metrics => env.out.write_all(catalogue::markdown().as_bytes())?,
+        Text::Metrics => env.out.write_all(markdown::markdown().as_bytes())?,
         Text::Man => {
             for (_, page) in super::man::pages()? {
                 env.out.write_all(&page)?;

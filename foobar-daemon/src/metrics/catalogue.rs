@@ -3,10 +3,8 @@
 
 use std::time::Duration;
 
-use foobar_common::service::{DURATION_BOUNDS_US, Histogram as Durations, Loss, Ticks};
+use foobar_common::service::{DURATION_BOUNDS_US, Histogram as Durations, Ticks};
 use prometheus::proto::{self, LabelPair, MetricFamily, MetricType};
-
-use super::labels::LABELS;
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -385,6 +383,11 @@ impl Entry {
         self.labels
     }
 
+    /// Counter, gauge or histogram.
+    pub const fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// What it is measured in.
     pub const fn unit(&self) -> Unit {
         self.unit
@@ -493,7 +496,7 @@ impl<const N: usize> Family<N> {
 }
 
 impl Kind {
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
@@ -503,7 +506,7 @@ impl Kind {
 }
 
 impl Unit {
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Packets => "packets",
             Self::Bytes => "bytes of whole frames",
@@ -514,50 +517,6 @@ impl Unit {
             Self::Info => "always 1",
         }
     }
-}
-
-/// METRICS.md: every metric, label and reason.
-pub fn markdown() -> String {
-    let mut text = String::from(
-        "# Metrics\n\n\
-         Written by `cargo xtask generate` from the catalogue in `foobar-daemon/src/metrics/catalogue.rs`; do not \
-         edit.\n\n\
-         foobar serves them on `http://127.0.0.1:9477/metrics` (`--listen`; https by `--web-config`), beside `/` (the live page), `/healthz` (the daemon lives) and \
-         `/readyz` (rules are in force on every interface). Labels are bounded by configuration, never by traffic. \
-         Counters never go back over reloads, restarts and crashes of the daemon; they start at zero when the filter \
-         was detached or the machine started.\n\n\
-         | metric | type | unit | labels | meaning |\n| --- | --- | --- | --- | --- |\n",
-    );
-    for Entry { name, kind, unit, labels, help } in ALL {
-        let labels: Vec<String> = labels.iter().map(|label| format!("`{label}`")).collect();
-        line(
-            &mut text,
-            format_args!("| `{name}` | {} | {} | {} | {help} |", kind.word(), unit.word(), labels.join(", ")),
-        );
-    }
-    text.push_str("\n## Labels\n\n| label | values |\n| --- | --- |\n");
-    for (label, values) in LABELS {
-        line(&mut text, format_args!("| `{label}` | {values} |"));
-    }
-    text.push_str(
-        "\n## Reasons\n\nEvery packet has exactly one.\n\n| reason | the packet |\n| --- | --- |\n",
-    );
-    for reason in foobar_common::verdict::Reason::ALL {
-        line(&mut text, format_args!("| `{}` | {} |", reason.label(), reason.describe()));
-    }
-    text.push_str(
-        "\n## What could not be followed\n\nNothing is guessed: where a connection cannot be read for certain, it is no \
-         longer counted, and `foobar_l7_framing_lost_total` says why.\n\n| reason | what came |\n| --- | --- |\n",
-    );
-    for loss in Loss::ALL {
-        line(&mut text, format_args!("| `{}` | {} |", loss.label(), loss.describe()));
-    }
-    text
-}
-
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    text.push_str(&line.to_string());
-    text.push('\n');
 }
 
 #[cfg(test)]
@@ -589,19 +548,5 @@ mod tests {
             let is_kept = entry.begin() == Begin::Account && entry.name != PROGRAM_RUN_SECONDS.name();
             assert!(says || !is_kept, "{}", entry.name);
         }
-    }
-
-    #[test]
-    fn every_label_is_explained_once() {
-        let used: BTreeSet<&str> = ALL.iter().flat_map(|entry| entry.labels).copied().collect();
-        let explained: Vec<&str> = LABELS.iter().map(|(label, _)| *label).collect();
-        assert_eq!(explained, used.into_iter().collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn metrics_md_is_the_catalogue() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../METRICS.md");
-        let written = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(written == markdown(), "METRICS.md is old; renew it with `cargo xtask generate`");
     }
 }

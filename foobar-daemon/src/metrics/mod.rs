@@ -3,6 +3,7 @@
 pub mod account;
 pub mod catalogue;
 pub mod collect;
+pub mod markdown;
 pub mod serve;
 
 mod guard;

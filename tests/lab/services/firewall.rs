@@ -23,9 +23,12 @@ pub(super) fn prepare(lab: &Lab, service: Service, host: Host) -> Result<Vec<Str
     let folder = lab.folder_of(service)?;
     let path = |name: &str| folder.join(name).display().to_string();
     let certificate = |name: &str| lab.certificates().join(name).display().to_string();
+    // The balancer looks at what clients see, by way of itself.
+    let looks_at: &[&str] =
+        if host == Host::Balancer { &["--certificate", "www.foobar.com@192.0.2.10:443"] } else { &[] };
     // On a virtual cable the other end takes what a card sends back by itself, as answers to SYNs, only in generic mode.
     let mode = if host == Host::Balancer { "generic" } else { "native" };
-    Ok([
+    let words = [
         &foobar()?.display().to_string(),
         "run",
         "--interface",
@@ -53,9 +56,8 @@ pub(super) fn prepare(lab: &Lab, service: Service, host: Host) -> Result<Vec<Str
         "--pins",
         &lab.pins_of(host).display().to_string(),
         "--set-sysctls",
-    ]
-    .map(ToOwned::to_owned)
-    .to_vec())
+    ];
+    Ok(words.iter().chain(looks_at).map(|&word| word.to_owned()).collect())
 }
 
 pub(super) fn check(lab: &Lab, host: Host) -> Result<()> {

@@ -561,7 +561,7 @@ fn a_collector_that_fails_says_so() {
 
 #[test]
 fn every_obstacle_is_documented() {
-    let text = catalogue::markdown();
+    let text = crate::metrics::markdown::markdown();
     for reason in ReconcileReason::ALL {
         assert!(text.contains(&format!("`{}`", reason.label())), "{reason:?}");
     }
