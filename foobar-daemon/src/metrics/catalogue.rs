@@ -1,5 +1,5 @@
 //! The one list of metrics: what is not here cannot be exported, because a [`Family`] is made of a [`Metric`] and
-//! those are made here alone. METRICS.md is [`markdown`].
+//! those are made here alone. METRICS.md is made of them in [`super::markdown`].
 
 use std::time::Duration;
 
