@@ -27,6 +27,15 @@ const HEAD: &str = r#"{{/* foobar's servers on one page of Prometheus itself: wh
   .panels h5 { margin: 0; }
   h3 { margin-top: 1.5rem; border-bottom: 1px solid #ddd; }
 </style>
+<script>
+  function panel(id, expr, name, unit) {
+    new PromConsole.Graph({
+      node: document.getElementById(id), expr: expr, name: name, yUnits: unit, min: 0, height: 160,
+      yAxisFormatter: PromConsole.NumberFormatter.humanizeNoSmallPrefix,
+      yHoverFormatter: PromConsole.NumberFormatter.humanizeNoSmallPrefix,
+    });
+  }
+</script>
 </head>
 <body>
 {{ template "prom_content_head" . }}
@@ -106,11 +115,8 @@ fn graph(panel: &Value, title: &str, number: usize) -> Result<String> {
         names.push(format!("\"{}\"", name.replace("{{", "[[").replace("}}", "]]")));
     }
     Ok(format!(
-        "<div><h5>{title}</h5><div id=\"panel{number}\"></div></div>\n<script>\nnew PromConsole.Graph({{\n  \
-         node: document.querySelector(\"#panel{number}\"),\n  expr: [{}],\n  name: [{}],\n  yUnits: \"{unit}\",\n  \
-         yAxisFormatter: PromConsole.NumberFormatter.humanizeNoSmallPrefix,\n  \
-         yHoverFormatter: PromConsole.NumberFormatter.humanizeNoSmallPrefix,\n  min: 0, height: 160,\n}})\n</script>\n",
-        questions.join(",\n         "),
+        "<div><h5>{title}</h5><div id=\"panel{number}\"></div></div>\n<script>panel(\"panel{number}\",\n  [{}],\n  [{}], \"{unit}\")</script>\n",
+        questions.join(",\n   "),
         names.join(", ")
     ))
 }
