@@ -88,9 +88,8 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
         (Some(_), None) => Source::default(),
         (_, config) => Source::read(config.as_deref())?,
     };
-    let rules = args.etcd.clone().map(PathBuf::from).or(source.rules);
-    let rules = rules.as_deref().and_then(Path::to_str).filter(|rules| EtcdPlace::is_meant(rules));
-    let rules = rules.ok_or_else(|| {
+    let named = |rules: &Path| rules.to_str().filter(|rules| EtcdPlace::is_meant(rules)).map(str::to_owned);
+    let rules = args.etcd.clone().or_else(|| source.rules.as_deref().and_then(named)).ok_or_else(|| {
         InvalidInput("no fleet is named: say --etcd etcd://HOST:2379/PREFIX, or write rules = \"etcd://…\" into the settings file".to_owned())
     })?;
     let place: EtcdPlace = rules.parse().map_err(InvalidInput)?;
