@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::ValueEnum;
 use foobar_tests::wait;
 
@@ -95,6 +95,21 @@ impl Break {
         }
     }
 
+    /// What runs while it is broken, and only then.
+    const fn runs(self) -> Option<Service> {
+        match self {
+            Self::Plaintext => Some(Service::FormerVisitors),
+            Self::SynFlood => Some(Service::Flood),
+            Self::WebServer
+            | Self::Database
+            | Self::Rules
+            | Self::Firewall
+            | Self::MistakenRules
+            | Self::EtcdLeader
+            | Self::Certificate => None,
+        }
+    }
+
     /// Its name, as it is written.
     pub(crate) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
@@ -133,7 +148,13 @@ impl Break {
             }
             Self::Certificate => lab.renew_site_certificate("2")?,
         }
-        self.wait(lab, &broken)?;
+        let raised = self.wait(lab, &broken);
+        if let Some(service) = self.runs()
+            && lab.running(service).is_none()
+        {
+            bail!("{} has ended: {}", service.name(), lab.last_words(service));
+        }
+        raised?;
         say(&format!("{} was raised after {:.1} s", self.alert(), began.elapsed().as_secs_f64()));
         self.look_after(lab)
     }

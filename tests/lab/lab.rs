@@ -238,9 +238,7 @@ impl Lab {
                 Err(error) => last = error,
             }
             if self.running(service).is_none() || began.elapsed() > limit {
-                let log = fs::read_to_string(self.log_of(service)).unwrap_or_default();
-                let lines: Vec<&str> = log.lines().collect();
-                let end = lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n");
+                let end = self.last_words(service);
                 let what = if self.running(service).is_none() { "has ended" } else { "is not ready" };
                 bail!("{} {what} after {:.1?}: {last:#}\n{end}", service.name(), began.elapsed());
             }
@@ -248,6 +246,13 @@ impl Lab {
         }
         say(&format!("{:12} ready after {:.1} s", service.name(), began.elapsed().as_secs_f64()));
         Ok(())
+    }
+
+    /// The end of what a service has said.
+    pub(crate) fn last_words(&self, service: Service) -> String {
+        let log = fs::read_to_string(self.log_of(service)).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
     }
 
     /// Ends everything and removes it, whatever of it is there; the seed of the databases stays.

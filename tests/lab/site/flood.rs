@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use etherparse::PacketBuilder;
 use foobar_tests::{
-    command::succeed, namespace::Namespace, random::Random, sender::PacketSocket, syns::LINUX_OPTIONS,
+    command::succeed, namespace::Namespace, random::Random, sender::PacketSocket, syns::LINUX_OPTIONS, wait,
 };
 use serde_json::Value;
 
@@ -19,6 +19,8 @@ use crate::hosts::{Host, INTERFACE};
 const RATE: u32 = 4_000;
 /// SYNs that are sent at once.
 const BURST: u32 = 40;
+/// How long a busy machine may take to tell an address.
+const KNOWN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Sends until the process is ended.
 pub(crate) fn send() -> Result<()> {
@@ -52,11 +54,16 @@ pub(crate) fn send() -> Result<()> {
 fn address_of_balancer(here: &Namespace) -> Result<[u8; 6]> {
     let balancer = Host::Balancer.address().to_string();
     let url = format!("https://{balancer}/");
-    // That it is asked is enough; it answers a client without the site's name as it likes.
-    drop(here.command("curl").args(["--silent", "--insecure", "--max-time", "1", &url]).output()?);
-    let neighbours: Value =
-        serde_json::from_str(&succeed(here.command("ip").args(["-j", "neigh", "show", &balancer]))?)?;
-    parse(neighbours[0]["lladdr"].as_str().context("nobody has the balancer's address")?)
+    let mut address = None;
+    wait::until("the balancer tells its address", KNOWN_WITHIN, || {
+        // That it is asked is enough; it answers a client without the site's name as it likes.
+        drop(here.command("curl").args(["--silent", "--insecure", "--max-time", "1", &url]).output()?);
+        let neighbours: Value =
+            serde_json::from_str(&succeed(here.command("ip").args(["-j", "neigh", "show", &balancer]))?)?;
+        address = neighbours[0]["lladdr"].as_str().map(parse).transpose()?;
+        Ok(address.is_some())
+    })?;
+    address.context("the balancer has no address")
 }
 
 fn own_address(here: &Namespace) -> Result<[u8; 6]> {
