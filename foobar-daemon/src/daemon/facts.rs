@@ -127,7 +127,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
 
 /// How much passed of late; `None` before there is anything to compare with.
 fn rates(writer: &Writer) -> Result<Option<Rates>> {
-    let sample = Sample::of(&writer.filter.counters()?, writer.started.elapsed());
+    let sample = Sample::of(&writer.filter.counter_reader().verdicts()?, writer.started.elapsed());
     // The last sample may be a moment old only, which gives no useful rate.
     let [older, last] = writer.samples;
     let long_ago = |earlier: &Sample| sample.at.abs_diff(earlier.at).as_secs_f64() >= 1.0;

@@ -441,10 +441,10 @@ impl Writer {
     }
 
     fn sample(&mut self) {
-        match self.filter.counters() {
-            Ok(counters) => {
+        match self.filter.counter_reader().verdicts() {
+            Ok(verdicts) => {
                 let [_, last] = self.samples;
-                self.samples = [last, Some(Sample::of(&counters, self.started.elapsed()))];
+                self.samples = [last, Some(Sample::of(&verdicts, self.started.elapsed()))];
             }
             Err(error) => tracing::debug!("read the counters: {error:#}"),
         }

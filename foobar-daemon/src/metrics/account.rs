@@ -80,8 +80,8 @@ impl Account {
         let mut told = self.written.told.clone();
         for family in families {
             let name = family.name().to_owned();
-            for metric in family.mut_metric() {
-                let Some(continued) = continued(&name, metric) else { continue };
+            let Some(continued) = continued(&name) else { continue };
+            for metric in family.mut_metric().iter_mut().filter(|metric| is_of_the_daemon(&name, metric)) {
                 let series = series(&name, metric);
                 let before = self.before.get(&series).copied().unwrap_or_default();
                 let mut counter = metric.get_counter().clone();
@@ -114,16 +114,19 @@ impl Account {
     }
 }
 
-/// Whether a series is one that the daemon keeps itself, and how it goes on.
-fn continued(name: &str, metric: &Metric) -> Option<Continued> {
-    // The ring's losses are counted in the kernel.
-    let by_watcher = || metric.get_label().iter().any(|label| label.value() == "watcher");
+/// How the series of a family go on that the daemon keeps itself, if there are any.
+fn continued(name: &str) -> Option<Continued> {
     let is_kept = catalogue::ALL.iter().any(|entry| entry.name() == name && entry.begin() == Begin::Account);
-    if is_kept || (name == catalogue::EVENTS_LOST.name() && by_watcher()) {
+    if is_kept || name == catalogue::EVENTS_LOST.name() {
         return Some(Continued::Added);
     }
     // Known from maps that stay, but for the flows that come while they are counted.
     (name == catalogue::MAP_EVICTIONS.name()).then_some(Continued::Raised)
+}
+
+/// Whether a series of such a family is one of those; the ring's losses are counted in the kernel.
+fn is_of_the_daemon(name: &str, metric: &Metric) -> bool {
+    name != catalogue::EVENTS_LOST.name() || metric.get_label().iter().any(|label| label.value() == "watcher")
 }
 
 /// Name and labels, as Prometheus writes them.

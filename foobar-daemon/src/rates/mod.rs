@@ -9,7 +9,7 @@ use std::time::Duration;
 use foobar_common::verdict::Verdict;
 
 pub use self::history::{RequestHistory, SPANS};
-use crate::{control::protocol::Rates, dataplane::counters::Counters};
+use crate::{control::protocol::Rates, dataplane::counters::Verdicts};
 
 /// All packets up to a moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -25,10 +25,10 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// Adds up counters that were read at this moment.
-    pub fn of(counters: &Counters, at: Duration) -> Self {
+    /// Adds up what had become of packets at this moment.
+    pub fn of(verdicts: &Verdicts, at: Duration) -> Self {
         let mut sample = Self { at, ..Self::default() };
-        for ((_, _, verdict, _), counter) in &counters.verdicts {
+        for ((_, _, verdict, _), counter) in verdicts {
             sample.packets = sample.packets.wrapping_add(counter.packets);
             sample.bytes = sample.bytes.wrapping_add(counter.bytes);
             match verdict {
@@ -70,14 +70,14 @@ mod tests {
 
     #[test]
     fn rates_are_differences_over_time() {
-        let mut counters = Counters::default();
+        let mut verdicts = Verdicts::new();
         let mut count = |verdict, reason, packets| {
             let counter = Counter { packets, bytes: packets * 100 };
-            counters.verdicts.insert(("eth0".to_owned(), Direction::In, verdict, reason), counter);
+            verdicts.insert(("eth0".to_owned(), Direction::In, verdict, reason), counter);
         };
         count(Verdict::Accept, Reason::Policy, 30);
         count(Verdict::Drop, Reason::Rule, 10);
-        let later = Sample::of(&counters, Duration::from_secs(12));
+        let later = Sample::of(&verdicts, Duration::from_secs(12));
         let earlier = Sample { at: Duration::from_secs(10), packets: 20, bytes: 2000, dropped: 10 };
         let rates = later.since(&earlier).unwrap();
         assert_eq!(

@@ -1,6 +1,6 @@
 //! The maps of counters, and what their slots hold.
 
-use std::time::Duration;
+use std::{borrow::BorrowMut, collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray, PerCpuValues};
@@ -22,7 +22,7 @@ use foobar_common::{
 };
 use nix::time::{ClockId, clock_gettime};
 
-use super::{SynCookieCounters, pairs};
+use super::{SynCookieCounters, array::CounterArray, pairs};
 use crate::{
     dataplane::{bans::BanMaps, load::LoadedRuleset},
     slots::FreshSlots,
@@ -42,10 +42,12 @@ pub(super) fn place(slot: u32) -> (&'static str, u32) {
 
 /// The maps of counters.
 pub(in crate::dataplane) struct CounterMaps {
-    pub(super) rules: PerCpuArray<MapData, Counter>,
-    more_rules: PerCpuArray<MapData, Counter>,
-    verdicts: PerCpuArray<MapData, Counter>,
-    ports: PerCpuArray<MapData, Counter>,
+    rules: CounterArray,
+    more_rules: CounterArray,
+    /// By slot of interface, direction, verdict and reason.
+    pub(super) verdicts: CounterArray,
+    /// By slot of interface, direction and port.
+    pub(super) ports: CounterArray,
     /// With room for one slot where no ruleset has needed more.
     pub(super) http: PerCpuArray<MapData, HttpCounters>,
     /// The same.
@@ -80,10 +82,10 @@ impl CounterMaps {
     /// Opens the maps that a loaded program counts in.
     pub(in crate::dataplane) fn of(loaded: &LoadedRuleset) -> Result<Self> {
         Ok(Self {
-            rules: open(loaded, maps::RULE_COUNTERS)?,
-            more_rules: open(loaded, maps::MORE_RULE_COUNTERS)?,
-            verdicts: open(loaded, maps::VERDICT_COUNTERS)?,
-            ports: open(loaded, maps::PORT_COUNTERS)?,
+            rules: CounterArray::of(loaded, maps::RULE_COUNTERS)?,
+            more_rules: CounterArray::of(loaded, maps::MORE_RULE_COUNTERS)?,
+            verdicts: CounterArray::of(loaded, maps::VERDICT_COUNTERS)?,
+            ports: CounterArray::of(loaded, maps::PORT_COUNTERS)?,
             http: open(loaded, maps::HTTP_COUNTERS)?,
             tls: open(loaded, maps::TLS_COUNTERS)?,
             mysql: open(loaded, maps::MYSQL_COUNTERS)?,
@@ -102,19 +104,21 @@ impl CounterMaps {
         })
     }
 
-    pub(super) fn rules(&self, slot: u32) -> Result<Counter> {
+    /// What a rule slot holds.
+    pub(super) fn rule(&self, slot: u32) -> Result<Counter> {
         match place(slot) {
-            (maps::RULE_COUNTERS, slot) => read(&self.rules, slot),
-            (_, slot) => read(&self.more_rules, slot),
+            (maps::RULE_COUNTERS, slot) => self.rules.one(slot),
+            (_, slot) => self.more_rules.one(slot),
         }
     }
 
-    pub(super) fn verdicts(&self, slot: u32) -> Result<Counter> {
-        read(&self.verdicts, slot)
-    }
-
-    pub(super) fn ports(&self, slot: u32) -> Result<Counter> {
-        read(&self.ports, slot)
+    /// What rule slots hold, by their numbers.
+    pub(super) fn rules(&self, slots: impl Iterator<Item = u32>) -> Result<BTreeMap<u32, Counter>> {
+        let (first, more): (Vec<u32>, Vec<u32>) = slots.partition(|slot| *slot < RULE_SLOTS);
+        let mut counters = self.rules.many(first)?;
+        let more = self.more_rules.many(more.into_iter().map(|slot| slot - RULE_SLOTS))?;
+        counters.extend(more.into_iter().map(|(slot, counter)| (slot + RULE_SLOTS, counter)));
+        Ok(counters)
     }
 
     /// How many replicas of a service something went to within [`REPLICA_ALIVE`].
@@ -177,8 +181,8 @@ impl CounterMaps {
         let FreshSlots { rules, services, interfaces, peers } = fresh;
         for slot in rules {
             match place(*slot) {
-                (maps::RULE_COUNTERS, slot) => zero(&mut self.rules, slot)?,
-                (_, slot) => zero(&mut self.more_rules, slot)?,
+                (maps::RULE_COUNTERS, slot) => self.rules.clear(slot)?,
+                (_, slot) => self.more_rules.clear(slot)?,
             }
         }
         for port in services {
@@ -216,7 +220,7 @@ impl CounterMaps {
             }
             for interface in 0..=OTHER_INTERFACE {
                 for direction in Direction::ALL {
-                    zero(&mut self.ports, port_slot(interface, direction, *port))?;
+                    self.ports.clear(port_slot(interface, direction, *port))?;
                 }
             }
         }
@@ -232,10 +236,10 @@ impl CounterMaps {
         for interface in interfaces {
             for direction in Direction::ALL {
                 for (verdict, reason) in pairs() {
-                    zero(&mut self.verdicts, verdict_slot(*interface, direction, verdict, reason))?;
+                    self.verdicts.clear(verdict_slot(*interface, direction, verdict, reason))?;
                 }
                 for port in 0..PORT_SLOTS {
-                    zero(&mut self.ports, port_slot(*interface, direction, port))?;
+                    self.ports.clear(port_slot(*interface, direction, port))?;
                 }
             }
         }
@@ -277,11 +281,6 @@ pub(super) fn total<C: aya::Pod + Default>(
     Ok(total)
 }
 
-pub(super) fn read(map: &PerCpuArray<MapData, Counter>, slot: u32) -> Result<Counter> {
-    let values = map.get(&slot, 0).with_context(|| format!("read counter {slot}"))?;
-    Ok(sum(values.iter().copied()))
-}
-
 /// A map of counters of a ruleset.
 fn open<C: aya::Pod>(loaded: &LoadedRuleset, name: &str) -> Result<PerCpuArray<MapData, C>> {
     PerCpuArray::try_from(loaded.second_handle(name)?).with_context(|| format!("open map {name}"))
@@ -291,16 +290,12 @@ fn open_hash<K: aya::Pod, V: aya::Pod>(loaded: &LoadedRuleset, name: &str) -> Re
     HashMap::try_from(loaded.second_handle(name)?).with_context(|| format!("open map {name}"))
 }
 
-fn zero<C: aya::Pod + Default>(map: &mut PerCpuArray<MapData, C>, slot: u32) -> Result<()> {
+/// Sets a slot to zero.
+pub(super) fn zero<C: aya::Pod + Default>(
+    map: &mut PerCpuArray<impl BorrowMut<MapData>, C>,
+    slot: u32,
+) -> Result<()> {
     let processors = aya::util::nr_cpus().map_err(|(_, error)| error)?;
     let zeros = PerCpuValues::try_from(vec![C::default(); processors])?;
     map.set(slot, zeros, 0).with_context(|| format!("clear counter {slot}"))
-}
-
-/// Adds up; counters wrap after 2^64 packets, which is after centuries.
-pub(super) fn sum(counters: impl IntoIterator<Item = Counter>) -> Counter {
-    counters.into_iter().fold(Counter::default(), |total, counter| Counter {
-        packets: total.packets.wrapping_add(counter.packets),
-        bytes: total.bytes.wrapping_add(counter.bytes),
-    })
 }

@@ -1,5 +1,6 @@
 //! Counters, read from the kernel and summed over the processors.
 
+mod array;
 mod connections;
 mod maps;
 mod peers;
@@ -12,7 +13,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use aya::maps::{Map, MapData, PerCpuArray};
 use foobar_common::{
     connection::NameKey,
     counters::{Counter, OTHER_INTERFACE, Transport, port_slot, verdict_slot},
@@ -25,7 +25,10 @@ use foobar_common::{
 };
 
 pub(super) use self::maps::CounterMaps;
-use self::maps::{place, read, sum, total};
+use self::{
+    array::{CounterArray, sum},
+    maps::{place, total},
+};
 pub use self::{
     connections::Open,
     peers::Peers,
@@ -46,6 +49,9 @@ pub const OTHER: &str = "other";
 /// The word for what probes have read inside of TLS, where others have that for a protocol.
 pub const DECRYPTED: &str = "https";
 
+/// What became of packets, by interface, direction, verdict and reason.
+pub type Verdicts = BTreeMap<(String, Direction, Verdict, Reason), Counter>;
+
 /// All counters of the filter by what they count, since its pins were made. Zero ones are left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -54,7 +60,7 @@ pub struct Counters {
     /// What was over the limit, by id of a rule that has one; these are there even if zero.
     pub over: BTreeMap<String, Counter>,
     /// By interface, direction, verdict and reason. The interface [`OTHER`] stands for those without a slot.
-    pub verdicts: BTreeMap<(String, Direction, Verdict, Reason), Counter>,
+    pub verdicts: Verdicts,
     /// By interface, direction and port.
     pub ports: BTreeMap<(String, Direction, Port), Counter>,
     /// By port of a service of which more is counted than this; these are there even if zero.
@@ -108,32 +114,24 @@ impl CounterReader {
         let in_force = self.in_force();
         let InForce { maps, slots, .. } = &*in_force;
         let (services, decrypted) = (in_force.services()?, in_force.decrypted()?);
-        let mut counters = Counters { services, decrypted, ..Counters::default() };
+        let (verdicts, ports) = (in_force.verdicts()?, in_force.ports()?);
+        let mut counters = Counters { services, decrypted, verdicts, ports, ..Counters::default() };
+        let live = maps.rules(slots.rules.values().chain(slots.over.values()).map(|owned| owned.slot))?;
         for (owned, counted) in [(&slots.rules, &mut counters.rules), (&slots.over, &mut counters.over)] {
-            for (id, owned) in owned {
-                let live = maps.rules(owned.slot)?;
-                counted.insert(id.clone(), sum([live, owned.carried]));
-            }
-        }
-        let others = (OTHER.to_owned(), OTHER_INTERFACE);
-        let ports = ports(slots);
-        for (name, interface) in slots.interfaces.clone().into_iter().chain([others]) {
-            for direction in Direction::ALL {
-                for (verdict, reason) in pairs() {
-                    let counter = maps.verdicts(verdict_slot(interface, direction, verdict, reason))?;
-                    if counter != Counter::default() {
-                        counters.verdicts.insert((name.clone(), direction, verdict, reason), counter);
-                    }
-                }
-                for (port, slot) in &ports {
-                    let counter = maps.ports(port_slot(interface, direction, *slot))?;
-                    if counter != Counter::default() {
-                        counters.ports.insert((name.clone(), direction, *port), counter);
-                    }
-                }
-            }
+            *counted = owned
+                .iter()
+                .map(|(id, owned)| {
+                    let live = live.get(&owned.slot).copied().unwrap_or_default();
+                    (id.clone(), sum([live, owned.carried]))
+                })
+                .collect();
         }
         Ok(counters)
+    }
+
+    /// Reads alone what became of packets.
+    pub fn verdicts(&self) -> Result<Verdicts> {
+        self.in_force().verdicts()
     }
 
     /// Reads those of services alone.
@@ -172,7 +170,7 @@ impl CounterReader {
 
     /// What a rule slot holds, whoever owns it.
     pub fn rule_slot(&self, slot: u32) -> Result<Counter> {
-        self.in_force().maps.rules(slot)
+        self.in_force().maps.rule(slot)
     }
 }
 
@@ -185,6 +183,48 @@ impl InForce {
             spoken: spoken.clone(),
             decrypted: decrypted.iter().map(|service| service.slot).collect(),
         })
+    }
+
+    /// Every interface that has a slot, and the one for all others.
+    fn interfaces(&self) -> impl Iterator<Item = (&str, u32)> {
+        let named = self.slots.interfaces.iter().map(|(name, slot)| (name.as_str(), *slot));
+        named.chain([(OTHER, OTHER_INTERFACE)])
+    }
+
+    fn verdicts(&self) -> Result<Verdicts> {
+        let mut owners = BTreeMap::new();
+        for (name, interface) in self.interfaces() {
+            for direction in Direction::ALL {
+                owners.extend(pairs().map(|(verdict, reason)| {
+                    let slot = verdict_slot(interface, direction, verdict, reason);
+                    (slot, (name, direction, verdict, reason))
+                }));
+            }
+        }
+        let counted = counted(&self.maps.verdicts, owners)?;
+        Ok(counted
+            .map(|((name, direction, verdict, reason), counter)| {
+                ((name.to_owned(), direction, verdict, reason), counter)
+            })
+            .collect())
+    }
+
+    fn ports(&self) -> Result<BTreeMap<(String, Direction, Port), Counter>> {
+        let ports = ports(&self.slots);
+        let mut owners = BTreeMap::new();
+        for (name, interface) in self.interfaces() {
+            for direction in Direction::ALL {
+                owners.extend(
+                    ports.iter().map(|(port, slot)| {
+                        (port_slot(interface, direction, *slot), (name, direction, *port))
+                    }),
+                );
+            }
+        }
+        let counted = counted(&self.maps.ports, owners)?;
+        Ok(counted
+            .map(|((name, direction, port), counter)| ((name.to_owned(), direction, port), counter))
+            .collect())
     }
 
     fn decrypted(&self) -> Result<BTreeMap<ServicePort, HttpCounters>> {
@@ -242,6 +282,16 @@ impl InForce {
     }
 }
 
+/// What is in slots, by what they stand for, but zeros.
+fn counted<O>(
+    array: &CounterArray,
+    mut owners: BTreeMap<u32, O>,
+) -> Result<impl Iterator<Item = (O, Counter)>> {
+    let counters = array.many(owners.keys().copied())?;
+    let counters = counters.into_iter().filter(|(_, counter)| *counter != Counter::default());
+    Ok(counters.filter_map(move |(slot, counter)| Some((owners.remove(&slot)?, counter))))
+}
+
 /// What a rule slot holds in the maps that are pinned in `pins`; zero if there are none.
 pub fn pinned_rule_slot(pins: &Path, slot: u32) -> Result<Counter> {
     let (name, slot) = place(slot);
@@ -249,9 +299,7 @@ pub fn pinned_rule_slot(pins: &Path, slot: u32) -> Result<Counter> {
     if !path.exists() {
         return Ok(Counter::default());
     }
-    let map = MapData::from_pin(&path).context("open the pinned rule counters")?;
-    let map = Map::from_map_data(map)?;
-    read(&PerCpuArray::try_from(map)?, slot)
+    CounterArray::pinned(&path)?.one(slot)
 }
 
 fn pairs() -> impl Iterator<Item = (Verdict, Reason)> {
