@@ -5,6 +5,7 @@ mod away;
 mod changes;
 mod guarded;
 mod hostile;
+mod pushed;
 mod secured;
 mod server;
 mod story;

@@ -47,6 +47,58 @@ pub(super) struct LookRequest {
     pub(super) success: Vec<LookOperation>,
 }
 
+/// `TxnRequest` that writes, if all conditions are met.
+#[derive(Debug, Serialize)]
+pub(super) struct WriteRequest {
+    pub(super) compare: Vec<Untouched>,
+    pub(super) success: Vec<WriteOperation>,
+}
+
+/// `Compare`, met if no key of a range was written at this revision or later (etcd 3.3).
+#[derive(Debug, Serialize)]
+pub(super) struct Untouched {
+    key: String,
+    range_end: String,
+    target: &'static str,
+    result: &'static str,
+    mod_revision: String,
+}
+
+impl Untouched {
+    /// Met if no key from one up to the other was written after a revision.
+    pub(super) fn since(revision: i64, key: &str, range_end: &str) -> Self {
+        Self {
+            key: bytes(key),
+            range_end: bytes(range_end),
+            target: "MOD",
+            result: "LESS",
+            mod_revision: revision.saturating_add(1).to_string(),
+        }
+    }
+}
+
+/// `RequestOp` of a change.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum WriteOperation {
+    RequestPut(PutRequest),
+    RequestDeleteRange(DeleteRequest),
+}
+
+/// `DeleteRangeRequest` of one key.
+#[derive(Debug, Serialize)]
+pub(super) struct DeleteRequest {
+    pub(super) key: String,
+}
+
+/// `TxnResponse` of a change.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct WriteResponse {
+    pub(super) header: Header,
+    pub(super) succeeded: bool,
+}
+
 /// `RequestOp`.
 #[derive(Debug, Serialize)]
 pub(super) struct LookOperation {

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod members;
 pub mod place;
+pub mod push;
 pub mod ruleset;
 pub mod settings;
 

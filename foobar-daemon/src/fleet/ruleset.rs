@@ -60,6 +60,13 @@ pub(super) fn is_of_rules(prefix: &str, key: &[u8]) -> bool {
     !key.starts_with(format!("{prefix}/{MEMBERS}/").as_bytes())
 }
 
+/// Whether the key of this name below the prefix is a rule file.
+pub(super) fn is_rule_file(name: &str) -> bool {
+    !name.contains('/')
+        && !name.starts_with('.')
+        && Path::new(name).extension().is_some_and(|kind| kind == "toml")
+}
+
 /// Looks which keys there are: both sides of those of members, in one step.
 pub(super) async fn list(client: &mut Client, place: &EtcdPlace) -> Result<Listing, Failure> {
     let (begin, end) = range_of(&place.prefix);
@@ -108,12 +115,7 @@ pub(super) async fn read(
     place: &EtcdPlace,
     listing: &Listing,
 ) -> Result<anyhow::Result<EtcdRules>, Failure> {
-    let is_rule_file = |name: &&String| {
-        !name.contains('/')
-            && !name.starts_with('.')
-            && Path::new(name).extension().is_some_and(|kind| kind == "toml")
-    };
-    let names: Vec<&String> = listing.keys.keys().filter(is_rule_file).collect();
+    let names: Vec<&String> = listing.keys.keys().filter(|name| is_rule_file(name)).collect();
     if names.is_empty() {
         return Ok(Err(InvalidInput(format!(
             "etcd has no rules: there is no key *.toml directly below {0}; write one (`etcdctl put {0}/rules.toml < FILE`)",

@@ -1,25 +1,20 @@
 //! `foobar fleet status`.
 
-use std::{
-    io::Write,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{io::Write, sync::Arc};
 
 use anyhow::Result;
 use serde::Serialize;
 use tokio::runtime;
 
+use super::{place::FleetPlace, plain};
 use crate::{
-    config::Source,
     env::Env,
     fleet::{
-        access::EtcdAccess,
         members::{FleetView, Member, RefusedRules, view},
         place::EtcdPlace,
         ruleset::EtcdRules,
     },
-    outcome::{InvalidInput, Outcome},
+    outcome::Outcome,
     patience::with_signs,
 };
 
@@ -36,14 +31,8 @@ pub const LONG_ABOUT: &str = "Show which rules are in force on each member of th
                        members are ready and have what etcd has; 1 etcd does not answer; 2 wrong usage; 3 they differ."
 )]
 pub struct Args {
-    /// Where the rules are, as etcd://HOST:2379,HOST:2379/PREFIX, or etcds:// by TLS [default: `rules` of the settings file]
-    #[arg(long, value_name = "URL")]
-    etcd: Option<String>,
     #[command(flatten)]
-    access: EtcdAccess,
-    /// Settings file [default: /etc/foobar/foobar.toml, if it exists]
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    place: FleetPlace,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -83,20 +72,9 @@ struct Told {
 /// # Errors
 /// When etcd does not answer, and [`InvalidInput`].
 pub fn run(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
-    let source = match (&args.etcd, &args.config) {
-        // Nothing of the settings file is asked for, so a broken one is no hindrance.
-        (Some(_), None) => Source::default(),
-        (_, config) => Source::read(config.as_deref())?,
-    };
-    let named = |rules: &Path| rules.to_str().filter(|rules| EtcdPlace::is_meant(rules)).map(str::to_owned);
-    let rules = args.etcd.clone().or_else(|| source.rules.as_deref().and_then(named)).ok_or_else(|| {
-        InvalidInput("no fleet is named: say --etcd etcd://HOST:2379/PREFIX, or write rules = \"etcd://…\" into the settings file".to_owned())
-    })?;
-    let place: EtcdPlace = rules.parse().map_err(InvalidInput)?;
-    let keys = args.access.clone().or(source.etcd.unwrap_or_default()).open(place.is_tls)?;
-    let place = Arc::new(place);
+    let (place, keys) = args.place.open()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let seen = with_signs("asking etcd", || runtime.block_on(view(Arc::clone(&place), Arc::new(keys))))?;
+    let seen = with_signs("asking etcd", || runtime.block_on(view(Arc::clone(&place), keys)))?;
     let report = Report::of(&place, seen);
     if args.json {
         writeln!(env.out, "{}", serde_json::to_string_pretty(&report)?)?;
@@ -188,11 +166,6 @@ impl Report {
 
 fn short(hash: &str) -> String {
     plain(hash).chars().take(12).collect()
-}
-
-/// What others wrote, for a terminal.
-fn plain(text: &str) -> String {
-    text.chars().map(|one| if one.is_control() { '\u{fffd}' } else { one }).take(500).collect()
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::rules::{
 
 /// All differences; what is the same is left out.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Difference {
+pub(in crate::commands) struct Difference {
     /// Hashes of both.
     from: String,
     to: String,
@@ -103,7 +103,7 @@ struct MovedRule {
 
 /// Compares two rulesets, each with its hash. Sets have the entries that they have in force; `dropped_edits` are
 /// those whose changes at runtime the new rules make void.
-pub(super) fn compare(
+pub(in crate::commands) fn compare(
     old: (&str, &Ruleset),
     new: (&str, &Ruleset),
     dropped_edits: Vec<String>,

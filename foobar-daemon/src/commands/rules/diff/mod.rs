@@ -1,6 +1,6 @@
 //! `foobar rules diff`.
 
-mod compare;
+pub(in crate::commands) mod compare;
 
 use std::path::PathBuf;
 
