@@ -19,6 +19,7 @@ mod infrastructure;
 mod interface;
 mod limit;
 mod maps;
+mod portion;
 mod probes;
 mod received;
 mod reject;

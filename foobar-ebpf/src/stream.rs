@@ -3,7 +3,9 @@
 use core::ffi::c_void;
 
 use aya_ebpf::helpers::bpf_loop;
-use foobar_common::{frame::within, service::Loss, stream::Reader};
+use foobar_common::{service::Loss, stream::Reader};
+
+use crate::portion::Portion;
 
 /// Bytes that are loaded at once, a power of two.
 pub(crate) const PORTION: u32 = 2048;
@@ -47,18 +49,10 @@ impl Ahead for InOrder {
 /// Bytes, while they are read. In a map, since the verifier follows what changes on the stack turn by turn.
 #[repr(C)]
 pub(crate) struct Reading {
-    /// Where the next bytes lie in their source.
-    offset: u64,
-    /// How many are left there.
-    left: u64,
-    /// How far the portion has been read.
-    position: u64,
-    /// How much is in it.
-    end: u64,
+    /// Behind it are bytes that a word at its end reaches into, and that do not count.
+    portion: Portion<{ PORTION - 1 }, { PORTION as usize + WORD }>,
     /// Sequence number of the byte behind all that has been read or is about to be.
     next: u64,
-    /// Behind the portion are bytes that a word at its end reaches into, and that do not count.
-    bytes: [u8; PORTION as usize + WORD],
 }
 
 /// Bytes that are to be read.
@@ -103,17 +97,17 @@ pub(crate) unsafe fn read<S: Source, R: Reader, A: Ahead>(
     ahead: A,
     context: *mut c_void,
 ) -> Outcome {
-    reading.offset = bytes.offset;
-    reading.position = 0;
-    reading.left = bytes.length;
-    reading.end = 0;
+    reading.portion.begin(bytes.offset, bytes.length);
     reading.next = u64::from(bytes.next);
     let mut turn = Turn { reading, reader, context, ahead };
     let callback: unsafe extern "C" fn(u32, *mut Turn<R, A>) -> i64 = one_turn::<S, R, A>;
     // SAFETY: the callback has the signature that the helper asks for (Linux 5.17), and its argument outlives the call.
     unsafe { bpf_loop(TURNS, callback as *mut c_void, (&raw mut turn).cast(), 0) };
     let Turn { reading, .. } = turn;
-    Outcome { next: reading.next as u32, unread: reading.in_portion().wrapping_add(reading.left) }
+    Outcome {
+        next: reading.next as u32,
+        unread: reading.portion.there().wrapping_add(reading.portion.left()),
+    }
 }
 
 /// A turn of the loop; 1 ends it.
@@ -131,30 +125,30 @@ impl<R: Reader, A: Ahead> Turn<R, A> {
         if reader.is_lost() {
             return true;
         }
-        if reading.in_portion() == 0 {
-            if reading.left == 0 {
+        if reading.portion.there() == 0 {
+            if reading.portion.left() == 0 {
                 return !reading.take_ahead(ahead);
             }
-            let passed = reader.pass(reading.left as u32);
+            let passed = reader.pass(reading.portion.left() as u32);
             if passed > 0 {
-                reading.advance(u64::from(passed));
-            } else if !reading.fill::<S>(*context) {
+                reading.portion.skip(u64::from(passed));
+            } else if !reading.portion.fill::<S>(*context) {
                 reader.lose(S::UNREADABLE);
             }
             return false;
         }
         for _ in 0..STEPS {
-            let there = reading.in_portion();
+            let there = reading.portion.there();
             if there == 0 {
                 break;
             }
-            let passed = reader.pass(there.wrapping_add(reading.left) as u32);
+            let passed = reader.pass(there.wrapping_add(reading.portion.left()) as u32);
             if passed > 0 {
-                reading.pass(u64::from(passed), there);
+                reading.portion.pass(u64::from(passed), there);
             } else {
                 let bytes = if there < WORD as u64 { there as u32 } else { WORD as u32 };
                 let read = reader.read(reading.word(), bytes);
-                reading.position = reading.position.wrapping_add(u64::from(read));
+                reading.portion.step(u64::from(read));
             }
         }
         false
@@ -162,64 +156,21 @@ impl<R: Reader, A: Ahead> Turn<R, A> {
 }
 
 impl Reading {
-    /// Bytes of the portion that have not been read.
-    #[inline(always)]
-    fn in_portion(&self) -> u64 {
-        self.end.wrapping_sub(self.position)
-    }
-
     /// The next bytes, the first one lowest.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "a position in a portion")]
-    fn word(&self) -> u64 {
-        let place = within::<{ PORTION - 1 }>(self.position as u32) as usize;
-        let start = self.bytes.as_ptr().wrapping_add(place).cast::<[u8; WORD]>();
+    fn word(&mut self) -> u64 {
+        let start = self.portion.place().wrapping_add(self.portion.next_place()).cast::<[u8; WORD]>();
         // SAFETY: the place is in the portion, behind which there are so many bytes.
         u64::from_le_bytes(unsafe { start.read() })
-    }
-
-    /// Passes over bytes, of which so many are in the portion.
-    #[inline(always)]
-    fn pass(&mut self, bytes: u64, there: u64) {
-        if bytes < there {
-            self.position = self.position.wrapping_add(bytes);
-        } else {
-            self.position = self.end;
-            self.advance(bytes.wrapping_sub(there));
-        }
     }
 
     /// Puts bytes into the portion that came before what has just been read; false if there are none.
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a number of 32 bits")]
     fn take_ahead<A: Ahead>(&mut self, ahead: &mut A) -> bool {
-        let length = ahead.take(self.next as u32, self.bytes.as_mut_ptr());
+        let length = ahead.take(self.next as u32, self.portion.place());
         self.next = u64::from((self.next as u32).wrapping_add(length));
-        self.position = 0;
-        self.end = u64::from(length);
+        self.portion.filled(u64::from(length));
         length > 0
-    }
-
-    /// Loads the next bytes; false if they cannot be read.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "nothing that is read at once is 4 GiB long")]
-    fn fill<S: Source>(&mut self, context: *mut c_void) -> bool {
-        let wanted = if self.left < u64::from(PORTION) { self.left } else { u64::from(PORTION) };
-        // Verifiers up to at least Linux 6.1 learn nothing from a comparison with zero.
-        let length = within::<{ PORTION - 1 }>(wanted.wrapping_sub(1) as u32).wrapping_add(1);
-        // SAFETY: the context is the one that was given, and there is room for so many bytes.
-        if unsafe { S::load(context, self.offset as u32, self.bytes.as_mut_ptr().cast(), length) } != 0 {
-            return false;
-        }
-        self.advance(u64::from(length));
-        self.position = 0;
-        self.end = u64::from(length);
-        true
-    }
-
-    #[inline(always)]
-    fn advance(&mut self, bytes: u64) {
-        self.offset = self.offset.wrapping_add(bytes);
-        self.left = self.left.wrapping_sub(bytes);
     }
 }

@@ -16,7 +16,7 @@ use foobar_common::{
 };
 
 use super::pending;
-use crate::services::segment::Packet;
+use crate::{portion::Portion, services::segment::Packet};
 
 #[btf_map]
 static DNS_READINGS: PerCpuArray<Reading, 2> = PerCpuArray::new();
@@ -36,21 +36,13 @@ const NO_LOSS: u64 = u64::MAX;
 /// Bytes of a packet, while they are read.
 #[repr(C)]
 pub(super) struct Reading {
-    /// Where the next bytes lie in the packet.
-    offset: u64,
-    /// How many are left there.
-    left: u64,
-    /// How far the portion has been read.
-    position: u64,
-    /// How much is in it.
-    end: u64,
     /// When the packet came, in nanoseconds.
     now: u64,
     /// The number of the [`Loss`] why it was given up, or [`NO_LOSS`].
     loss: u64,
     /// The query that is being asked or answered.
     key: QueryKey,
-    bytes: [u8; PORTION as usize],
+    portion: Portion<{ PORTION - 1 }, { PORTION as usize }>,
 }
 
 /// What a packet carries.
@@ -103,19 +95,16 @@ pub(super) fn read<P: Packet>(
     packet: &P,
 ) -> Option<(Loss, u64)> {
     let Payload { offset, length } = payload;
-    reading.offset = offset;
-    reading.left = length;
-    reading.position = 0;
+    reading.portion.begin(offset, length);
     reading.loss = NO_LOSS;
-    reading.end = 0;
     // SAFETY: a helper that only reads a clock (Linux 4.1).
     reading.now = unsafe { bpf_ktime_get_ns() };
     let mut turn = Turn { reading, messages, counters, context: packet.context() };
     let callback: unsafe extern "C" fn(u32, *mut Turn<'_>) -> i64 = one_turn::<P>;
     // SAFETY: the callback has the signature that the helper asks for (Linux 5.17), and its argument outlives the call.
     unsafe { bpf_loop(TURNS, callback as *mut c_void, (&raw mut turn).cast(), 0) };
-    let Reading { left, position, end, loss, .. } = turn.reading;
-    let unread = left.wrapping_add(end.wrapping_sub(*position));
+    let Reading { portion, loss, .. } = turn.reading;
+    let unread = portion.left().wrapping_add(portion.there());
     match *loss {
         NO_LOSS => None,
         loss if loss == Loss::NotDns as u64 => Some((Loss::NotDns, unread)),
@@ -138,16 +127,21 @@ impl Turn<'_> {
         if messages.is_over() {
             return true;
         }
-        if reading.position >= reading.end {
-            if reading.left == 0 {
+        if reading.portion.is_used_up() {
+            if reading.portion.left() == 0 {
                 return true;
             }
-            let passed = messages.pass(reading.left as u32);
+            let passed = messages.pass(reading.portion.left() as u32);
             if passed > 0 {
-                reading.advance(u64::from(passed));
+                reading.portion.skip(u64::from(passed));
                 return false;
             }
-            return !reading.fill::<P>(messages, *context);
+            let is_there = reading.portion.fill::<P>(*context);
+            if !is_there {
+                reading.loss = Loss::Internal as u64;
+                messages.end();
+            }
+            return !is_there;
         }
         let mut finding = Finding::Nothing;
         for _ in 0..STEPS {
@@ -166,14 +160,9 @@ impl Reading {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a position in a portion")]
     fn step(&mut self, messages: &mut Messages) -> Finding {
-        let passed = messages.pass(self.end.wrapping_sub(self.position) as u32);
-        self.position = self.position.wrapping_add(u64::from(passed));
-        if self.position >= self.end {
-            return Finding::Nothing;
-        }
-        let place = within::<{ PORTION - 1 }>(self.position as u32) as usize;
-        self.position = self.position.wrapping_add(1);
-        messages.read(self.bytes.get(place).copied().unwrap_or(0))
+        let passed = messages.pass(self.portion.there() as u32);
+        self.portion.step(u64::from(passed));
+        if self.portion.is_used_up() { Finding::Nothing } else { messages.read(self.portion.next_byte()) }
     }
 
     /// Counts what has been found.
@@ -202,31 +191,6 @@ impl Reading {
             }
             Finding::NotDns => self.loss = Loss::NotDns as u64,
         }
-    }
-
-    /// Loads the next bytes; false if they cannot be read.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
-    fn fill<P: Packet>(&mut self, messages: &mut Messages, context: *mut c_void) -> bool {
-        let wanted = if self.left < u64::from(PORTION) { self.left } else { u64::from(PORTION) };
-        // Verifiers up to at least Linux 6.1 learn nothing from a comparison with zero.
-        let length = within::<{ PORTION - 1 }>(wanted.wrapping_sub(1) as u32).wrapping_add(1);
-        // SAFETY: the context is the packet's, and there is room for so many bytes.
-        if unsafe { P::load(context, self.offset as u32, self.bytes.as_mut_ptr().cast(), length) } != 0 {
-            self.loss = Loss::Internal as u64;
-            messages.end();
-            return false;
-        }
-        self.advance(u64::from(length));
-        self.position = 0;
-        self.end = u64::from(length);
-        true
-    }
-
-    #[inline(always)]
-    fn advance(&mut self, bytes: u64) {
-        self.offset = self.offset.wrapping_add(bytes);
-        self.left = self.left.wrapping_sub(bytes);
     }
 }
 

@@ -10,7 +10,10 @@ use foobar_common::{
     tls::{Finding, NAME_MAX, Name},
 };
 
-use crate::services::segment::{Packet, Segment};
+use crate::{
+    portion::Portion,
+    services::segment::{Packet, Segment},
+};
 
 #[btf_map]
 static TLS_READINGS: PerCpuArray<Reading, 2> = PerCpuArray::new();
@@ -23,16 +26,8 @@ const TURNS: u32 = 1 << 20;
 /// Bytes of a segment, while they are read.
 #[repr(C)]
 struct Reading {
-    /// Where the next bytes lie in the packet.
-    offset: u64,
-    /// How many are left there.
-    left: u64,
-    /// How far the portion has been read.
-    position: u64,
-    /// How much is in it.
-    end: u64,
     findings: Findings,
-    bytes: [u8; PORTION as usize],
+    portion: Portion<{ PORTION - 1 }, { PORTION as usize }>,
 }
 
 /// What was found in a segment.
@@ -94,11 +89,8 @@ pub(super) fn read<P: Packet>(
     let Some(reading) = TLS_READINGS.get_ptr_mut(direction as u32) else { return Findings::NONE };
     // SAFETY: the map gave the pointer, and programs of one direction do not interrupt each other on a processor.
     let reading = unsafe { &mut *reading };
-    reading.offset = segment.offset.wrapping_add(before);
-    reading.left = segment.length.wrapping_sub(before);
-    reading.position = 0;
+    reading.portion.begin(segment.offset.wrapping_add(before), segment.length.wrapping_sub(before));
     reading.findings = Findings::NONE;
-    reading.end = 0;
     let mut turn = Turn { reading, side, name, context: packet.context() };
     let callback: unsafe extern "C" fn(u32, *mut Turn<'_>) -> i64 = one_turn::<P>;
     // SAFETY: the callback has the signature that the helper asks for (Linux 5.17), and its argument outlives the call.
@@ -121,22 +113,21 @@ impl Turn<'_> {
         if side.hello.is_over() {
             return true;
         }
-        if reading.position >= reading.end {
-            if reading.left == 0 {
+        if reading.portion.is_used_up() {
+            if reading.portion.left() == 0 {
                 return true;
             }
-            let passed = side.hello.pass(reading.left as u32);
+            let passed = side.hello.pass(reading.portion.left() as u32);
             if passed > 0 {
-                reading.advance(u64::from(passed));
+                reading.portion.skip(u64::from(passed));
                 reading.note(side.hello.completed());
                 return false;
             }
-            return !reading.fill::<P>(*context);
+            return !reading.portion.fill::<P>(*context);
         }
-        let left = reading.end.wrapping_sub(reading.position);
-        let passed = side.hello.pass(left as u32);
+        let passed = side.hello.pass(reading.portion.there() as u32);
         if passed > 0 {
-            reading.position = reading.position.wrapping_add(u64::from(passed));
+            reading.portion.step(u64::from(passed));
         } else {
             let byte = reading.next_byte();
             let finding = side.hello.read(byte);
@@ -164,37 +155,11 @@ impl Reading {
     }
 
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "a position in a portion")]
     fn next_byte(&mut self) -> u8 {
-        let place = within::<{ PORTION - 1 }>(self.position as u32) as usize;
-        self.position = self.position.wrapping_add(1);
-        let byte = self.bytes.get(place).copied().unwrap_or(0);
+        let byte = self.portion.next_byte();
         if self.findings.first == NO_BYTE {
             self.findings.first = u32::from(byte);
         }
         byte
-    }
-
-    /// Loads the next bytes; false if they cannot be read.
-    #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "no packet is 4 GiB long")]
-    fn fill<P: Packet>(&mut self, context: *mut c_void) -> bool {
-        let wanted = if self.left < u64::from(PORTION) { self.left } else { u64::from(PORTION) };
-        // Verifiers up to at least Linux 6.1 learn nothing from a comparison with zero.
-        let length = within::<{ PORTION - 1 }>(wanted.wrapping_sub(1) as u32).wrapping_add(1);
-        // SAFETY: the context is the packet's, and there is room for so many bytes.
-        if unsafe { P::load(context, self.offset as u32, self.bytes.as_mut_ptr().cast(), length) } != 0 {
-            return false;
-        }
-        self.advance(u64::from(length));
-        self.position = 0;
-        self.end = u64::from(length);
-        true
-    }
-
-    #[inline(always)]
-    fn advance(&mut self, bytes: u64) {
-        self.offset = self.offset.wrapping_add(bytes);
-        self.left = self.left.wrapping_sub(bytes);
     }
 }
