@@ -1,6 +1,6 @@
 //! What targets say, and what comes of it.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -32,46 +32,66 @@ fn what_is_refused_is_lost_and_told_and_holds_nothing_up() -> Result<()> {
 }
 
 #[test]
-fn statuses_say_whether_to_come_again() -> Result<()> {
-    // Each row: a status, and whether the same request comes again.
+fn statuses_say_whether_to_come_again_as_each_protocol_has_it() -> Result<()> {
+    // Each row: what is spoken, a status, and why it is lost unless the same request comes again.
     let rows = [
-        ("204 No Content", false),
-        ("500 Internal Server Error", true),
-        ("502 Bad Gateway", true),
-        ("503 Service Unavailable", true),
-        ("504 Gateway Timeout", true),
-        ("408 Request Timeout", true),
-        ("401 Unauthorized", false),
-        ("404 Not Found", false),
-        ("413 Content Too Large", false),
+        ("sumo", "204 No Content", None),
+        ("sumo", "500 Internal Server Error", Some("again")),
+        ("sumo", "408 Request Timeout", Some("again")),
+        ("sumo", "401 Unauthorized", Some("refused")),
+        ("remote-write", "500 Internal Server Error", Some("again")),
+        ("remote-write", "501 Not Implemented", Some("again")),
+        ("remote-write", "408 Request Timeout", Some("refused")),
+        ("remote-write", "404 Not Found", Some("refused")),
+        ("otlp", "500 Internal Server Error", Some("given_up")),
+        ("otlp", "501 Not Implemented", Some("given_up")),
+        ("otlp", "502 Bad Gateway", Some("again")),
+        ("otlp", "503 Service Unavailable", Some("again")),
+        ("otlp", "504 Gateway Timeout", Some("again")),
+        ("otlp", "429 Too Many Requests", Some("again")),
+        ("otlp", "408 Request Timeout", Some("refused")),
+        ("otlp", "413 Content Too Large", Some("refused")),
     ];
     let mut pushing = Pushing::prepare("")?;
     let namespace = std::sync::Arc::clone(&pushing.network.server);
-    let stand_ins = rows
-        .iter()
-        .enumerate()
-        .map(|(number, (status, _))| {
-            let status = *status;
+    let mut file = String::new();
+    let mut stand_ins = Vec::new();
+    for (number, (kind, status, _)) in rows.into_iter().enumerate() {
+        let stand_in =
             StandIn::with(&namespace, 8100 + u16::try_from(number)?, move |number, _| match number {
-                0 => Answer::status(status),
+                0 => Answer(status, vec!["Retry-After: 3".to_owned()], b"because".to_vec()),
                 _ => Answer::ok(),
-            })
-        })
-        .collect::<Result<Vec<_>>>()?;
-    let targets: Vec<String> = stand_ins
-        .iter()
-        .enumerate()
-        .map(|(number, stand_in)| {
-            sumo(stand_in, "series = [\"foobar_up\"]")
-                .replace("\"sumo\"\nkind", &format!("\"t{number}\"\nkind"))
-        })
-        .collect();
-    pushing.write(&targets.concat())?;
-    pushing.foobar.start()?;
-    for ((status, again), stand_in) in rows.into_iter().zip(&stand_ins) {
-        let requests = stand_in.wait_for(2)?;
-        assert_eq!(requests[0].body == requests[1].body, again, "{status}");
+            })?;
+        writeln!(
+            file,
+            "[[target]]\nname = \"t{number}\"\nkind = \"{kind}\"\nurl = \"{}\"\ninterval = \"1s\"\nseries = [\"foobar_up\"]",
+            stand_in.url("/")
+        )?;
+        stand_ins.push(stand_in);
     }
+    pushing.write(&file)?;
+    pushing.foobar.start()?;
+    for (number, ((kind, status, what), stand_in)) in rows.into_iter().zip(&stand_ins).enumerate() {
+        let requests = stand_in.wait_for(2)?;
+        let is_again = what == Some("again");
+        assert_eq!(requests[0].body == requests[1].body, is_again, "{kind}: {status}");
+        let pause = requests[1].at - requests[0].at;
+        ensure!(!is_again || pause >= Duration::from_secs(3), "{kind}: {status} was back after {pause:?}");
+        let target = pushing.target(&format!("t{number}"))?;
+        let expected = match what {
+            Some("again") | None => serde_json::json!({}),
+            Some(reason) => serde_json::json!({ reason: 1 }),
+        };
+        assert_eq!(target["lost"], expected, "{kind}: {status}");
+        let failures = if status.starts_with("429") { "throttled" } else { "status" };
+        assert_eq!(target["failures"][failures].as_u64(), is_again.then_some(1), "{kind}: {status}");
+    }
+    let metrics = pushing.foobar.scrape()?;
+    assert_eq!(metrics.count("foobar_push_lost_points_total", &[("reason", "given_up")]), 2);
+    assert_eq!(metrics.count("foobar_push_lost_points_total", &[]), 7);
+    let told =
+        "the target t8 fails in a way that is not to be tried again, and points are lost: 500 Internal";
+    ensure!(pushing.foobar.log()?.contains(told));
     Ok(())
 }
 

@@ -51,10 +51,6 @@ impl Answer {
     pub(crate) fn ok() -> Self {
         Self("200 OK", Vec::new(), Vec::new())
     }
-
-    pub(crate) fn status(status: &'static str) -> Self {
-        Self(status, Vec::new(), b"because".to_vec())
-    }
 }
 
 /// What says the answer to a request, by its number from 0.

@@ -74,7 +74,7 @@ pub(super) const LABELS: &[(&str, &str)] = &[
     ),
     (
         "reason",
-        "of a packet and of what could not be followed: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`; of a failed comparison: `connect`, `timeout`, `status`, `answer`, `login`, `credentials` or `counters`; of points that are lost: `budget` (more than `points_per_minute`), `bytes` (the spool was full), `age` (they had waited too long), `refused` (by the target), `broken` (the file was not what had been written), `disk` (it took nothing) or `kind` (they were gathered for another kind of target); of requests that failed: `connect`, `tls`, `timeout`, `answer`, `status` or `throttled`",
+        "of a packet and of what could not be followed: see below; of a fallback: `driver`, `mtu`, `other_program`, `permission`, `adopted` or `other`; of a failed comparison: `connect`, `timeout`, `status`, `answer`, `login`, `credentials` or `counters`; of points that are lost: `budget` (more than `points_per_minute`), `bytes` (the spool was full), `age` (they had waited too long), `refused` (by the target), `given_up` (the target failed in a way that its protocol says not to try again), `broken` (the file was not what had been written), `disk` (it took nothing) or `kind` (they were gathered for another kind of target); of requests that failed: `connect`, `tls`, `timeout`, `answer`, `status` or `throttled`",
     ),
     ("rule", "`id` of a rule in force: there are at most 131,072"),
     ("server", "name of a service that is a database"),

@@ -5,6 +5,7 @@
 //! from its spool, in order, and sends until the target has taken it (`sender`, `client`). So nothing is lost when a target
 //! is away or the daemon is killed, as long as the spool has room, and no target waits for another.
 
+pub mod answers;
 pub mod client;
 pub mod encode;
 pub mod file;

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use tokio::{
@@ -12,13 +12,13 @@ use tokio::{
 };
 
 use super::{
-    client::{self, Answer, Client, Problem},
-    encode,
-    file::{Kind, Target},
+    answers::{Verdict, judge},
+    client::{Client, Problem},
+    file::Target,
     pace::{Backoff, Budget},
     record::Record,
     spool::{Lost, Spool},
-    stats::{Failure, Loss, Stats},
+    stats::{Loss, Stats},
 };
 use crate::state::unix_ms;
 
@@ -54,17 +54,6 @@ impl Shared {
         }
         self.stats.lost(lost);
     }
-}
-
-/// What is to be done with a record.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// It has arrived, but for so many points, for the reason given.
-    Taken(Option<(u64, String)>),
-    /// It will never be taken.
-    Refused(String),
-    /// Again, not before this time is over.
-    Again(Failure, String, Option<Duration>),
 }
 
 /// Sends for ever.
@@ -123,16 +112,23 @@ impl Sender {
                     self.taken(points, refused);
                     self.remove(number).await;
                 }
-                Verdict::Refused(words) => {
+                Verdict::Lost(loss, words) => {
                     self.give_back(points);
-                    self.backoff.succeeded();
-                    if self.shared.stats.refused(points, &words) {
-                        tracing::error!(
-                            "the target {} refuses points, which are lost: {words}",
-                            self.target.name
-                        );
+                    if self.shared.stats.refused(loss, points, &words) {
+                        let how = if loss == Loss::GivenUp {
+                            "fails in a way that is not to be tried again, and points are lost"
+                        } else {
+                            "refuses points, which are lost"
+                        };
+                        tracing::error!("the target {} {how}: {words}", self.target.name);
                     }
                     self.remove(number).await;
+                    if loss == Loss::GivenUp {
+                        // It may be in trouble: what comes next shall not be lost, too.
+                        sleep(self.backoff.failed(None)).await;
+                    } else {
+                        self.backoff.succeeded();
+                    }
                 }
                 Verdict::Again(failure, words, asked) => {
                     let pause = self.backoff.failed(asked);
@@ -197,34 +193,10 @@ impl Sender {
         }
         if let Some((lost, words)) = refused {
             let words = format!("it took a request but for {lost} points: {words}");
-            self.shared.stats.refused(lost, &words);
+            self.shared.stats.refused(Loss::Refused, lost, &words);
             if before.as_ref() != Some(&words) {
                 tracing::error!("the target {name}: {words}");
             }
         }
-    }
-}
-
-/// What an answer means. OTLP and remote write say which statuses ask for another try: 429 and what begins with 5.
-pub(super) fn judge(answer: &Answer, target: &Target) -> Verdict {
-    let status = answer.status.as_u16();
-    match status {
-        200..=299 => Verdict::Taken(match target.kind {
-            Kind::Otlp | Kind::OtlpLogs => {
-                encode::rejected(&answer.body).map(|(points, said)| (points, client::shown(&said, target)))
-            }
-            Kind::RemoteWrite | Kind::Sumo(_) | Kind::SumoLogs => None,
-        }),
-        429 => Verdict::Again(Failure::Throttled, answer.words(target), answer.retry_after),
-        // A request that came too slowly has not been looked at.
-        408 | 500..=599 => Verdict::Again(Failure::Status, answer.words(target), answer.retry_after),
-        300..=399 => {
-            let words = format!(
-                "{}; redirects are not followed: write the URL that it leads to",
-                answer.words(target)
-            );
-            Verdict::Again(Failure::Status, words, answer.retry_after)
-        }
-        _ => Verdict::Refused(answer.words(target)),
     }
 }

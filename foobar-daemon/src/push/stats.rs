@@ -19,6 +19,8 @@ pub enum Loss {
     Age,
     /// The target refused them.
     Refused,
+    /// The target failed in a way that is not to be tried again.
+    GivenUp,
     /// The file was not what had been written.
     Broken,
     /// The disk took nothing.
@@ -59,7 +61,7 @@ macro_rules! labels {
     };
 }
 
-labels!(Loss: Budget = "budget", Bytes = "bytes", Age = "age", Refused = "refused", Broken = "broken", Disk = "disk", Kind = "kind");
+labels!(Loss: Budget = "budget", Bytes = "bytes", Age = "age", Refused = "refused", GivenUp = "given_up", Broken = "broken", Disk = "disk", Kind = "kind");
 labels!(Failure: Connect = "connect", Tls = "tls", Timeout = "timeout", Answer = "answer", Status = "status", Throttled = "throttled");
 
 /// The counts of a target.
@@ -110,10 +112,10 @@ impl Stats {
         counts.problem.replace(problem.to_owned()).is_none()
     }
 
-    /// A request was refused. Says whether that is another problem than before.
-    pub fn refused(&self, points: u64, problem: &str) -> bool {
+    /// A request was refused or given up. Says whether that is another problem than before.
+    pub fn refused(&self, loss: Loss, points: u64, problem: &str) -> bool {
         let mut counts = self.lock();
-        *counts.lost.entry(Loss::Refused).or_default() += points;
+        *counts.lost.entry(loss).or_default() += points;
         counts.problem.replace(problem.to_owned()).is_none_or(|before| before != problem)
     }
 

@@ -5,11 +5,11 @@ use std::{sync::Arc, time::SystemTime};
 use tracing::Level;
 
 use super::{
+    answers::{Verdict, judge},
     client::{Client, Problem},
     encode::{Encoder, Gathered, Since, encode_logs},
     file::{Labels, Target},
     logs::LogRecord,
-    sender::{Verdict, judge},
     series::Series,
 };
 use crate::{dataplane::object, metrics::catalogue, state::unix_ms};
@@ -44,7 +44,7 @@ pub async fn send_one(target: &Arc<Target>, labels: &Labels, now: SystemTime) ->
         words = answer.words(&target);
         match judge(&answer, &target) {
             Verdict::Taken(None) => {}
-            Verdict::Taken(Some((_, why))) | Verdict::Refused(why) | Verdict::Again(_, why, _) => {
+            Verdict::Taken(Some((_, why))) | Verdict::Lost(_, why) | Verdict::Again(_, why, _) => {
                 return Err(why);
             }
         }
