@@ -152,14 +152,14 @@ impl Push {
         let time = SystemTime::now();
         let (logs, series): (Vec<Turn>, Vec<Turn>) = turns.into_iter().partition(Turn::is_logs);
         for turn in logs {
-            turn.take_logs(&config.labels, unix_ms(time));
+            turn.take_logs(&config.labels, began, unix_ms(time));
         }
         if series.is_empty() {
             return;
         }
         let gathered = Gathered { unix_ms: unix_ms(time), families: registry.gather(), since };
         for turn in series {
-            turn.take(&gathered, &config.labels);
+            turn.take(&gathered, &config.labels, began);
         }
     }
 

@@ -10,6 +10,9 @@ const LEAST: Duration = Duration::from_secs(1);
 const MOST: Duration = Duration::from_mins(1);
 /// The longest that a target can ask for.
 const ASKED_MOST: Duration = Duration::from_hours(1);
+/// What new points may use of a budget while others wait still. The rest is for these, so that what an outage has left behind gets less
+/// however much is new.
+const SHARE_OF_NEW: f64 = 0.75;
 /// What a budget is for.
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -58,17 +61,22 @@ impl Budget {
         Self { per_minute, left: as_float(per_minute), at: now }
     }
 
-    /// How many points it can ever have at once.
-    pub fn most(&self) -> u64 {
-        self.per_minute
-    }
-
     /// Takes so many points if they are there, or says when they will be. More than there can be at once are taken when it
     /// is full.
     pub fn take(&mut self, points: u64, now: Instant) -> Result<(), Duration> {
+        self.take_at(1.0, points, now)
+    }
+
+    /// The same for new points; while others wait still, a quarter of the budget is kept for these. Says whether they were there.
+    pub fn take_new(&mut self, points: u64, others_wait: bool, now: Instant) -> bool {
+        self.take_at(if others_wait { SHARE_OF_NEW } else { 1.0 }, points, now).is_ok()
+    }
+
+    /// The same when the budget grows at a share of its rate.
+    fn take_at(&mut self, share: f64, points: u64, now: Instant) -> Result<(), Duration> {
         let per_minute = as_float(self.per_minute);
         let gone = now.saturating_duration_since(self.at);
-        self.left = (self.left + per_minute * gone.div_duration_f64(MINUTE)).min(per_minute);
+        self.left = (self.left + share * per_minute * gone.div_duration_f64(MINUTE)).min(per_minute);
         self.at = now;
         let missing = as_float(points).min(per_minute) - self.left;
         // Less than a thousandth of a point is what adding rounds away.

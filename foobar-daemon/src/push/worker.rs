@@ -157,16 +157,13 @@ impl Turn {
     }
 
     /// Puts the log records that wait into the spool, as far as the budget goes.
-    pub fn take_logs(&self, labels: &Labels, unix_ms: u64) {
-        let Self { target, shared, encoder: _, budget, logs } = self;
+    pub fn take_logs(&self, labels: &Labels, now: Instant, unix_ms: u64) {
+        let Self { target, shared, logs, .. } = self;
         let (records, lost) = logs.take();
         shared.lose(&target.name, vec![(Loss::Bytes, lost)]);
         let count = records.len() as u64;
-        if let Some(budget) = budget {
-            let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
-            if budget.take(count, Instant::now()).is_err() {
-                return shared.lose(&target.name, vec![(Loss::Budget, count)]);
-            }
+        if !self.is_affordable(count, now) {
+            return shared.lose(&target.name, vec![(Loss::Budget, count)]);
         }
         encode::encode_logs(&records, target, labels, unix_ms, &mut |record| {
             let lost = shared.spool().push(&record, unix_ms);
@@ -176,17 +173,13 @@ impl Turn {
     }
 
     /// Puts a gathering into the spool, as far as the budget goes.
-    pub fn take(&self, gathered: &Gathered, labels: &Labels) {
-        let Self { target, shared, encoder, budget, logs: _ } = self;
+    pub fn take(&self, gathered: &Gathered, labels: &Labels, now: Instant) {
+        let Self { target, shared, encoder, .. } = self;
         let mut encoder = encoder.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut most = u64::MAX;
-        if let Some(budget) = budget {
-            let mut budget = budget.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = Encoder::count(gathered, target);
-            most = budget.most();
-            if budget.take(count.min(most), Instant::now()).is_err() {
-                return shared.lose(&target.name, vec![(Loss::Budget, count)]);
-            }
+        let most = target.points_per_minute.unwrap_or(u64::MAX);
+        let count = Encoder::count(gathered, target);
+        if !self.is_affordable(count.min(most), now) {
+            return shared.lose(&target.name, vec![(Loss::Budget, count)]);
         }
         let encoded = encoder.encode(gathered, target, labels, most, &mut |record| {
             let lost = shared.spool().push(&record, gathered.unix_ms);
@@ -196,5 +189,128 @@ impl Turn {
             shared.lose(&target.name, vec![(Loss::Budget, encoded.left_out)]);
         }
         shared.filled.notify_one();
+    }
+    /// Whether there is a budget for so many new points, which are taken from it then.
+    fn is_affordable(&self, points: u64, now: Instant) -> bool {
+        let Some(budget) = &self.budget else { return true };
+        let others_wait = !self.shared.spool().is_empty();
+        budget.lock().unwrap_or_else(PoisonError::into_inner).take_new(points, others_wait, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::{
+        metrics::catalogue,
+        push::{encode::Since, file::Config},
+        watched_files::Files,
+    };
+
+    /// Points of a gathering, one each 15 seconds.
+    const POINTS: u64 = 60;
+    const BUDGET: u64 = 240;
+
+    /// A worker whose time is told, and its sender.
+    struct Told {
+        _folder: TempDir,
+        worker: Worker,
+        now: Instant,
+        unix_ms: u64,
+        budget: Budget,
+    }
+
+    impl Told {
+        fn start(points_per_minute: u64) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("push.toml");
+            let text = format!(
+                "[[target]]\nname = \"t\"\nkind = \"otlp\"\nurl = \"http://h/\"\ninterval = \"15s\"\npoints_per_minute = {points_per_minute}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            let target = Config::load(&path, &mut Files::default()).unwrap().targets.remove(0);
+            let unix_ms = 1_700_000_000_000;
+            let (spool, _) = Spool::open(&folder.path().join("spool"), target.spool, unix_ms).unwrap();
+            let worker = Worker::new(target, spool);
+            let now = Instant::now();
+            Self { _folder: folder, worker, now, unix_ms, budget: Budget::new(points_per_minute, now) }
+        }
+
+        /// So many minutes go by; what waits is sent unless the target is away.
+        fn minutes(&mut self, minutes: u32, is_away: bool) {
+            for _ in 0..minutes * 4 {
+                let mut family = catalogue::RULE_HITS.family();
+                for rule in 0..POINTS {
+                    family.add_integer([&rule.to_string()], 1);
+                }
+                let since = Duration::ZERO;
+                let since = Since { filter: since, account: since, machine: since };
+                let gathered = Gathered { families: vec![family.into_proto()], unix_ms: self.unix_ms, since };
+                self.worker.turn(self.now).take(&gathered, &Labels::new(), self.now);
+                for _ in 0..15 {
+                    self.send(is_away);
+                    self.now += Duration::from_secs(1);
+                    self.unix_ms += 1_000;
+                }
+            }
+        }
+
+        /// What the sender does within a second.
+        fn send(&mut self, is_away: bool) {
+            let mut spool = self.worker.shared.spool();
+            while !is_away && let (Some((number, record)), _) = spool.first(self.unix_ms) {
+                if self.budget.take(record.points, self.now).is_err() {
+                    return;
+                }
+                spool.remove(number);
+            }
+        }
+
+        fn facts(&self) -> (u64, u64) {
+            let facts = self.worker.facts(self.unix_ms);
+            (facts.spool_points, facts.lost.get(&Loss::Budget).copied().unwrap_or(0))
+        }
+    }
+
+    #[test]
+    fn what_waits_gets_less_although_what_is_new_takes_all_of_the_budget() {
+        let mut told = Told::start(BUDGET);
+        told.minutes(10, false);
+        assert_eq!(told.facts(), (0, 0));
+        told.minutes(20, true);
+        let (waiting, lost_while_away) = told.facts();
+        assert_eq!(waiting + lost_while_away, 20 * BUDGET);
+        assert_eq!(
+            waiting,
+            20 * BUDGET * 3 / 4 + BUDGET * 3 / 4,
+            "new points had three quarters, and what was saved"
+        );
+        let mut minutes = 0;
+        while told.facts().0 > 0 {
+            let (before, _) = told.facts();
+            told.minutes(4, false);
+            minutes += 4;
+            assert!(
+                told.facts().0 + BUDGET <= before || told.facts().0 == 0,
+                "{:?} after {before}",
+                told.facts()
+            );
+        }
+        assert_eq!(minutes, 60, "three times the outage");
+        // And then nothing is lost any more.
+        let (_, lost) = told.facts();
+        told.minutes(60, false);
+        assert_eq!(told.facts(), (0, lost));
+    }
+
+    #[test]
+    fn a_budget_that_leaves_room_loses_nothing() {
+        let mut told = Told::start(BUDGET * 4 / 3);
+        told.minutes(20, true);
+        assert_eq!(told.facts(), (20 * BUDGET, 0));
+        told.minutes(60, false);
+        assert_eq!(told.facts(), (0, 0));
     }
 }

@@ -175,6 +175,11 @@ impl Spool {
         }
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
     /// How much waits.
     pub fn waiting(&self) -> Waiting {
         Waiting {
