@@ -19,6 +19,7 @@ use crate::{
     certificates::{CERTIFICATES_MAX, Wanted},
     dataplane::{attach::Mode, pins},
     fleet::{access::EtcdAccess, settings::FleetSettings},
+    log::LogSources,
     outcome::InvalidInput,
     web_config::exposure::Exposure,
 };
@@ -81,6 +82,8 @@ pub struct Source {
     pub flows: Option<u32>,
     /// What is logged, in the syntax of `RUST_LOG`.
     pub log: Option<String>,
+    /// Which log records systemd's journal gets.
+    pub journal: Option<LogSources>,
 }
 
 impl Source {
@@ -111,6 +114,7 @@ impl Source {
             event_buffer: self.event_buffer.or(other.event_buffer),
             flows: self.flows.or(other.flows),
             log: self.log.or(other.log),
+            journal: self.journal.or(other.journal),
         }
     }
 
@@ -229,6 +233,8 @@ pub struct Settings {
     pub flows: u32,
     /// What is logged, in the syntax of `RUST_LOG`.
     pub log: Option<String>,
+    /// Which log records systemd's journal gets; if nothing is said, it is the daemon's log where stderr is the journal.
+    pub journal: Option<LogSources>,
 }
 
 impl Settings {
@@ -258,6 +264,7 @@ impl Settings {
             event_buffer,
             flows,
             log,
+            journal,
         } = source;
         let mut interfaces: Vec<String> = Vec::new();
         for name in interface.unwrap_or_default() {
@@ -322,6 +329,7 @@ impl Settings {
             event_buffer: event_buffer.map_or(RING_BYTES, BufferSize::bytes),
             flows,
             log,
+            journal,
         })
     }
 }
@@ -372,6 +380,7 @@ mod tests {
             event_buffer = "64KiB"
             flows = 4096
             log = "debug"
+            journal = ["packets"]
             "#,
         )
         .unwrap();
@@ -397,6 +406,7 @@ mod tests {
                 event_buffer: 1 << 16,
                 flows: 4_096,
                 log: Some("debug".to_owned()),
+                journal: Some(LogSources { daemon: false, packets: true }),
             }
         );
     }

@@ -33,6 +33,7 @@ pub mod daemon;
 pub mod fleet;
 pub mod host;
 pub mod http;
+pub mod log;
 pub mod metrics;
 pub mod page;
 pub mod push;

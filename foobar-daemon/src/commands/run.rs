@@ -1,12 +1,6 @@
 //! `foobar run`.
 
-use std::{
-    io::{self, IsTerminal as _},
-    net::SocketAddr,
-    path::PathBuf,
-};
-
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use std::{net::SocketAddr, path::PathBuf};
 
 use crate::{
     certificates::Wanted,
@@ -15,8 +9,8 @@ use crate::{
     dataplane::attach::Mode,
     env::Env,
     fleet::access::EtcdAccess,
-    outcome::{InvalidInput, Outcome},
-    push::logs::LogLayer,
+    log::{self, LogSources},
+    outcome::Outcome,
 };
 
 /// What `--help` tells of it.
@@ -127,6 +121,10 @@ pub struct Args {
     /// What to log on stderr, in the syntax of `RUST_LOG`: error, warn, info, debug, trace [default: info]
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
+    /// Write to systemd's journal, as records with fields (`FOOBAR_EVENT=ban`): daemon, which is what is logged, and packets, which are
+    /// those that rules draw as samples; none for neither [default: daemon, if stderr is the journal]
+    #[arg(long, value_name = "LOGS")]
+    journal: Option<LogSources>,
 }
 
 /// Runs the command.
@@ -152,24 +150,9 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         event_buffer: args.event_buffer,
         flows: args.flows,
         log: args.log.clone(),
+        journal: args.journal,
     };
     let settings = Settings::complete(flags.or(Source::read(args.config.as_deref())?))?;
-    start_log(settings.log.as_deref())?;
+    log::start(settings.log.as_deref(), settings.journal)?;
     daemon::run(settings, args.summary, env)
-}
-
-/// Logs to stderr: `asked`, else what `RUST_LOG` says, else `info`.
-fn start_log(asked: Option<&str>) -> anyhow::Result<()> {
-    let from_environment = std::env::var(EnvFilter::DEFAULT_ENV).ok();
-    let words = asked.or(from_environment.as_deref()).filter(|words| !words.is_empty()).unwrap_or("info");
-    let filter = EnvFilter::builder()
-        .parse(words)
-        .map_err(|error| InvalidInput(format!("log filter {words:?}: {error}; for example: info")))?;
-    let color = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(color).with_target(false);
-    let started = tracing_subscriber::registry().with(filter).with(lines).with(LogLayer).try_init();
-    if let Err(error) = started {
-        tracing::debug!("the log had been started: {error}");
-    }
-    Ok(())
 }

@@ -39,7 +39,7 @@ use tokio::{
     runtime,
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
-    task::spawn_blocking,
+    task::{JoinHandle, spawn_blocking},
     time::{MissedTickBehavior, interval},
 };
 
@@ -67,6 +67,7 @@ use crate::{
     env::Env,
     fleet::Fleet,
     host::{self, Host},
+    log::{journal::Journal, packets},
     memory,
     metrics::{account::Account, serve},
     outcome::Outcome,
@@ -167,6 +168,9 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     }
     let hub = handle.events.clone();
     servers.extend(handle.push.clone().map(|push| tokio::spawn(push.run(registry, hub, since))));
+    if settings.journal.is_some_and(|journal| journal.packets) {
+        servers.extend(follow_packets(handle.events.clone()));
+    }
     let mut followers =
         vec![tokio::spawn(balancers::look(handle.clone())), tokio::spawn(page::feed::run(handle.clone()))];
     followers.extend(handle.fleet.iter().flat_map(|fleet| fleet.spawn(&handle)));
@@ -359,9 +363,26 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
     Ok(writer)
 }
 
+/// Writes the packets that rules draw to the journal, if there is one.
+fn follow_packets(hub: Hub) -> Option<JoinHandle<()>> {
+    match Journal::open() {
+        Ok(journal) => Some(tokio::spawn(async move {
+            // What the journal does not take is lost, as what the kernel's buffer has no room for is.
+            packets::follow(&hub, |record| drop(journal.send(&record))).await;
+        })),
+        Err(error) => {
+            tracing::warn!("packets that rules draw are not written to the journal: {error:#}");
+            None
+        }
+    }
+}
+
 /// Says in the log which rules are in force, and what may become of them.
 fn tell_rules(rules: &Rules, state: &State, why: &str, confirm_within: Option<Duration>) {
     tracing::info!(
+        event = "rules",
+        ruleset = rules.hash,
+        generation = state.generation,
         "ruleset {} with {} rules is in force, generation {}: {why}",
         rules.hash.get(..12).unwrap_or(&rules.hash),
         rules.ruleset.rules.len(),

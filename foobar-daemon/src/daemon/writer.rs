@@ -241,8 +241,16 @@ impl Writer {
         let name = asked.name.clone();
         let result = self.edit_set(asked, by);
         match &result {
-            Ok(changed) => tracing::info!("{} by {by}", changed.message),
-            Err(refusal) => tracing::error!("change of the set {name} by {by} failed: {}", refusal.error),
+            Ok(changed) => tracing::info!(event = "set", set = name, by, "{} by {by}", changed.message),
+            Err(refusal) => {
+                tracing::error!(
+                    event = "set",
+                    set = name,
+                    by,
+                    "change of the set {name} by {by} failed: {}",
+                    refusal.error
+                );
+            }
         }
         result
     }
@@ -250,9 +258,12 @@ impl Writer {
     pub(super) fn report(&mut self, what: &str, by: &str, result: &Result<Changed, Refusal>) {
         let error = result.as_ref().err().map(|refusal| refusal.error.clone());
         match (result, &error) {
-            (Ok(changed), _) => tracing::info!("{what} by {by}: {}", changed.message),
+            (Ok(changed), _) => {
+                let generation = changed.generation;
+                tracing::info!(event = what, by, generation, "{what} by {by}: {}", changed.message);
+            }
             (Err(_), Some(error)) => {
-                tracing::error!("{what} by {by} failed, the rules in force stay: {error}");
+                tracing::error!(event = what, by, "{what} by {by} failed, the rules in force stay: {error}");
             }
             (Err(_), None) => {}
         }

@@ -9,10 +9,9 @@ use super::{
     client::{Client, Problem},
     encode::{Encoder, Gathered, Since, encode_logs},
     file::{Labels, Target},
-    logs::LogRecord,
     series::Series,
 };
-use crate::{dataplane::object, metrics::catalogue, state::unix_ms};
+use crate::{dataplane::object, log::record::LogRecord, metrics::catalogue, state::unix_ms};
 
 /// Sends `foobar_build_info`, and gives what the target says.
 ///

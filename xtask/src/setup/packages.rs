@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::command::{find, is_root, output, program, say, succeed};
 
 /// A program that the tests call, and the package it comes in.
-const PROGRAMS: [(&str, &str); 29] = [
+const PROGRAMS: [(&str, &str); 30] = [
     ("ip", "iproute2"),
     ("ethtool", "ethtool"),
     ("ping", "iputils-ping"),
@@ -38,6 +38,7 @@ const PROGRAMS: [(&str, &str); 29] = [
     ("/usr/bin/etcd", "etcd-server"),
     ("etcdctl", "etcd-client"),
     ("chromium", "chromium"),
+    ("/usr/lib/systemd/systemd-journald", "systemd"),
 ];
 
 /// A program that the benchmark compares with, and the package it comes in.

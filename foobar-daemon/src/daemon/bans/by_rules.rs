@@ -65,7 +65,8 @@ impl Bans {
             self.book.totals = totals;
             for made in makers.values() {
                 let banned = found.values().filter(|(_, by)| Arc::ptr_eq(by, made)).count();
-                tracing::info!("the limit of rule {} banned {banned}", made.by);
+                let rule = &made.by;
+                tracing::info!(event = "ban", rule, "the limit of rule {rule} banned {banned}");
             }
         }
         self.seen = counters;

@@ -35,22 +35,17 @@ impl Writer {
     /// Makes bans, and says in the log how that went. Nothing is banned if anything fails, or if something is refused
     /// and the others were not to be banned without it.
     pub(in crate::daemon) fn ban(&mut self, asked: AskedBans, by: &str) -> Result<Changed, Refusal> {
-        let what = format!(
-            "ban of {}",
-            named(&asked.wanted.list.iter().map(|(prefix, _)| prefix).collect::<Vec<_>>())
-        );
-        told(&what, by, self.make_asked(asked, by))
+        let addresses = named(&asked.wanted.list.iter().map(|(prefix, _)| prefix).collect::<Vec<_>>());
+        told("ban", &addresses, by, self.make_asked(asked, by))
     }
 
     /// Lifts bans, and says in the log how that went. All stay if anything fails.
     pub(in crate::daemon) fn lift(&mut self, asked: AskedLifts, by: &str) -> Result<Changed, Refusal> {
-        let what = match &asked {
-            AskedLifts::All => "unban of all".to_owned(),
-            AskedLifts::These(wanted) => {
-                format!("unban of {}", named(&wanted.list.iter().collect::<Vec<_>>()))
-            }
+        let addresses = match &asked {
+            AskedLifts::All => "all".to_owned(),
+            AskedLifts::These(wanted) => named(&wanted.list.iter().collect::<Vec<_>>()),
         };
-        told(&what, by, self.lift_asked(asked))
+        told("unban", &addresses, by, self.lift_asked(asked))
     }
 
     fn make_asked(&mut self, asked: AskedBans, by: &str) -> Result<Changed, Refusal> {
@@ -282,10 +277,19 @@ fn named(prefixes: &[&IpNet]) -> String {
 }
 
 /// A change of bans is none of the rules, so `status` goes on telling how the last one of these went.
-fn told(what: &str, by: &str, result: Result<Changed, Refusal>) -> Result<Changed, Refusal> {
+fn told(
+    event: &str,
+    addresses: &str,
+    by: &str,
+    result: Result<Changed, Refusal>,
+) -> Result<Changed, Refusal> {
     match &result {
-        Ok(changed) => tracing::info!("{what} by {by}: {}", changed.message),
-        Err(refusal) => tracing::error!("{what} by {by} failed: {}", refusal.error),
+        Ok(changed) => {
+            tracing::info!(event, addresses, by, "{event} of {addresses} by {by}: {}", changed.message);
+        }
+        Err(refusal) => {
+            tracing::error!(event, addresses, by, "{event} of {addresses} by {by} failed: {}", refusal.error);
+        }
     }
     result
 }

@@ -12,7 +12,7 @@ use super::{
     Labels,
     otlp::{AnyValue, KeyValue, Resource, Scope, attributes, resource, scope},
 };
-use crate::push::logs::LogRecord;
+use crate::log::record::LogRecord;
 
 /// `ExportLogsServiceRequest`.
 #[derive(Clone, PartialEq, Message)]

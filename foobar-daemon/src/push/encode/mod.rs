@@ -16,9 +16,9 @@ use self::chunks::{Chunk, Counting};
 pub use self::otlp::rejected;
 use super::{
     file::{Kind, Labels, SumoFormat, Target},
-    logs::LogRecord,
     record::{Media, Record},
 };
+use crate::log::record::LogRecord;
 
 /// Log records of one request.
 const RECORDS_OF_REQUEST: usize = 1_000;

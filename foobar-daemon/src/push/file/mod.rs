@@ -17,7 +17,7 @@ use std::{
 
 use toml::Spanned;
 
-pub use self::target::{Endpoint, Kind, LogSources, SpoolBounds, SumoFormat, Target};
+pub use self::target::{Endpoint, Kind, SpoolBounds, SumoFormat, Target};
 use self::{
     document::{Document, Problem},
     tls::Roots,

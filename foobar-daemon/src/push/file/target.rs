@@ -25,6 +25,7 @@ use super::{
     values,
 };
 use crate::{
+    log::LogSources,
     metrics::catalogue,
     push::{secret::Secret, series::Series},
     watched_files::Files,
@@ -93,15 +94,6 @@ pub enum Kind {
     OtlpLogs,
     /// Log records for an HTTP source of Sumo Logic, as lines of JSON.
     SumoLogs,
-}
-
-/// Which log records a target gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogSources {
-    /// What the daemon logs, bans and changes of rules among it.
-    pub daemon: bool,
-    /// Packets that rules draw as samples.
-    pub packets: bool,
 }
 
 impl Kind {
@@ -525,15 +517,9 @@ fn checked_logs(
         return Err(Problem::at(series.span(), "this kind gets log records and no series: leave series out"));
     }
     let Some(written) = written else { return Ok(Some(LogSources { daemon: true, packets: true })) };
-    let mut logs = LogSources { daemon: false, packets: false };
+    let mut logs = LogSources::default();
     for word in written.get_ref() {
-        match word.get_ref().as_str() {
-            "daemon" => logs.daemon = true,
-            "packets" => logs.packets = true,
-            other => {
-                return Err(Problem::at(word.span(), format!("no logs {other:?}: write daemon or packets")));
-            }
-        }
+        logs.add(word.get_ref()).map_err(|problem| Problem::at(word.span(), problem))?;
     }
     if !logs.daemon && !logs.packets {
         return Err(Problem::at(written.span(), "no logs are none: leave the target out"));
