@@ -5,7 +5,7 @@ use std::{env, fs, path::Path};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::dashboard;
+use crate::{dashboard, panels};
 
 /// What begins the page: who is looked at, and over how long rates are, as parameters of its address.
 const HEAD: &str = r#"{{/* foobar's servers on one page of Prometheus itself: what grafana/foobar.json has. Copy it to where
@@ -26,14 +26,18 @@ const HEAD: &str = r#"{{/* foobar's servers on one page of Prometheus itself: wh
   .panels { display: grid; grid-template-columns: repeat(auto-fill, minmax(560px, 1fr)); gap: 1rem 2rem; }
   .panels h5 { margin: 0; }
   h3 { margin-top: 1.5rem; border-bottom: 1px solid #ddd; }
+  summary h3 { display: inline-block; }
 </style>
 <script>
   function panel(id, expr, name, unit) {
-    new PromConsole.Graph({
-      node: document.getElementById(id), expr: expr, name: name, yUnits: unit, min: 0, height: 160,
+    const node = document.getElementById(id), row = node.closest("details");
+    const draw = () => new PromConsole.Graph({
+      node: node, expr: expr, name: name, yUnits: unit, min: 0, height: 160,
       yAxisFormatter: PromConsole.NumberFormatter.humanizeNoSmallPrefix,
       yHoverFormatter: PromConsole.NumberFormatter.humanizeNoSmallPrefix,
     });
+    // What is folded has no width, and nobody asks for it before it is opened.
+    if (row) row.addEventListener("toggle", draw, { once: true }); else draw();
   }
 </script>
 </head>
@@ -45,33 +49,37 @@ const HEAD: &str = r#"{{/* foobar's servers on one page of Prometheus itself: wh
 </p>
 "#;
 
-const TAIL: &str = r#"</div>
-{{ template "prom_content_tail" . }}
+const TAIL: &str = r#"{{ template "prom_content_tail" . }}
 {{ template "tail" }}
 "#;
 
 /// The page, made from the dashboard.
 fn page(dashboard: &Value) -> Result<String> {
     let mut page = HEAD.to_owned();
-    let mut open = "";
-    let panels = dashboard["panels"].as_array().context("panels")?;
-    for (number, panel) in panels.iter().enumerate() {
+    let mut end = "";
+    let all = panels(dashboard);
+    for (number, panel) in all.iter().enumerate() {
         let title = panel["title"].as_str().context("a title")?;
         match panel["type"].as_str() {
             Some("row") => {
-                if !open.is_empty() {
-                    page += "</div>\n";
-                }
-                let next = panels.get(number + 1).context("a panel behind a row")?;
-                open = if next["type"] == "stat" { "figures" } else { "panels" };
-                page.extend(["<h3>", title, "</h3>\n<div class=\"", open, "\">\n"]);
+                page += end;
+                let next = all.get(number + 1).context("a panel behind a row")?;
+                let class = if next["type"] == "stat" { "figures" } else { "panels" };
+                let begin = if panel["collapsed"] == true {
+                    end = "</div></details>\n";
+                    format!("<details><summary><h3>{title}</h3></summary>\n<div class=\"{class}\">\n")
+                } else {
+                    end = "</div>\n";
+                    format!("<h3>{title}</h3>\n<div class=\"{class}\">\n")
+                };
+                page += &begin;
             }
             Some("stat") => page += &figure(panel, title)?,
             Some("timeseries") => page += &graph(panel, title, number)?,
             kind => anyhow::bail!("{title} is a panel of the kind {kind:?}, which the page has no words for"),
         }
     }
-    Ok(page + TAIL)
+    Ok(page + end + TAIL)
 }
 
 /// A number, which leads to the graph of it.
@@ -97,7 +105,9 @@ fn graph(panel: &Value, title: &str, number: usize) -> Result<String> {
         "percentunit" => ("%", true),
         "reqps" | "ops" | "pps" => ("/s", false),
         "bps" => ("bit/s", false),
+        "Bps" => ("B/s", false),
         "s" => ("s", false),
+        "d" => ("d", false),
         "short" => ("", false),
         other => anyhow::bail!("{title} is in {other}, which the page has no words for"),
     };

@@ -26,10 +26,19 @@ fn dashboard() -> Result<Value> {
     serde_json::from_str(&fs::read_to_string(path)?).context("the dashboard is JSON")
 }
 
+/// All panels: rows, what lies below them, and what lies in those that are folded.
+fn panels(dashboard: &Value) -> Vec<&Value> {
+    let mut all = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        all.push(panel);
+        all.extend(panel["panels"].as_array().into_iter().flatten());
+    }
+    all
+}
+
 /// Everything that is asked of Prometheus, as it would be asked with all servers and ports chosen.
 fn questions(dashboard: &Value) -> Vec<String> {
-    let panels = dashboard["panels"].as_array().unwrap().iter();
-    let targets = panels.filter_map(|panel| panel["targets"].as_array()).flatten();
+    let targets = panels(dashboard).into_iter().filter_map(|panel| panel["targets"].as_array()).flatten();
     let notes = dashboard["annotations"]["list"].as_array().unwrap().iter();
     targets
         .chain(notes)
@@ -125,11 +134,29 @@ fn prometheus_understands_every_question() -> Result<()> {
 #[test]
 fn panels_lie_side_by_side() -> Result<()> {
     let dashboard = dashboard()?;
+    let all = panels(&dashboard);
+    let ids: BTreeSet<_> = all.iter().map(|panel| panel["id"].as_u64()).collect();
+    assert_eq!(ids.len(), all.len(), "an id is taken twice");
+    let top = dashboard["panels"].as_array().unwrap();
+    check_places(top)?;
+    for row in top.iter().filter(|panel| panel["collapsed"] == true) {
+        // They lie where they would be if the row was open.
+        let inside = row["panels"].as_array().unwrap();
+        ensure!(
+            !inside.is_empty()
+                && inside.iter().all(|panel| panel["gridPos"]["y"].as_u64() > row["gridPos"]["y"].as_u64())
+        );
+        check_places(inside)?;
+    }
+    let open = top.iter().filter(|panel| panel["type"] == "row" && panel["collapsed"] == false).count();
+    ensure!(open <= 7, "{open} rows are open: fold what is not looked at daily");
+    Ok(())
+}
+
+fn check_places(panels: &[Value]) -> Result<()> {
     let mut taken = BTreeSet::new();
-    let mut ids = BTreeSet::new();
-    for panel in dashboard["panels"].as_array().unwrap() {
+    for panel in panels {
         let title = panel["title"].as_str().context("a title")?;
-        ensure!(ids.insert(panel["id"].as_u64()), "{title}: its id is taken");
         let [x, y, w, h] = ["x", "y", "w", "h"].map(|key| panel["gridPos"][key].as_u64().unwrap());
         ensure!(x + w <= 24, "{title} is beyond the right edge");
         for place in (x..x + w).flat_map(|x| (y..y + h).map(move |y| (x, y))) {
