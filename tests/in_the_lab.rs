@@ -52,6 +52,7 @@ fn it_works_counts_and_goes_away() -> Result<()> {
     say(&told);
     ensure!(told.contains("22 closed ways tried: all closed, and each attempt counted"), "{told}");
     ensure!(told.contains("is turned away behind the balancer, and no other"), "{told}");
+    assert_eq!(told.matches("the same by remote write, OTLP and Sumo Logic").count(), 3, "{told}");
 
     let told = lab.run(&["break", "firewall"])?;
     ensure!(told.contains("FoobarDown was raised") && told.contains("the site goes on"), "{told}");

@@ -191,6 +191,8 @@ fn a_server_of_the_fleet_speaks_to_nobody_but_the_fleet() {
             ("tcp 192.0.2.11:5555 > 192.0.2.12:4568 syn", "ask-galera"),
             ("tcp 192.0.2.11:5555 > 192.0.2.12:2380 syn", "ask-etcd"),
             ("tcp 192.0.2.11:5555 > 192.0.2.12:443 syn", "POLICY"),
+            ("tcp 192.0.2.11:5555 > 192.0.2.30:4318 syn", "push-metrics"),
+            ("tcp 192.0.2.11:5555 > 192.0.2.30:9091 syn", "push-metrics"),
             ("tcp 192.0.2.11:5555 > 192.0.2.30:9090 syn", "POLICY"),
             ("tcp 192.0.2.11:5555 > 198.51.100.20:443 syn", "POLICY"),
             ("tcp 192.0.2.11:443 > 192.0.2.10:5555 syn,ack state answer", "replies"),

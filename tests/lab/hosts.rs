@@ -26,7 +26,7 @@ pub(crate) enum Host {
     Web(u8),
     /// Who asks for the site.
     Client,
-    /// Prometheus and alertmanager.
+    /// Prometheus and alertmanager, and who is pushed to.
     Monitoring,
 }
 

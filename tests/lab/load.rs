@@ -10,6 +10,7 @@ use crate::{
     hosts::Host,
     lab::Lab,
     monitoring::{scrape, value},
+    pushed,
     say::{print, say},
     services::{Service, database_run},
     site::visitors::{Http, ask_for},
@@ -55,7 +56,7 @@ struct Counts {
 pub(crate) fn run(lab: &Lab, args: &Args) -> Result<()> {
     // Others would be counted, too.
     lab.stop(Service::Visitors)?;
-    let done = compare(lab, args.requests);
+    let done = compare(lab, args.requests).and_then(|()| pushed::compare(lab));
     let tried = done.and_then(|()| denied::try_all(lab));
     let banned = if tried.is_ok() { banned::show(lab) } else { Ok(()) };
     lab.start(Service::Visitors)?;

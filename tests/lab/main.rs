@@ -6,6 +6,7 @@
 
 mod banned;
 mod breaks;
+mod collector;
 mod denied;
 mod down;
 mod hosts;
@@ -14,6 +15,7 @@ mod load;
 mod monitoring;
 mod pace;
 mod processes;
+mod pushed;
 mod say;
 mod services;
 mod site;
@@ -68,6 +70,9 @@ enum Command {
     /// The program behind the site.
     #[command(hide = true)]
     Application { address: String },
+    /// Who takes what is pushed.
+    #[command(hide = true)]
+    Collector { folder: PathBuf },
     /// Those who ask for pages.
     #[command(hide = true)]
     Visitors,
@@ -102,6 +107,7 @@ fn run(Arguments { name, command }: Arguments) -> Result<()> {
         Command::Soak(args) => soak::run(&Lab::find(&name)?, &args),
         Command::Down(args) => down::run(Lab::open(&name)?, &args),
         Command::Application { address } => site::application::serve(&address),
+        Command::Collector { folder } => collector::serve(&folder),
         Command::Visitors => site::visitors::day_and_night(),
         Command::FormerVisitors => site::visitors::of_the_former_site(),
         Command::Writers { notes } => site::writers::write(&notes),

@@ -16,6 +16,9 @@ use serde_json::Value;
 
 use crate::{hosts::Host, lab::Lab};
 
+/// Where the Prometheus listens that servers write to.
+pub(crate) const CENTER_PORT: u16 = 9091;
+
 /// An alert that fires.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Alert {
@@ -66,6 +69,17 @@ pub(crate) fn targets(lab: &Lab) -> Result<Vec<(String, bool)>> {
 
 /// The value of an expression that gives one number, in Prometheus's eyes; zero if it gives none.
 pub(crate) fn value(lab: &Lab, expression: &str) -> Result<f64> {
+    let answer = query(lab, 9090, expression)?;
+    let value = answer.pointer("/data/result/0/value/1").and_then(Value::as_str).unwrap_or("0");
+    value.parse().with_context(|| format!("{expression} is {value}"))
+}
+
+/// What the Prometheus that is written to answers to an expression.
+pub(crate) fn ask_center(lab: &Lab, expression: &str) -> Result<Value> {
+    query(lab, CENTER_PORT, expression)
+}
+
+fn query(lab: &Lab, port: u16, expression: &str) -> Result<Value> {
     let escaped: String =
         expression
             .bytes()
@@ -77,10 +91,9 @@ pub(crate) fn value(lab: &Lab, expression: &str) -> Result<f64> {
                 }
             })
             .collect();
-    let answer = ask_json(lab, 9090, &format!("/api/v1/query?query={escaped}"))?;
+    let answer = ask_json(lab, port, &format!("/api/v1/query?query={escaped}"))?;
     ensure!(answer["status"] == "success", "{expression}: {answer}");
-    let value = answer.pointer("/data/result/0/value/1").and_then(Value::as_str).unwrap_or("0");
-    value.parse().with_context(|| format!("{expression} is {value}"))
+    Ok(answer)
 }
 
 /// What the foobar of a host serves, fetched as Prometheus fetches it.

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use foobar_tests::{
     frames::{Family, udp},
     network::CLIENT,
+    protobuf::Message,
     sender::PacketSocket,
     wait,
 };
@@ -13,7 +14,6 @@ use serde_json::Value;
 
 use crate::{
     Pushing,
-    protobuf::Message,
     stand_in::{Answer, Request, StandIn},
 };
 

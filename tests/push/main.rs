@@ -7,7 +7,6 @@ mod hostile;
 mod logs;
 mod memory;
 mod outages;
-mod protobuf;
 mod real_prometheus;
 mod reload;
 mod secrets;

@@ -32,6 +32,8 @@ pub mod namespace;
 pub mod network;
 pub mod packets;
 pub mod prometheus;
+pub mod protobuf;
+pub mod pushed;
 pub mod random;
 pub mod refusal;
 pub mod rulesets;

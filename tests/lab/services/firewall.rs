@@ -20,12 +20,17 @@ const SERVER: &str = include_str!("../../../rules/fleet/server.toml");
 pub(super) fn prepare(lab: &Lab, service: Service, host: Host) -> Result<Vec<String>> {
     bpffs::mount_bpffs()?;
     let web = lab.write(service, "web.yml", include_str!("../files/web.yml"), &[])?;
+    let push = lab.write(service, "push.toml", include_str!("../files/push.toml"), &[])?;
+    let push = push.display().to_string();
     let folder = lab.folder_of(service)?;
     let path = |name: &str| folder.join(name).display().to_string();
     let certificate = |name: &str| lab.certificates().join(name).display().to_string();
-    // The balancer looks at what clients see, by way of itself.
-    let looks_at: &[&str] =
-        if host == Host::Balancer { &["--certificate", "www.foobar.com@192.0.2.10:443"] } else { &[] };
+    // The balancer looks at what clients see, by way of itself; the servers push what they count.
+    let by_role: &[&str] = if host == Host::Balancer {
+        &["--certificate", "www.foobar.com@192.0.2.10:443"]
+    } else {
+        &["--push", &push]
+    };
     // On a virtual cable the other end takes what a card sends back by itself, as answers to SYNs, only in generic mode.
     let mode = if host == Host::Balancer { "generic" } else { "native" };
     let words = [
@@ -57,7 +62,7 @@ pub(super) fn prepare(lab: &Lab, service: Service, host: Host) -> Result<Vec<Str
         &lab.pins_of(host).display().to_string(),
         "--set-sysctls",
     ];
-    Ok(words.iter().chain(looks_at).map(|&word| word.to_owned()).collect())
+    Ok(words.iter().chain(by_role).map(|&word| word.to_owned()).collect())
 }
 
 pub(super) fn check(lab: &Lab, host: Host) -> Result<()> {

@@ -17,9 +17,10 @@ pub(crate) use self::{
     firewall::{ask as ask_firewall, ask_fleet, changed_by_hand, mistaken as mistaken_rules},
 };
 use crate::{
+    collector::{Way, newest},
     hosts::Host,
     lab::Lab,
-    monitoring::{alerts, ask, targets},
+    monitoring::{alerts, ask, ask_center, targets},
     site,
 };
 
@@ -44,6 +45,10 @@ pub(crate) enum Service {
     Prometheus,
     /// alertmanager.
     Alertmanager,
+    /// The Prometheus that servers write to, and that asks nobody.
+    Center,
+    /// Who takes what servers push otherwise.
+    Collector,
     /// Who asks for a page now and then, day and night.
     Visitors,
     /// nginx without TLS, where there should be none.
@@ -65,7 +70,14 @@ impl Service {
         for number in 1..=3 {
             all.extend([Self::Application(number), Self::Www(number), Self::Admin(number)]);
         }
-        all.extend([Self::Balancer, Self::Alertmanager, Self::Prometheus, Self::Visitors]);
+        all.extend([
+            Self::Balancer,
+            Self::Alertmanager,
+            Self::Center,
+            Self::Collector,
+            Self::Prometheus,
+            Self::Visitors,
+        ]);
         all
     }
 
@@ -82,6 +94,8 @@ impl Service {
             Self::Database(number) => of("database", Host::Web(number)),
             Self::Prometheus => "prometheus".to_owned(),
             Self::Alertmanager => "alertmanager".to_owned(),
+            Self::Center => "center".to_owned(),
+            Self::Collector => "collector".to_owned(),
             Self::Visitors => "visitors".to_owned(),
             Self::Former => "former".to_owned(),
             Self::FormerVisitors => "former-visitors".to_owned(),
@@ -100,7 +114,7 @@ impl Service {
             | Self::Application(number)
             | Self::Etcd(number)
             | Self::Database(number) => Host::Web(number),
-            Self::Prometheus | Self::Alertmanager => Host::Monitoring,
+            Self::Prometheus | Self::Alertmanager | Self::Center | Self::Collector => Host::Monitoring,
             Self::Visitors | Self::FormerVisitors | Self::Flood => Host::Client,
             Self::Former => Host::Web(3),
             Self::Writers => Host::Web(1),
@@ -119,6 +133,8 @@ impl Service {
             Self::Database(number) => database::prepare(lab, self, number),
             Self::Prometheus => monitoring::prepare_prometheus(lab, self),
             Self::Alertmanager => monitoring::prepare_alertmanager(lab, self),
+            Self::Center => monitoring::prepare_center(lab, self),
+            Self::Collector => own("collector", &[&lab.folder_of(self)?.display().to_string()]),
             Self::Application(number) => own("application", &[&Host::Web(number).address().to_string()]),
             Self::Visitors => own("visitors", &[]),
             Self::FormerVisitors => own("former-visitors", &[]),
@@ -153,6 +169,22 @@ impl Service {
                 ask(lab, Host::Monitoring, 9090, "/consoles/foobar.html").map(drop)
             }
             Self::Alertmanager => alerts(lab).map(drop),
+            Self::Center => {
+                let answer = ask_center(lab, "count(foobar_up)")?;
+                let servers = answer.pointer("/data/result/0/value/1");
+                ensure!(
+                    servers.is_some_and(|servers| servers == "3"),
+                    "not all servers have written: {answer}"
+                );
+                Ok(())
+            }
+            Self::Collector => {
+                let folder = lab.folder_of(self)?;
+                for (host, way) in Host::SERVERS.into_iter().zip([Way::Otlp, Way::Sumo, Way::Otlp]) {
+                    newest(&folder, way, host.address())?;
+                }
+                Ok(())
+            }
             Self::Visitors | Self::FormerVisitors | Self::Flood | Self::Writers => {
                 lab.running(self).map(drop).context("it has ended")
             }

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 
 use super::{Service, words};
-use crate::{lab::Lab, pace::hurried};
+use crate::{lab::Lab, monitoring::CENTER_PORT, pace::hurried};
 
 const RULES: [(&str, &str); 3] = [
     ("recording.yml", include_str!("../../../rules/prometheus/recording.yml")),
@@ -35,6 +35,19 @@ pub(super) fn prepare_prometheus(lab: &Lab, service: Service) -> Result<Vec<Stri
         &format!("--web.listen-address={}:9090", service.host().address()),
         &format!("--web.console.templates={}", consoles.display()),
         &format!("--web.console.libraries={LIBRARIES}"),
+    ]))
+}
+
+/// A Prometheus that is written to. It asks nobody and has no rules, so that no alert is told twice.
+pub(super) fn prepare_center(lab: &Lab, service: Service) -> Result<Vec<String>> {
+    let path = lab.write(service, "prometheus.yml", include_str!("../files/center.yml"), &[])?;
+    let folder = lab.folder_of(service)?.display().to_string();
+    Ok(words([
+        "prometheus",
+        &format!("--config.file={}", path.display()),
+        &format!("--storage.tsdb.path={folder}/data"),
+        &format!("--web.listen-address={}:{CENTER_PORT}", service.host().address()),
+        "--web.enable-remote-write-receiver",
     ]))
 }
 

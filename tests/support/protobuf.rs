@@ -4,25 +4,25 @@ use anyhow::{Context as _, Result, bail};
 
 /// One field of a message.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Field<'b> {
+pub enum Field<'b> {
     Varint(u64),
     Fixed64(u64),
     Bytes(&'b [u8]),
 }
 
 impl<'b> Field<'b> {
-    pub(crate) fn bytes(self) -> Result<&'b [u8]> {
+    pub fn bytes(self) -> Result<&'b [u8]> {
         match self {
             Self::Bytes(bytes) => Ok(bytes),
             Self::Varint(_) | Self::Fixed64(_) => bail!("no bytes: {self:?}"),
         }
     }
 
-    pub(crate) fn text(self) -> Result<&'b str> {
+    pub fn text(self) -> Result<&'b str> {
         Ok(std::str::from_utf8(self.bytes()?)?)
     }
 
-    pub(crate) fn number(self) -> Result<u64> {
+    pub fn number(self) -> Result<u64> {
         match self {
             Self::Varint(number) | Self::Fixed64(number) => Ok(number),
             Self::Bytes(_) => bail!("no number: {self:?}"),
@@ -31,10 +31,10 @@ impl<'b> Field<'b> {
 }
 
 /// A message: its fields, each with its number, in their order.
-pub(crate) struct Message<'b>(Vec<(u64, Field<'b>)>);
+pub struct Message<'b>(Vec<(u64, Field<'b>)>);
 
 impl<'b> Message<'b> {
-    pub(crate) fn read(mut bytes: &'b [u8]) -> Result<Self> {
+    pub fn read(mut bytes: &'b [u8]) -> Result<Self> {
         let mut fields = Vec::new();
         while !bytes.is_empty() {
             let tag = varint(&mut bytes)?;
@@ -59,17 +59,17 @@ impl<'b> Message<'b> {
     }
 
     /// All fields of this number.
-    pub(crate) fn all(&self, number: u64) -> impl Iterator<Item = Field<'b>> {
+    pub fn all(&self, number: u64) -> impl Iterator<Item = Field<'b>> {
         self.0.iter().filter(move |(known, _)| *known == number).map(|(_, field)| *field)
     }
 
     /// The messages in the fields of this number.
-    pub(crate) fn messages(&self, number: u64) -> Result<Vec<Self>> {
+    pub fn messages(&self, number: u64) -> Result<Vec<Self>> {
         self.all(number).map(|field| Self::read(field.bytes()?)).collect()
     }
 
     /// The only field of this number.
-    pub(crate) fn one(&self, number: u64) -> Option<Field<'b>> {
+    pub fn one(&self, number: u64) -> Option<Field<'b>> {
         self.all(number).next()
     }
 }
