@@ -31,7 +31,20 @@ fn find() -> Result<PathBuf> {
     let mut build = Command::new(env!("CARGO"));
     build.current_dir(env!("CARGO_MANIFEST_DIR")).args(["build", "--quiet", "--package", "foobar-daemon"]);
     if folder.ends_with("release") {
+        // As it is delivered.
         build.arg("--release");
+    } else {
+        // As a part of what the tests are built of: otherwise cargo compiles the daemon twice, since it gives dependencies
+        // the features that the packages which are built together ask for.
+        build.args(["--package", "foobar-tests", "--bin", "foobar", "--bin", "kernel-guest"]);
+    }
+    // What cargo tells a test of its package is not for others: build scripts that look at it run again whenever it changes,
+    // and ring with all that depends on it is compiled anew.
+    for (name, _) in env::vars_os() {
+        let told = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|begin| told.starts_with(begin)) {
+            build.env_remove(name);
+        }
     }
     succeed(&mut build)?;
     let path = folder.join("foobar");

@@ -4,13 +4,13 @@ use std::{
     env::consts::ARCH,
     fs,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    command::{cargo, output, program, say},
+    built::Built,
+    command::{output, program, say},
     setup, workspace,
 };
 
@@ -30,7 +30,7 @@ struct Generated {
 
 /// Runs the command.
 pub(crate) fn generate(args: &Args) -> Result<()> {
-    let built = build()?;
+    let built = Built::programs()?;
     let mut files = vec![metrics(&built)?];
     if setup::lacks_for_building()?.is_empty() {
         files.extend(kept_object(&built)?);
@@ -40,7 +40,7 @@ pub(crate) fn generate(args: &Args) -> Result<()> {
         );
     } else {
         setup::for_building()?;
-        files.extend(kept_object(&build()?)?);
+        files.extend(kept_object(&Built::programs()?)?);
     }
 
     let changed: Vec<&Generated> = files.iter().filter(|file| !file.is_current()).collect();
@@ -62,39 +62,17 @@ pub(crate) fn generate(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// What a build made.
-struct Built {
-    /// The folder of foobar-daemon's build script, where the BPF object is.
-    object_folder: PathBuf,
-}
-
-/// Builds foobar.
-fn build() -> Result<Built> {
-    let mut build =
-        cargo(["build", "--package", "foobar-daemon", "--bin", "foobar", "--message-format=json"]);
-    let done = build.stderr(Stdio::inherit()).output().context("start cargo build")?;
-    if !done.status.success() {
-        bail!("cargo build failed ({})", done.status);
-    }
-    let messages = String::from_utf8_lossy(&done.stdout);
-    let object_folder = messages
-        .lines()
-        .filter(|line| line.contains("\"build-script-executed\"") && line.contains("foobar-daemon"))
-        .find_map(|line| line.split("\"out_dir\":\"").nth(1)?.split('"').next())
-        .context("cargo names no folder of foobar-daemon's build script")?;
-    Ok(Built { object_folder: object_folder.into() })
-}
-
 /// METRICS.md, from the daemon's catalogue.
-fn metrics(_built: &Built) -> Result<Generated> {
-    let text = output(program(workspace::target().join("debug/foobar")).args(["generate-docs", "metrics"]))?;
+fn metrics(built: &Built) -> Result<Generated> {
+    let text = output(program(built.program("foobar-daemon/foobar")?).args(["generate-docs", "metrics"]))?;
     Ok(Generated { path: workspace::root().join("METRICS.md"), content: text.into_bytes() })
 }
 
 /// The BPF object for machines that cannot build it, and its note.
 fn kept_object(built: &Built) -> Result<[Generated; 2]> {
+    let folder = built.script_folder("foobar-daemon")?;
     let kept = |suffix: &str| -> Result<Generated> {
-        let path = built.object_folder.join(format!("foobar.{suffix}"));
+        let path = folder.join(format!("foobar.{suffix}"));
         let content = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
         let name = format!("foobar-ebpf/kept/foobar-{ARCH}.{suffix}");
         Ok(Generated { path: workspace::root().join(name), content })

@@ -1,8 +1,11 @@
 //! `cargo xtask lint`: format, lints and documentation, as CI wants them.
 
+use std::process::Command;
+
 use anyhow::{Context as _, Result};
 
 use crate::{
+    built::PACKAGES,
     command::{cargo, say, succeed},
     setup,
 };
@@ -10,28 +13,16 @@ use crate::{
 /// Runs the command.
 pub(crate) fn lint() -> Result<()> {
     setup::for_building_if_possible();
-    step("format", &["fmt", "--all", "--check"])?;
+    step("format", &mut cargo(["fmt", "--all", "--check"]))?;
     step(
         "lints",
-        &[
-            "clippy",
-            "--quiet",
-            "--workspace",
-            "--exclude",
-            "foobar-ebpf",
-            "--exclude",
-            "foobar-bench-programs",
-            "--all-targets",
-            "--",
-            "-D",
-            "warnings",
-        ],
+        cargo(["clippy", "--quiet"]).args(PACKAGES).args(["--all-targets", "--", "-D", "warnings"]),
     )?;
     // The programs have no std, and so neither a test harness nor unwinding.
     let no_unwinding = "profile.dev.panic=\"abort\"";
     step(
         "lints of the programs",
-        &[
+        &mut cargo([
             "clippy",
             "--quiet",
             "--package",
@@ -44,28 +35,17 @@ pub(crate) fn lint() -> Result<()> {
             "--",
             "-D",
             "warnings",
-        ],
+        ]),
     )?;
-    say("lint: documentation");
-    succeed(
-        cargo([
-            "doc",
-            "--quiet",
-            "--no-deps",
-            "--package",
-            "foobar-common",
-            "--package",
-            "foobar-daemon",
-            "--lib",
-        ])
-        .env("RUSTDOCFLAGS", "-D warnings"),
-    )
-    .context("documentation")?;
+    step(
+        "documentation",
+        cargo(["doc", "--quiet", "--no-deps", "--lib"]).args(PACKAGES).env("RUSTDOCFLAGS", "-D warnings"),
+    )?;
     say("lint: clean");
     Ok(())
 }
 
-fn step(name: &str, arguments: &[&str]) -> Result<()> {
+fn step(name: &str, command: &mut Command) -> Result<()> {
     say(&format!("lint: {name}"));
-    succeed(&mut cargo(arguments)).with_context(|| name.to_owned())
+    succeed(command).with_context(|| name.to_owned())
 }

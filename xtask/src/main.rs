@@ -2,6 +2,7 @@
 
 mod apt;
 mod bench;
+mod built;
 mod command;
 mod dist;
 mod doctor;

@@ -11,7 +11,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    command::{cargo, find, output, program, say, succeed},
+    built::Built,
+    command::{find, output, program, say, succeed},
     kernels::debian::Kernel,
     workspace,
 };
@@ -26,8 +27,7 @@ impl Images {
     /// Builds the guest program and packs it.
     pub(crate) fn build() -> Result<Self> {
         say("kernels: building the guest");
-        succeed(&mut cargo(["build", "--quiet", "--package", "foobar-tests", "--bin", "kernel-guest"]))?;
-        let built = workspace::target().join("debug/kernel-guest");
+        let built = Built::programs()?.program("tests/kernel-guest")?;
         let stripped = workspace::private("kernels")?.join("kernel-guest");
         succeed(program("strip").arg("-o").arg(&stripped).arg(&built))?;
 

@@ -11,12 +11,11 @@ mod expected;
 mod image;
 
 use std::{
-    sync::{Mutex, PoisonError},
-    thread,
+    thread::{self, ScopedJoinHandle},
     time::Instant,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::{
     apt::Apt,
@@ -24,9 +23,6 @@ use crate::{
     kernels::{boot::Report, debian::Kernel, expected::Expected},
     setup,
 };
-
-/// How many machines run at a time, each with one processor.
-const AT_A_TIME: usize = 2;
 
 /// Boots all kernels, prints what they said, and compares it with what is expected.
 pub(crate) fn matrix() -> Result<()> {
@@ -43,25 +39,23 @@ pub(crate) fn matrix() -> Result<()> {
     let built = start.elapsed().as_secs();
 
     say(&format!(
-        "kernels: booting {} (emulated, {AT_A_TIME} at a time)",
+        "kernels: booting {} (emulated, one processor each)",
         kernels.iter().map(|kernel| kernel.package.as_str()).collect::<Vec<_>>().join(", ")
     ));
-    let waiting = Mutex::new(kernels.iter().rev().collect::<Vec<_>>());
-    let reports = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..AT_A_TIME {
-            scope.spawn(|| {
-                loop {
-                    let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                    let Some(kernel) = next else { break };
-                    let report = images.of(kernel).and_then(|image| boot::boot(&qemu, kernel, &image));
-                    reports.lock().unwrap_or_else(PoisonError::into_inner).push((kernel, report));
-                }
-            });
-        }
+    // All at once: of three that two processors take in turns, the last would leave one of them idle for its whole length.
+    let reports: Vec<(&Kernel, Result<Report>)> = thread::scope(|scope| {
+        let machines: Vec<_> = kernels
+            .iter()
+            .map(|kernel| {
+                let run = || images.of(kernel).and_then(|image| boot::boot(&qemu, kernel, &image));
+                (kernel, scope.spawn(run))
+            })
+            .collect();
+        let report = |machine: ScopedJoinHandle<'_, Result<Report>>| {
+            machine.join().unwrap_or_else(|_payload| Err(anyhow!("the thread of its machine panicked")))
+        };
+        machines.into_iter().map(|(kernel, machine)| (kernel, report(machine))).collect()
     });
-    let mut reports = reports.into_inner().unwrap_or_else(PoisonError::into_inner);
-    reports.sort_by_key(|(kernel, _)| kernels.iter().position(|other| other.series == kernel.series));
     show(&reports);
     say(&format!(
         "kernels: {} s in all ({fetched} s fetching, {} s building, the rest booting)",

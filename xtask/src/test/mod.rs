@@ -1,10 +1,13 @@
 //! `cargo xtask test`: every test, here and on other kernels.
 
+mod beside;
+
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 
 use crate::{
+    built::{Built, PACKAGES},
     command::{cargo, is_root, say, succeed},
     kernels, setup,
 };
@@ -46,22 +49,22 @@ pub(crate) fn test(args: &Args) -> Result<()> {
     summary(&parts)
 }
 
-/// All tests of the workspace.
+/// All tests of the workspace, or those that were named.
 fn here(args: &Args) -> Result<()> {
+    if args.arguments.is_empty() {
+        return beside::run(&Built::tests()?, args.long);
+    }
     // Tests start the binary, and need it whichever of them are chosen.
-    succeed(&mut cargo(["build", "--package", "foobar-daemon", "--bin", "foobar"]))?;
+    let foobar = Built::programs()?.program("foobar-daemon/foobar")?;
     let mut test = cargo(["test"]);
     if !args.arguments.iter().any(|word| word == "-p" || word.starts_with("--package")) {
         // The programs run in the kernel; what they share with the daemon is tested there.
-        test.args(["--workspace", "--exclude", "foobar-ebpf", "--exclude", "foobar-bench-programs"]);
-    }
-    if args.arguments.is_empty() {
-        test.arg("--no-fail-fast");
+        test.args(PACKAGES);
     }
     if args.long {
         test.env("FOOBAR_LONG", "1");
     }
-    succeed(test.args(&args.arguments))
+    succeed(test.env("FOOBAR_BIN", foobar).args(&args.arguments))
 }
 
 /// One part of the tests, and how it went.
