@@ -213,7 +213,8 @@ fn a_flood_is_counted_over_swaps_and_restarts() -> Result<()> {
     assert_eq!(site.stopped(banned)?, [0; 3]);
     // Two of the first for one of the second; nobody else's, and of the third none yet.
     let frames = ["203.0.113.7", "203.0.113.7", "2001:db8:bad::5", "203.0.113.8"].map(from);
-    let flood = Flood::start(&site.network.client, CLIENT, frames.to_vec(), 20_000)?;
+    // Slow enough that no ban gets beyond what is counted one by one, however long all this takes.
+    let flood = Flood::start(&site.network.client, CLIENT, frames.to_vec(), 6_000)?;
     let mut last = [0; 3];
     for what in ["swapped", "killed", "swapped back", "ended"] {
         thread::sleep(Duration::from_millis(300));
@@ -231,10 +232,7 @@ fn a_flood_is_counted_over_swaps_and_restarts() -> Result<()> {
             }
         }
         let now = site.stopped(banned)?;
-        ensure!(
-            now[0] > last[0] + 1_000 && now[1] > last[1] + 500 && now[2] == 0,
-            "{what}: {last:?} {now:?}"
-        );
+        ensure!(now[0] > last[0] + 500 && now[1] > last[1] + 250 && now[2] == 0, "{what}: {last:?} {now:?}");
         last = now;
     }
     let sent = flood.stop()?;
@@ -247,7 +245,7 @@ fn a_flood_is_counted_over_swaps_and_restarts() -> Result<()> {
     ensure!(first.abs_diff(2 * second) <= 64 && first + second <= sent, "{first} {second} of {sent}");
 
     // Made longer while packets come: few are missed, and none is counted twice.
-    let flood = Flood::start(&site.network.client, CLIENT, vec![from(banned[0])], 20_000)?;
+    let flood = Flood::start(&site.network.client, CLIENT, vec![from(banned[0])], 5_000)?;
     for hours in 3..13 {
         thread::sleep(Duration::from_millis(50));
         let [out, _] = site.says(&["ban", banned[0], "--for", &format!("{hours}h")], 0)?;
@@ -260,8 +258,9 @@ fn a_flood_is_counted_over_swaps_and_restarts() -> Result<()> {
         "{} of {dropped} packets were counted while the ban was made longer ten times",
         after - first
     ));
+    ensure!(after < COUNTED_SINGLY, "{after} are more than are counted one by one");
     ensure!(
-        after - first <= dropped && dropped - (after - first) <= 200 && dropped > 5_000,
+        after - first <= dropped && dropped - (after - first) <= 200 && dropped > 2_000,
         "{first} {after} {dropped}"
     );
 

@@ -64,6 +64,14 @@ fn answers_are_for_this_moment_and_load_nothing() -> Result<()> {
     Ok(())
 }
 
+/// What is told within a second, since it never ends; on a busy machine it takes longer until something is.
+fn events(curl: &Curl<'_>, url: &str) -> Result<Fetched> {
+    let within = |seconds: &str| curl.clone().with(&["--max-time", seconds]).get(url);
+    let soon = within("1")?;
+    let is_cut_short = soon.exit == 28 && !soon.text.contains("data: {");
+    if is_cut_short { within("10") } else { Ok(soon) }
+}
+
 /// Who may read the metrics may see the page, and nobody else.
 #[test]
 fn the_page_is_protected_as_the_metrics_are() -> Result<()> {
@@ -96,7 +104,7 @@ fn the_page_is_protected_as_the_metrics_are() -> Result<()> {
         let path = foobar.write("web.yml", &file)?.display().to_string();
         foobar = foobar.with_options(&["--web-config", &path]);
         foobar.start_guarded()?;
-        let plain = Curl::new(&network.client).with(&["--max-time", "1"]).trusting(&authority.certificate);
+        let plain = Curl::new(&network.client).trusting(&authority.certificate);
         for (who, curl) in [
             ("nobody", plain.clone()),
             ("alice", plain.clone().logged_in("alice:secret")),
@@ -105,11 +113,11 @@ fn the_page_is_protected_as_the_metrics_are() -> Result<()> {
             ("a known client", plain.clone().identified(&known)),
             ("a stranger", plain.clone().identified(&stranger)),
         ] {
-            let [metrics, page, events] = ["metrics", "", "events"].map(|path| -> Result<Fetched> {
-                // With a rate, the third and all later ones are too many.
-                curl.get(&format!("{scheme}://{METRICS}/{path}"))
-            });
-            let (metrics, page, events) = (metrics?, page?, events?);
+            // With a rate, the third and all later ones are too many.
+            let [metrics, page] =
+                ["metrics", ""].map(|path| curl.get(&format!("{scheme}://{METRICS}/{path}")));
+            let (metrics, page) = (metrics?, page?);
+            let events = events(&curl, &format!("{scheme}://{METRICS}/events"))?;
             for (path, answer) in [("page", &page), ("events", &events)] {
                 let is_same = answer.status == metrics.status || what == "a rate" && answer.status == 429;
                 ensure!(is_same, "{what}, {who}, {path}: {answer:?}, not as {}", metrics.status);

@@ -151,7 +151,7 @@ fn handshakes(metrics: &Metrics, version: &str, alpn: &str) -> u64 {
 fn shake_hands(client: &Namespace, arguments: &[&str]) -> Result<bool> {
     let server = SocketAddr::new(Family::V4.server(), PORT).to_string();
     let mut command = client.command("timeout");
-    command.args(["2", "openssl", "s_client", "-connect", &server]).args(arguments);
+    command.args(["5", "openssl", "s_client", "-connect", &server]).args(arguments);
     let output = command.stdin(Stdio::null()).output().context("run openssl s_client")?;
     // Without one it shows no session, or one of no version.
     Ok(stdout(&output).contains("New, TLSv1") || stdout(&output).contains("Reused, TLSv1"))
