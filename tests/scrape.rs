@@ -20,9 +20,10 @@ use foobar_tests::{
     network::{CLIENT, Network, SERVER},
     sender::PacketSocket,
     tap::settle,
+    web_server::ACCEPTED,
 };
 
-const RULES: &str = r#"
+const CLOSED: &str = r#"
 schema = 1
 [policy]
 in = "drop"
@@ -34,13 +35,9 @@ ports = ["tcp/22"]
 name = "web"
 port = ["tcp/80", "tcp/443"]
 protocol = "raw"
+"#;
 
-[[rule]]
-id = "web"
-action = "accept"
-protocol = "tcp"
-destination_port = [80, 443]
-
+const NOISE: &str = r#"
 [[rule]]
 id = "noise"
 action = "drop"
@@ -251,7 +248,7 @@ fn a_client_that_says_nothing_keeps_nobody_waiting() -> Result<()> {
 
 fn running() -> Result<(Network, Foobar)> {
     let network = Network::new()?;
-    let mut foobar = Foobar::new(&network.server, &[SERVER], RULES)?;
+    let mut foobar = Foobar::new(&network.server, &[SERVER], &[CLOSED, ACCEPTED, NOISE].concat())?;
     foobar.start()?;
     Ok((network, foobar))
 }

@@ -13,7 +13,7 @@ use foobar_tests::{
 };
 use serde_json::Value;
 
-use crate::site::{HOST, METRICS, RULES, Site};
+use crate::site::{self, HOST, METRICS, Site};
 
 const DESKTOP: Screen = Screen { width: 1280, height: 900, scale: 1, dark: false };
 const PHONE: Screen = Screen { width: 360, height: 740, scale: 2, dark: false };
@@ -111,8 +111,9 @@ fn numbers_appear_and_change_and_nobody_else_is_asked() -> Result<()> {
 fn it_fits_every_screen_in_light_and_dark_with_enough_contrast() -> Result<()> {
     let hostile = "rule".repeat(16);
     let rules = format!(
-        "{RULES}\n[[rule]]\nid = \"{hostile}\"\naction = \"drop\"\nprotocol = \"udp\"\n\n[[service]]\nname = \"{}\"\n\
+        "{}\n[[rule]]\nid = \"{hostile}\"\naction = \"drop\"\nprotocol = \"udp\"\n\n[[service]]\nname = \"{}\"\n\
          port = \"tcp/8443\"\nprotocol = \"h2c\"\n",
+        site::rules(),
         "s".repeat(60)
     );
     let mut site = Site::prepare(&rules)?;
@@ -227,7 +228,7 @@ fn hostile_names_stay_text() -> Result<()> {
     succeed(network.server.command("ip").args(["link", "set", INTERFACE, "up"]))?;
     let host = "<img src=x onerror=alert(1)><script>alert(2)</script>";
     let set = format!("echo '{host}' > /proc/sys/kernel/hostname && exec \"$@\"");
-    let mut foobar = Foobar::new(&network.server, &[SERVER, INTERFACE], RULES)?
+    let mut foobar = Foobar::new(&network.server, &[SERVER, INTERFACE], &site::rules())?
         .with_listen(METRICS)
         .with_options(&["--insecure-listen", "--mode", "generic"])
         .with_wrapper(&["unshare", "--uts", "sh", "-c", &set, "sh"]);
@@ -268,7 +269,7 @@ fn it_works_behind_tls_and_a_password_and_behind_a_proxy_below_a_path() -> Resul
     let authority = Authority::new("authority")?;
     let server = authority.server(&["192.0.2.1"])?;
     let network = Network::new()?;
-    let mut foobar = Foobar::new(&network.server, &[SERVER], RULES)?.with_listen(METRICS);
+    let mut foobar = Foobar::new(&network.server, &[SERVER], &site::rules())?.with_listen(METRICS);
     let path = foobar.write(
         "web.yml",
         &format!(

@@ -22,7 +22,7 @@ use foobar_tests::{
 };
 use mysql::{Conn, OptsBuilder, prelude::Queryable as _};
 
-use crate::site::{Load, METRICS, Names, RULES, Site};
+use crate::site::{self, Load, METRICS, Names, Site};
 
 /// Name, screen.
 const PICTURES: [(&str, Screen); 3] = [
@@ -102,7 +102,7 @@ fn pictures_of_the_documentation_are_there() -> Result<()> {
 }
 
 fn renew() -> Result<()> {
-    let mut site = Site::prepare(&format!("{RULES}{MORE_RULES}"))?;
+    let mut site = Site::prepare(&(site::rules() + MORE_RULES))?;
     let client = &site.network.client;
     let _database = Database::start(&site.network.server, 1)?;
     let _names = NameServer::start(&site.network.server, [SERVER_V4.into(), SERVER_V6.into()])?;

@@ -17,7 +17,7 @@ use foobar_tests::{
     namespace::Namespace,
     network::{Network, SERVER, SERVER_V4},
     tls::Identity,
-    web_server::WebServer,
+    web_server::{ACCEPTED, SERVICES, WebServer},
 };
 
 /// Name of the server: whatever machine the tests run on has another one.
@@ -27,8 +27,8 @@ pub(crate) const HOST: &str = "web1.foobar.com";
 const ON_HOST: [&str; 6] =
     ["unshare", "--uts", "sh", "-c", "echo web1.foobar.com > /proc/sys/kernel/hostname && exec \"$@\"", "sh"];
 
-/// Rules of a web server.
-pub(crate) const RULES: &str = r#"schema = 1
+/// What is dropped where no rule accepts it.
+const CLOSED: &str = r#"schema = 1
 
 [policy]
 in = "drop"
@@ -36,23 +36,10 @@ malformed = "drop"
 
 [failsafe]
 ports = ["tcp/22"]
+"#;
 
-[[service]]
-name = "www"
-port = "tcp/80"
-protocol = "http1"
-
-[[service]]
-name = "https"
-port = "tcp/443"
-protocol = "tls"
-
-[[rule]]
-id = "web"
-action = "accept"
-protocol = "tcp"
-destination_port = [80, 443]
-
+/// The rules beside that of the web server.
+const OTHERS: &str = r#"
 [[rule]]
 id = "ping"
 action = "accept"
@@ -70,6 +57,11 @@ action = "drop"
 protocol = "tcp"
 destination_port = 23
 "#;
+
+/// Rules of a web server.
+pub(crate) fn rules() -> String {
+    [CLOSED, SERVICES, ACCEPTED, OTHERS].concat()
+}
 
 /// Where the daemon serves, for the client.
 pub(crate) const METRICS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(SERVER_V4), 9477);
@@ -106,9 +98,9 @@ impl Site {
         Ok(Self { network, foobar, _web_server: web_server, _identity: identity })
     }
 
-    /// The same with [`RULES`], running.
+    /// The same with [`rules`], running.
     pub(crate) fn start() -> Result<Self> {
-        let mut site = Self::prepare(RULES)?;
+        let mut site = Self::prepare(&rules())?;
         site.foobar.start()?;
         Ok(site)
     }

@@ -17,7 +17,7 @@ use foobar_tests::{
 use serde_json::Value;
 
 use crate::{
-    site::{HOST, Load, METRICS, RULES, Site},
+    site::{self, HOST, Load, METRICS, Site},
     stream::{Stream, refused, service},
 };
 
@@ -181,7 +181,7 @@ fn a_bounded_number_may_look_and_the_metrics_stay_open() -> Result<()> {
 /// One look a second, whatever the number of viewers, and none without.
 #[test]
 fn it_is_looked_once_a_second_for_all_and_not_at_all_for_none() -> Result<()> {
-    let mut site = Site::prepare(RULES)?;
+    let mut site = Site::prepare(&site::rules())?;
     site.foobar = site.foobar.with_options(&["--log", "info,foobar_daemon::page=debug"]);
     site.foobar.start()?;
     let looks = || -> Result<usize> { Ok(site.foobar.log()?.matches("looked for").count()) };
@@ -203,7 +203,7 @@ fn it_is_looked_once_a_second_for_all_and_not_at_all_for_none() -> Result<()> {
 fn who_is_slow_gets_the_newest_and_no_queue_grows() -> Result<()> {
     // Rules with long names make large snapshots.
     let rules = drops((0..200).map(|number| format!("{}-{number:03}", "rule".repeat(14))));
-    let mut site = Site::prepare(&format!("{RULES}{rules}"))?;
+    let mut site = Site::prepare(&(site::rules() + &rules))?;
     site.foobar.start()?;
     let client = &site.network.client;
     let mut slow = Stream::with_buffer(client, METRICS, 4_096)?;
@@ -257,7 +257,7 @@ fn the_end_of_the_daemon_waits_for_no_viewer() -> Result<()> {
 fn of_many_rules_a_hundred_are_told() -> Result<()> {
     const COUNT: usize = 10_000;
     let rules = drops((0..COUNT).map(|number| format!("r{number}")));
-    let mut site = Site::prepare(&format!("{RULES}{rules}"))?;
+    let mut site = Site::prepare(&(site::rules() + &rules))?;
     site.foobar = site.foobar.with_options(&["--log", "info,foobar_daemon::page=debug"]);
     site.foobar.start()?;
     let socket = PacketSocket::new(&site.network.client, CLIENT)?;

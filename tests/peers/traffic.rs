@@ -15,18 +15,11 @@ use foobar_tests::{
     namespace::Namespace,
     network::{CLIENT, Network, SERVER},
     tap::settle,
-    web_server::{PAGE, WebServer},
+    web_server::{PAGE, SERVICES, WebServer},
 };
 
-const SERVICES: &str = r#"
-[[service]]
-name = "www"
-port = "tcp/80"
-protocol = "http1"
-[[service]]
-name = "https"
-port = "tcp/443"
-protocol = "tls"
+/// Beside those of the web server.
+const MORE_SERVICES: &str = r#"
 [[service]]
 name = "h2c"
 port = "tcp/8081"
@@ -119,7 +112,7 @@ impl Setup {
 }
 
 fn rules(groups: &str) -> String {
-    format!("schema = 1\n{groups}{SERVICES}")
+    format!("schema = 1\n{groups}{SERVICES}{MORE_SERVICES}")
 }
 
 /// Asks the server for its page, from this address of the client.

@@ -21,6 +21,26 @@ use crate::{http, namespace::Namespace, tls::Identity, wait};
 pub const STATUS: u16 = 8099;
 /// What the web server answers.
 pub const PAGE: &str = "served\n";
+/// What rules say of one that speaks TLS as well: requests and handshakes are counted.
+pub const SERVICES: &str = r#"
+[[service]]
+name = "www"
+port = "tcp/80"
+protocol = "http1"
+
+[[service]]
+name = "https"
+port = "tcp/443"
+protocol = "tls"
+"#;
+/// The rule that lets everybody ask it.
+pub const ACCEPTED: &str = r#"
+[[rule]]
+id = "web"
+action = "accept"
+protocol = "tcp"
+destination_port = [80, 443]
+"#;
 
 /// An nginx; it ends when this is dropped.
 #[derive(Debug)]
