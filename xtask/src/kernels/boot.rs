@@ -15,7 +15,7 @@ use crate::{
     workspace,
 };
 
-/// How long a guest may take. Seen: LIMIT_SEEN, with as many guests as there are kernels on two processors.
+/// How long a guest may take. Seen: two to four minutes with a processor for itself, and so much more if it has to share one.
 const LIMIT: Duration = Duration::from_mins(15);
 
 /// What a guest reported, to its end.
