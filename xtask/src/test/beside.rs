@@ -134,7 +134,7 @@ fn one(mut job: Job, logs: &Path) -> Result<Outcome> {
     let said = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     let mut said = String::from_utf8_lossy(&said).into_owned();
     if status.code().is_none() {
-        said.push_str(&format!("ended by {status}\n"));
+        said.extend(["ended by ", &status.to_string(), "\n"]);
     }
     Ok(Outcome { name: job.name, passed: status.success(), seconds, said })
 }
