@@ -115,7 +115,7 @@ impl CounterReader {
         let InForce { maps, slots, .. } = &*in_force;
         let (services, decrypted) = (in_force.services()?, in_force.decrypted()?);
         let (verdicts, ports) = (in_force.verdicts()?, in_force.ports()?);
-        let mut counters = Counters { services, decrypted, verdicts, ports, ..Counters::default() };
+        let mut counters = Counters { verdicts, ports, services, decrypted, ..Counters::default() };
         let live = maps.rules(slots.rules.values().chain(slots.over.values()).map(|owned| owned.slot))?;
         for (owned, counted) in [(&slots.rules, &mut counters.rules), (&slots.over, &mut counters.over)] {
             *counted = owned
