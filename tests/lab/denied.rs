@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_millis(700);
 /// How long packets may come between that are dropped, too, and belong to no attempt. While rules close a service by mistake, the
 /// balancer gives its connections up with RSTs that the servers do not get; 75 s later nginx closes them, and repeats its FINs for a
 /// minute, with ever longer pauses, to a balancer that does not know them any more.
-const STRAYS_END_WITHIN: Duration = Duration::from_secs(60);
+const STRAYS_END_WITHIN: Duration = Duration::from_mins(1);
 
 /// From whom to whom, to which port, and whose filter ends it: that of who asks, or that of who is asked.
 const CLOSED: [(Host, Host, u16, End); 22] = [
