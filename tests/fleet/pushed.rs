@@ -126,8 +126,8 @@ fn what_is_pushed_is_all_that_etcd_has_and_all_members_have_it() -> Result<()> {
         ensure!(refused.status.code() == Some(2) && stderr(&refused).contains(said), "{}", stderr(&refused));
     }
     // Nor what is more than etcd takes.
-    let many: String =
-        (0_u32..200_000).map(|number| format!("{}\n", std::net::Ipv4Addr::from(number))).collect();
+    let addresses = (0_u32..200_000).map(|number| format!("{}\n", std::net::Ipv4Addr::from(number)));
+    let many = addresses.collect::<Vec<_>>().concat();
     let large = Files::new(&[("10-sets.toml", SETS), ("sets/bad.txt", &many)])?;
     let refused = fleet(&middle, &etcd, "push", &large, &[])?;
     ensure!(
