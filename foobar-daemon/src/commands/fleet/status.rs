@@ -70,7 +70,7 @@ struct Told {
 /// Runs the command.
 ///
 /// # Errors
-/// When etcd does not answer, and [`InvalidInput`].
+/// When etcd does not answer, and [`InvalidInput`](crate::outcome::InvalidInput).
 pub fn run(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
     let (place, keys) = args.place.open()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
