@@ -76,10 +76,20 @@ impl Toolchain {
         let path = env::var_os("PATH").unwrap_or_default();
         let path =
             env::join_paths(std::iter::once(self.linker_folder.clone()).chain(env::split_paths(&path)))?;
+        // Whatever is set for other builds would change the profile that the programs have in the workspace.
+        let profile = env::vars_os()
+            .map(|(name, _)| name)
+            .filter(|name| name.to_str().is_some_and(|name| name.starts_with("CARGO_PROFILE_")));
+        for name in profile.collect::<Vec<_>>() {
+            // SAFETY: a build script has one thread.
+            unsafe { env::remove_var(name) };
+        }
         for (name, value) in [
             ("PATH", path),
             // aya-build shows all that cargo says as warnings.
             ("CARGO_TERM_QUIET", "true".into()),
+            // Cut into pieces by incremental compilation, the programs are others, which verifiers refuse.
+            ("CARGO_INCREMENTAL", "0".into()),
             ("CARGO_UNSTABLE_TRIM_PATHS", "true".into()),
             ("CARGO_PROFILE_RELEASE_TRIM_PATHS", "all".into()),
             // Stable Rust builds `core` for a target that has none, and trims paths, only when told so.
