@@ -6,7 +6,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::{Context as _, Result};
@@ -28,6 +28,8 @@ use crate::hosts::Host;
 const PORT: u16 = 4318;
 /// How many bodies of each server are kept: a gathering may be several.
 const KEPT: u64 = 4;
+/// No lab is up for longer.
+const ATTACHED: Duration = Duration::from_hours(24);
 
 /// A way of pushing that it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -115,7 +117,7 @@ pub(crate) fn newest(folder: &Path, way: Way, from: Ipv4Addr) -> Result<(Vec<Sam
     for (_, path) in bodies {
         let body = fs::read(&path)?;
         let metrics = match way {
-            Way::Otlp => of_otlp(&body)?,
+            Way::Otlp => of_otlp(&body, ATTACHED)?,
             Way::Sumo => of_text(&body)?,
         };
         series.extend(metrics.samples().iter().map(|sample| (sample.series(), sample.clone())));

@@ -1,6 +1,6 @@
 //! What arrives is what a scrape says: types of content, encodings, values.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use foobar_tests::{
@@ -17,6 +17,8 @@ use crate::{
     stand_in::{Request, StandIn},
 };
 
+/// A test has attached its filter no longer ago.
+const ATTACHED: Duration = Duration::from_mins(10);
 const LABELS: &str = "[labels]\ninstance = \"www1\"\nsite = \"a b\"\n";
 
 /// The series of a scrape, with the labels of the file.
@@ -106,7 +108,7 @@ fn the_same_series_arrive_in_each_format() -> Result<()> {
     let last = otlp.requests().pop().context("no request")?;
     assert_eq!(last.header("content-type"), "application/x-protobuf");
     assert_eq!(last.header("content-encoding"), "gzip");
-    check_same(&values(&of_otlp(&last.unzipped()?)?), &as_it_is).context("otlp")?;
+    check_same(&values(&of_otlp(&last.unzipped()?, ATTACHED)?), &as_it_is).context("otlp")?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What foobar pushes, read back into what a scrape says.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -22,8 +22,9 @@ pub fn of_text(body: &[u8]) -> Result<Metrics> {
     Metrics::parse(&plain)
 }
 
-/// The series of a body of OTLP, by the numbers of the fields in opentelemetry-proto, put into the text format.
-pub fn of_otlp(body: &[u8]) -> Result<Metrics> {
+/// The series of a body of OTLP, by the numbers of the fields in opentelemetry-proto, put into the text format. The filter that counts
+/// was attached no longer ago than `attached`.
+pub fn of_otlp(body: &[u8], attached: Duration) -> Result<Metrics> {
     let resources = Message::read(body)?.messages(1)?;
     let mut plain = String::new();
     for resource in &resources {
@@ -43,14 +44,19 @@ pub fn of_otlp(body: &[u8]) -> Result<Metrics> {
                 "foobar"
             );
             for metric in scope.messages(2)? {
-                add_otlp_metric(&metric, &all, &mut plain)?;
+                add_otlp_metric(&metric, &all, attached, &mut plain)?;
             }
         }
     }
     Metrics::parse(&plain)
 }
 
-fn add_otlp_metric(metric: &Message<'_>, all: &[(String, String)], plain: &mut String) -> Result<()> {
+fn add_otlp_metric(
+    metric: &Message<'_>,
+    all: &[(String, String)],
+    attached: Duration,
+    plain: &mut String,
+) -> Result<()> {
     let name = metric.one(1).context("no name")?.text()?;
     ensure!(!metric.one(2).context("no description")?.text()?.is_empty());
     let mut add = |suffix: &str, attributes: &[(String, String)], value: f64| {
@@ -65,7 +71,7 @@ fn add_otlp_metric(metric: &Message<'_>, all: &[(String, String)], plain: &mut S
                 assert_eq!(data.one(3).context("not monotonic")?.number()?, 1);
             }
             for point in data.messages(1)? {
-                check_times(name, &point, kind == "gauge")?;
+                check_times(name, &point, kind == "gauge", attached)?;
                 add("", &attributes_of(&point.messages(7)?)?, number_of(&point)?)?;
             }
         }
@@ -73,7 +79,7 @@ fn add_otlp_metric(metric: &Message<'_>, all: &[(String, String)], plain: &mut S
     for data in metric.messages(9)? {
         assert_eq!(data.one(2).context("no temporality")?.number()?, 2, "cumulative");
         for point in data.messages(1)? {
-            check_times(name, &point, false)?;
+            check_times(name, &point, false, attached)?;
             let attributes = attributes_of(&point.messages(9)?)?;
             let counts = packed(&point, 6)?;
             let bounds: Vec<f64> = packed(&point, 7)?.into_iter().map(f64::from_bits).collect();
@@ -94,9 +100,9 @@ fn add_otlp_metric(metric: &Message<'_>, all: &[(String, String)], plain: &mut S
     Ok(())
 }
 
-/// Start and time of a point: what counts has begun before, as the machine started or, of a filter that this test has attached, in the last
-/// ten minutes.
-fn check_times(name: &str, point: &Message<'_>, is_gauge: bool) -> Result<()> {
+/// Start and time of a point: what counts has begun before, as the machine started or, of a filter, since it was attached at most this
+/// long ago.
+fn check_times(name: &str, point: &Message<'_>, is_gauge: bool, attached: Duration) -> Result<()> {
     let start = point.one(2).map_or(Ok(0), Field::number)?;
     let time = point.one(3).context("no time")?.number()?;
     ensure!(time > 1_600_000_000_000_000_000, "{time} are no nanoseconds");
@@ -104,7 +110,7 @@ fn check_times(name: &str, point: &Message<'_>, is_gauge: bool) -> Result<()> {
         assert_eq!(start, 0);
     } else {
         let is_of_machine = name.starts_with("foobar_host_");
-        let is_young = start <= time && time - start < 600_000_000_000;
+        let is_young = start <= time && u128::from(time - start) < attached.as_nanos();
         ensure!(start > 0 && start <= time && (is_young || is_of_machine), "{name}: from {start} to {time}");
     }
     Ok(())
