@@ -6,6 +6,7 @@
 use std::{path::PathBuf, process::Stdio};
 
 use anyhow::{Context as _, Result, bail};
+use serde::Deserialize;
 
 use crate::command::cargo;
 
@@ -13,12 +14,39 @@ use crate::command::cargo;
 pub(crate) const PACKAGES: [&str; 5] =
     ["--workspace", "--exclude", "foobar-ebpf", "--exclude", "foobar-bench-programs"];
 
-/// What a build made, as cargo told it: a line of JSON for each thing.
-pub(crate) struct Built {
-    messages: String,
+/// What a build made.
+pub(crate) struct Built(Vec<Message>);
+
+/// What cargo tells of one thing, as far as it matters here (The Cargo Book, "External tools", "JSON messages").
+#[derive(Deserialize)]
+#[serde(tag = "reason", rename_all = "kebab-case")]
+enum Message {
+    CompilerArtifact {
+        manifest_path: PathBuf,
+        target: Target,
+        profile: Profile,
+        executable: Option<PathBuf>,
+    },
+    BuildScriptExecuted {
+        package_id: String,
+        out_dir: PathBuf,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Profile {
+    test: bool,
 }
 
 /// A program that was built.
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Program {
     /// Folder of the package and name of the target, such as `tests/reconcile`.
     pub(crate) name: String,
@@ -48,12 +76,18 @@ impl Built {
         if !done.status.success() {
             bail!("cargo build failed ({})", done.status);
         }
-        Ok(Self { messages: String::from_utf8_lossy(&done.stdout).into_owned() })
+        Self::read(&done.stdout)
+    }
+
+    /// Reads lines of JSON.
+    fn read(lines: &[u8]) -> Result<Self> {
+        let messages = serde_json::Deserializer::from_slice(lines).into_iter().collect::<Result<_, _>>();
+        messages.map(Self).context("read what cargo tells of a build")
     }
 
     /// The programs, in the order of their names.
     pub(crate) fn list(&self) -> Vec<Program> {
-        let mut programs: Vec<Program> = self.messages.lines().filter_map(program).collect();
+        let mut programs: Vec<Program> = self.0.iter().filter_map(Message::program).collect();
         programs.sort_by(|one, other| one.name.cmp(&other.name));
         programs
     }
@@ -66,28 +100,25 @@ impl Built {
 
     /// The folder that a package's build script wrote to.
     pub(crate) fn script_folder(&self, package: &str) -> Result<PathBuf> {
-        self.messages
-            .lines()
-            .filter(|line| field(line, "reason") == Some("build-script-executed"))
-            .filter(|line| field(line, "package_id").is_some_and(|id| id.contains(package)))
-            .find_map(|line| field(line, "out_dir"))
-            .map(PathBuf::from)
-            .with_context(|| format!("cargo names no folder of {package}'s build script"))
+        let folder = self.0.iter().find_map(|message| match message {
+            Message::BuildScriptExecuted { package_id, out_dir } if package_id.contains(package) => {
+                Some(out_dir.clone())
+            }
+            Message::BuildScriptExecuted { .. } | Message::CompilerArtifact { .. } | Message::Other => None,
+        });
+        folder.with_context(|| format!("cargo names no folder of {package}'s build script"))
     }
 }
 
-fn program(line: &str) -> Option<Program> {
-    let path = PathBuf::from(field(line, "executable")?);
-    let folder = PathBuf::from(field(line, "manifest_path")?).parent()?.to_owned();
-    let (target, profile) = line.split_once("\"profile\":")?;
-    let name = field(target.split_once("\"target\":")?.1, "name")?;
-    let name = format!("{}/{name}", folder.file_name()?.to_string_lossy());
-    Some(Program { name, folder, path, is_test: profile.contains("\"test\":true") })
-}
-
-/// The first text of this name in a line of JSON. What cargo says has no escapes but in diagnostics, which are not here.
-fn field<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    line.split_once(&format!("\"{name}\":\""))?.1.split('"').next()
+impl Message {
+    fn program(&self) -> Option<Program> {
+        let Self::CompilerArtifact { manifest_path, target, profile, executable: Some(path) } = self else {
+            return None;
+        };
+        let folder = manifest_path.parent()?.to_owned();
+        let name = format!("{}/{}", folder.file_name()?.to_string_lossy(), target.name);
+        Some(Program { name, folder, path: path.clone(), is_test: profile.test })
+    }
 }
 
 #[cfg(test)]
@@ -95,32 +126,32 @@ mod tests {
     use super::*;
 
     const LINE: &str = r#"{"reason":"compiler-artifact","package_id":"path+file:///w/tests#foobar-tests@0.1.0","manifest_path":"/w/tests/Cargo.toml","target":{"kind":["test"],"crate_types":["bin"],"name":"tls","src_path":"/w/tests/tls/main.rs","edition":"2024","doc":false,"doctest":false,"test":true},"profile":{"opt_level":"0","test":true},"features":[],"filenames":["/w/target/debug/deps/tls-15"],"executable":"/w/target/debug/deps/tls-15","fresh":true}"#;
+    const SCRIPT: &str = r#"{"reason":"build-script-executed","package_id":"path+file:///w/foobar-daemon#0.1.0","linked_libs":[],"out_dir":"/w/target/debug/build/foobar-daemon-1/out"}"#;
 
     #[test]
-    fn a_program_is_read() {
-        let read = program(LINE).expect("a program");
-        assert_eq!(read.name, "tests/tls");
-        assert_eq!(read.folder, PathBuf::from("/w/tests"));
-        assert_eq!(read.path, PathBuf::from("/w/target/debug/deps/tls-15"));
-        assert!(read.is_test);
-        let other =
-            program(&LINE.replace(r#""opt_level":"0","test":true"#, r#""opt_level":"0","test":false"#));
-        assert!(!other.expect("a program").is_test);
-    }
-
-    #[test]
-    fn what_is_no_program_is_none() {
+    fn programs_are_told_from_their_tests_and_from_libraries() {
+        let other = LINE.replace(r#""opt_level":"0","test":true"#, r#""opt_level":"0","test":false"#);
         let library = LINE.replace(r#""executable":"/w/target/debug/deps/tls-15""#, r#""executable":null"#);
-        assert!(program(&library).is_none());
-        assert!(program("").is_none());
-    }
-
-    #[test]
-    fn the_folder_of_a_build_script_is_found() {
-        let line = r#"{"reason":"build-script-executed","package_id":"path+file:///w/foobar-daemon#0.1.0","linked_libs":[],"out_dir":"/w/target/debug/build/foobar-daemon-1/out"}"#;
-        let built = Built { messages: format!("{LINE}\n{line}\n") };
+        let end = r#"{"reason":"build-finished","success":true}"#;
+        let built = [LINE, &other, &library, SCRIPT, end].join("\n");
+        let built = Built::read(built.as_bytes()).expect("what cargo says");
+        let program = |is_test| Program {
+            name: "tests/tls".to_owned(),
+            folder: "/w/tests".into(),
+            path: "/w/target/debug/deps/tls-15".into(),
+            is_test,
+        };
+        assert_eq!(built.list(), [program(true), program(false)]);
+        assert_eq!(built.program("tests/tls").expect("a program"), program(false).path);
+        assert!(built.program("tests/dns").is_err());
         let folder = built.script_folder("foobar-daemon").expect("a folder");
         assert_eq!(folder, PathBuf::from("/w/target/debug/build/foobar-daemon-1/out"));
         assert!(built.script_folder("foobar-common").is_err());
+    }
+
+    #[test]
+    fn what_is_no_json_is_an_error() {
+        assert!(Built::read(b"{\"reason\":").is_err());
+        assert!(Built::read(b"").expect("nothing was built").list().is_empty());
     }
 }
