@@ -85,9 +85,9 @@ fn numbers_appear_and_change_and_nobody_else_is_asked() -> Result<()> {
     thread::sleep(Duration::from_secs(3));
     let after = browser.evaluate(total)?.as_f64().context("a total")?;
     ensure!((90.0..300.0).contains(&(after - before)), "{before}, and {after} three seconds later");
-    let picture = browser
-        .evaluate("document.querySelector('#services .line').getAttribute('points').split(' ').length")?;
-    ensure!(picture.as_u64() > Some(3), "{picture} points");
+    // A point a second; a busy machine skips some.
+    let points = "document.querySelector('#services .line').getAttribute('points').split(' ').length";
+    browser.wait_until("a curve", &format!("{points} > 3"))?;
 
     // By what rules are in order, from the keyboard: the first is the head of the first column.
     let first = "document.querySelector('#rules th').innerText";
