@@ -125,7 +125,12 @@ fn what_is_pushed_is_all_that_etcd_has_and_all_members_have_it() -> Result<()> {
         let refused = fleet(&middle, &etcd, "push", &wrong, &[])?;
         ensure!(refused.status.code() == Some(2) && stderr(&refused).contains(said), "{}", stderr(&refused));
     }
-    // Nor what is more than etcd takes.
+    // Servers may take what is only almost right, and it is put there as it is.
+    let almost = Files::new(&[("10-sets.toml", SETS), ("sets/bad.txt", "192.0.2.77/24\n")])?;
+    let refused = fleet(&middle, &etcd, "diff", &almost, &[])?;
+    ensure!(refused.status.code() == Some(2), "{}", stderr(&refused));
+    ensure!(fleet(&middle, &etcd, "diff", &almost, &["--lenient"])?.status.success());
+    // Nor is more written than etcd takes.
     let addresses = (0_u32..200_000).map(|number| format!("{}\n", std::net::Ipv4Addr::from(number)));
     let many = addresses.collect::<Vec<_>>().concat();
     let large = Files::new(&[("10-sets.toml", SETS), ("sets/bad.txt", &many)])?;
@@ -157,6 +162,11 @@ fn two_who_push_at_the_same_time_do_not_mix() -> Result<()> {
             let error = format!("{:#}", written.err().context("it was written")?);
             ensure!(error.contains("at the same time"), "{error}");
         }
+        // The same rules, as if an answer had got lost.
+        let present = runtime.block_on(Present::look(Arc::clone(&place), Arc::clone(&keys)))?;
+        etcd.ctl(&["del", &format!("{PREFIX}/aaa.toml")])?;
+        let last = etcd.put(&format!("{PREFIX}/rules.toml"), closed("").as_bytes())?;
+        ensure!(runtime.block_on(present.write(&Bundle::of_text("rules.toml", &closed(""))))? == last);
         // What members tell of themselves is no hindrance, nor are others' prefixes.
         let present = runtime.block_on(Present::look(place, keys))?;
         etcd.put(&format!("{PREFIX}/members/web-9"), b"{}")?;

@@ -85,7 +85,19 @@ impl Present {
         };
         let answer: WriteResponse =
             self.client.ask("/v3/kv/txn", &request, SHORT).await.map_err(|failure| {
-                let error = anyhow!("write to {}: {failure}", self.place);
+                let error = match &failure {
+                    Failure::Away(_) => anyhow!(
+                        "write to {}: {failure}; whether it was written is not known, `foobar fleet diff` tells",
+                        self.place
+                    ),
+                    Failure::Login(_)
+                    | Failure::Denied(_)
+                    | Failure::Compacted
+                    | Failure::Long(_)
+                    | Failure::Answer(_) => {
+                        anyhow!("write to {}: {failure}; nothing was written", self.place)
+                    }
+                };
                 let is_too_much = ["too large", "larger than max", "too many operations"].map(|why| failure.to_string().contains(why));
                 if is_too_much.contains(&true) {
                     error.context("etcd takes 1.5 MiB and 128 files in one change, unless it is started with larger --max-request-bytes and --max-txn-ops")
@@ -93,13 +105,20 @@ impl Present {
                     error
                 }
             })?;
-        if !answer.succeeded {
-            return Err(anyhow!(
-                "somebody else has written below {} at the same time, and nothing was changed; look at it with `foobar fleet diff`",
-                self.place.prefix
-            ));
+        if answer.succeeded {
+            return Ok(answer.header.revision);
         }
-        Ok(answer.header.revision)
+        // It may have been this one, by way of a member of etcd whose answer got lost, so that another was asked.
+        if let Ok(listing) = ruleset::list(&mut self.client, &self.place).await
+            && let Ok(Ok(rules)) = ruleset::read(&mut self.client, &self.place, &listing).await
+            && rules.bundle.hash() == bundle.hash()
+        {
+            return Ok(rules.revision);
+        }
+        Err(anyhow!(
+            "somebody else has written below {} at the same time, and this was not; look at it with `foobar fleet diff`",
+            self.place.prefix
+        ))
     }
 
     /// Whether a key is a set file of the rules that are there.

@@ -30,6 +30,9 @@ pub struct Args {
     path: PathBuf,
     #[command(flatten)]
     place: FleetPlace,
+    /// Take set files with bits behind a prefix, as servers that run with --lenient do
+    #[arg(long)]
+    lenient: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -40,7 +43,7 @@ pub struct Args {
 /// # Errors
 /// When etcd does not answer, and [`InvalidInput`].
 pub fn run(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
-    let (bundle, new) = read(&args.path)?;
+    let (bundle, new) = read(&args.path, args.lenient)?;
     let (place, keys) = args.place.open()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let present = with_signs("asking etcd", || runtime.block_on(Present::look(place, keys)))?;
@@ -53,10 +56,10 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
     Ok(Outcome::Done)
 }
 
-/// Reads rules as the servers will.
-pub(super) fn read(path: &Path) -> Result<(Bundle, Ruleset)> {
+/// Reads rules as the servers will, leniently or not; the texts stay as they are.
+pub(super) fn read(path: &Path, lenient: bool) -> Result<(Bundle, Ruleset)> {
     let bundle = Bundle::read(path)?;
-    let ruleset = bundle.parse().map_err(InvalidInput::from)?;
+    let ruleset = bundle.clone().lenient(lenient).parse().map_err(InvalidInput::from)?;
     Ok((bundle, ruleset))
 }
 

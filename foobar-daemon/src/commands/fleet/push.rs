@@ -51,6 +51,9 @@ pub struct Args {
     /// How long to wait for the members, their guards included; 0s is not at all
     #[arg(long, value_name = "TIME", default_value = "2m", value_parser = humantime::parse_duration)]
     wait: Duration,
+    /// Take set files with bits behind a prefix, as servers that run with --lenient do
+    #[arg(long)]
+    lenient: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -108,7 +111,7 @@ impl State {
 /// # Errors
 /// When etcd does not answer, and [`InvalidInput`](crate::outcome::InvalidInput).
 pub fn run(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
-    let (bundle, ruleset) = read(&args.path)?;
+    let (bundle, ruleset) = read(&args.path, args.lenient)?;
     let (place, keys) = args.place.open()?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
     let look = Present::look(Arc::clone(&place), Arc::clone(&keys));
@@ -142,7 +145,20 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> Result<Outcome> {
 async fn wait(place: &Arc<EtcdPlace>, keys: &Arc<Keys>, revision: i64, time: Duration) -> Result<Vec<Told>> {
     let end = Instant::now() + time;
     loop {
-        let members = view(Arc::clone(place), Arc::clone(keys)).await?.members;
+        let members = match view(Arc::clone(place), Arc::clone(keys)).await {
+            Ok(seen) => seen.members,
+            Err(error) if Instant::now() >= end => {
+                let why = format!(
+                    "the rules are in etcd, revision {revision}, and what becomes of them is not known"
+                );
+                return Err(error.context(why));
+            }
+            // etcd may be choosing another leader.
+            Err(_) => {
+                sleep(LOOK_EVERY).await;
+                continue;
+            }
+        };
         let told: Vec<Told> = members
             .into_iter()
             .map(|(name, member)| {
