@@ -11,6 +11,7 @@ use foobar_tests::{
     daemon::Foobar,
     frames::{Family, udp},
     network::{CLIENT, Network, SERVER},
+    rulesets::DRAWN,
     sender::PacketSocket,
     wait,
 };
@@ -18,16 +19,6 @@ use nix::sys::signal::Signal;
 use tracing::Level;
 
 use self::journald::Journald;
-
-const RULES: &str = r#"
-schema = 1
-[[rule]]
-id = "noise"
-action = "drop"
-protocol = "udp"
-destination_port = 1000
-log = "1/1"
-"#;
 
 /// Runs what follows as systemd would: its output leads to the journal, and it is told so.
 const AS_A_SERVICE: &str = r#"exec systemd-cat -t lines sh -c 'JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec "$@"' sh "$@""#;
@@ -43,7 +34,7 @@ fn foobar(network: &Network, journald: &Journald, wrapper: &[&str], options: &[&
     let mut words = journald.entry();
     words.extend(wrapper.iter().map(|&word| word.to_owned()));
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
-    Ok(Foobar::new(&network.server, &[SERVER], RULES)?.with_wrapper(&words).with_options(options))
+    Ok(Foobar::new(&network.server, &[SERVER], DRAWN)?.with_wrapper(&words).with_options(options))
 }
 
 /// Waits for records that are as they should be, one for each of these, and gives them.
@@ -196,7 +187,7 @@ fn without_a_journal_the_filter_runs_and_says_so() -> Result<()> {
         "mount -t tmpfs tmpfs /run/systemd && exec \"$@\"",
         "sh",
     ];
-    let mut foobar = Foobar::new(&network.server, &[SERVER], RULES)?
+    let mut foobar = Foobar::new(&network.server, &[SERVER], DRAWN)?
         .with_wrapper(&nowhere)
         .with_options(&["--journal", "daemon,packets"]);
     foobar.start()?;

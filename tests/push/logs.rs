@@ -7,6 +7,7 @@ use foobar_tests::{
     frames::{Family, udp},
     network::CLIENT,
     protobuf::Message,
+    rulesets::DRAWN,
     sender::PacketSocket,
     wait,
 };
@@ -16,16 +17,6 @@ use crate::{
     Pushing,
     stand_in::{Answer, Request, StandIn},
 };
-
-const RULES: &str = r#"
-schema = 1
-[[rule]]
-id = "noise"
-action = "drop"
-protocol = "udp"
-destination_port = 1000
-log = "1/1"
-"#;
 
 /// What was told of one thing: text, severity and all attributes, labels among them.
 #[derive(Debug)]
@@ -114,7 +105,7 @@ fn bans_rules_and_drawn_packets_arrive_as_otlp_and_as_json() -> Result<()> {
         target("otlp", "otlp-logs", &otlp),
         target("json", "sumo-logs", &json)
     ))?;
-    pushing.foobar.write_rules(RULES)?;
+    pushing.foobar.write_rules(DRAWN)?;
     pushing.foobar.start()?;
     pushing.network.introduce()?;
     wait::until("somebody watches", Duration::from_secs(20), || {

@@ -63,6 +63,16 @@ const ICMP: [(u8, u8); 7] = [(0, 0), (3, 4), (8, 0), (128, 0), (135, 0), (135, 1
 /// The sets that rules may name.
 const SETS: [&str; 3] = ["empty", "mixed", "wide"];
 
+/// Drops UDP to port 1000, and draws every packet of it.
+pub const DRAWN: &str = r#"
+schema = 1
+[[rule]]
+id = "noise"
+action = "drop"
+protocol = "udp"
+destination_port = 1000
+log = "1/1"
+"#;
 /// The interface that frames come through; rules also name another.
 pub const INTERFACE: &str = "eth0";
 
