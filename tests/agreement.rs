@@ -234,7 +234,7 @@ fn event(frame: &[u8], direction: Direction, judgement: &Judgement, slots: &Assi
         direction: direction as u32,
         verdict: judgement.verdict.number(),
         reason: judgement.reason.number(),
-        rule: judgement.rule.as_ref().map_or(NO_RULE, |rule| slots.rules[rule].slot),
+        rule: judgement.rule.as_ref().map_or(NO_RULE, |rule| slots.rules[rule.as_str()].slot),
         one_in: log.packets(),
         length: frame.len(),
         packets: 1,
@@ -277,7 +277,7 @@ fn count(
     length: usize,
 ) {
     if let Some(rule) = &judgement.rule {
-        add(expected.rules.entry(rule.clone()).or_default(), length);
+        add(expected.rules.entry(rule.as_str().into()).or_default(), length);
     }
     let name = INTERFACE.to_owned();
     add(

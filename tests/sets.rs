@@ -176,6 +176,27 @@ fn sets_that_overlap_in_a_new_way_swap_the_rules_underneath() -> Result<()> {
     Ok(())
 }
 
+/// Rules are compiled again from what the state folder has of them. Without that, everything stays as it is.
+#[test]
+fn without_its_texts_the_rules_in_force_stay() -> Result<()> {
+    let site = Site::new()?;
+    let texts = site.foobar.state_path().join("rulesets");
+    let aside = site.foobar.folder().join("aside");
+    fs::rename(&texts, &aside)?;
+    let [_, why] = site.says(&["set", "add", "friends", "203.0.113.9"], 1)?;
+    ensure!(why.contains("the set stays as it is") && why.contains("the file is missing"), "{why}");
+    ensure!(site.addresses("friends")? == json!(["198.51.100.1", "2001:db8:1::/48"]), "{why}");
+    let [_, why] = site.says(&["rules", "show"], 1)?;
+    ensure!(why.contains("read the applied ruleset") && why.contains("rulesets/"), "{why}");
+    site.assert_dropped("without texts", &[("203.0.113.9", [5, 0]), ("198.51.100.1", [0, 5])])?;
+    // What needs no rules still is as it was, and so is all when the texts are back.
+    site.foobar.succeed(&["set", "add", "friends", "192.0.2.9"])?;
+    site.assert_dropped("of a set alone", &[("192.0.2.9", [0, 5])])?;
+    fs::rename(&aside, &texts)?;
+    site.foobar.succeed(&["set", "add", "friends", "203.0.113.9"])?;
+    site.assert_dropped("with texts again", &[("203.0.113.9", [5, 0])])
+}
+
 #[test]
 fn changes_outlive_the_daemon() -> Result<()> {
     let mut site = Site::new()?;

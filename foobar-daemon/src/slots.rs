@@ -9,6 +9,7 @@ use std::{
     fs::{self, File},
     io::{ErrorKind, Write as _},
     path::Path,
+    sync::Arc,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,7 +19,10 @@ use foobar_common::counters::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::rules::model::{Ruleset, ServicePort};
+use crate::rules::{
+    model::{Ruleset, ServicePort},
+    rule_id::RuleId,
+};
 
 /// What follows the id of a rule in the name under which the book has what is over its limit. No id has a space.
 const OVER: &str = " over";
@@ -29,13 +33,16 @@ const OVER: &str = " over";
 pub struct Slots {
     /// How many rulesets were given slots.
     generation: u64,
-    rules: BTreeMap<String, Owner>,
-    services: BTreeMap<String, Owner>,
-    interfaces: BTreeMap<String, Owner>,
+    rules: Owners,
+    services: Owners,
+    interfaces: Owners,
     /// Names of groups. A book without any is as it was before there were groups.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    peers: BTreeMap<String, Owner>,
+    peers: Owners,
 }
+
+/// Who has slots of one kind, by name.
+type Owners = BTreeMap<Arc<str>, Owner>;
 
 /// One line of the book.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,9 +60,9 @@ struct Owner {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Assigned {
     /// By rule id.
-    pub rules: BTreeMap<String, RuleSlot>,
+    pub rules: BTreeMap<RuleId, RuleSlot>,
     /// Of what is over the limit of a rule, by its id.
-    pub over: BTreeMap<String, RuleSlot>,
+    pub over: BTreeMap<RuleId, RuleSlot>,
     /// By port.
     pub services: BTreeMap<ServicePort, u32>,
     /// By name.
@@ -155,8 +162,8 @@ impl Slots {
         let mut assigned = Assigned::default();
 
         let limited = ruleset.rules.iter().filter(|rule| rule.limit.is_some());
-        let over: Vec<(&str, String)> =
-            limited.map(|rule| (rule.id.as_str(), format!("{}{OVER}", rule.id))).collect();
+        let over: Vec<(&RuleId, String)> =
+            limited.map(|rule| (&rule.id, format!("{}{OVER}", rule.id))).collect();
         let ids = ruleset.rules.iter().map(|rule| rule.id.as_str());
         let ids: Vec<&str> = ids.chain(over.iter().map(|(_, name)| name.as_str())).collect();
         // A ruleset that leaves no room for the next one of its size needs the second map.
@@ -164,24 +171,23 @@ impl Slots {
             || self.rules.values().any(|owner| owner.slot.is_some_and(|slot| slot >= RULE_SLOTS));
         let end = if needs_more { RULE_SLOTS + MORE_RULE_SLOTS } else { RULE_SLOTS };
         assigned.fresh.rules = give(&mut self.rules, &ids, end, self.generation, counted)?;
-        let slot = |name: &str| -> Result<RuleSlot> {
-            let owner = self.rules.get(name).copied().unwrap_or_default();
+        let owned = |name: &str| -> Result<(RuleId, RuleSlot)> {
+            let (name, owner) =
+                self.rules.get_key_value(name).context("a rule is not in the book of slots")?;
             let carried = Counter { packets: owner.carried_packets, bytes: owner.carried_bytes };
-            Ok(RuleSlot { slot: slot_of(&owner)?, carried })
+            Ok((name.clone().into(), RuleSlot { slot: slot_of(owner)?, carried }))
         };
-        for rule in &ruleset.rules {
-            assigned.rules.insert(rule.id.clone(), slot(&rule.id)?);
-        }
-        for (id, name) in &over {
-            assigned.over.insert((*id).to_owned(), slot(name)?);
-        }
+        let rules = ruleset.rules.iter().map(|rule| owned(rule.id.as_str()));
+        assigned.rules = rules.collect::<Result<_>>()?;
+        let over = over.iter().map(|(id, name)| Ok(((*id).clone(), owned(name)?.1)));
+        assigned.over = over.collect::<Result<_>>()?;
 
         let nothing = |_| Ok(Counter::default());
         let names: Vec<String> = ports.iter().map(ToString::to_string).collect();
         let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
         assigned.fresh.services =
             give(&mut self.services, &borrowed, SERVICE_SLOTS, self.generation, &nothing)?;
-        for (port, name) in ports.into_iter().zip(&names) {
+        for (port, name) in ports.into_iter().zip(borrowed) {
             let owner = self.services.get(name).copied().unwrap_or_default();
             assigned.services.insert(port, slot_of(&owner)?);
         }
@@ -190,14 +196,14 @@ impl Slots {
         assigned.fresh.interfaces =
             give(&mut self.interfaces, &borrowed, OTHER_INTERFACE, self.generation, &nothing)?;
         for name in interfaces {
-            let owner = self.interfaces.get(name).copied().unwrap_or_default();
+            let owner = self.interfaces.get(name.as_str()).copied().unwrap_or_default();
             assigned.interfaces.insert(name.clone(), slot_of(&owner)?);
         }
 
         let borrowed: Vec<&str> = ruleset.peers.keys().map(String::as_str).collect();
         assigned.fresh.peers = give(&mut self.peers, &borrowed, GROUP_SLOTS, self.generation, &nothing)?;
         for name in ruleset.peers.keys() {
-            let owner = self.peers.get(name).copied().unwrap_or_default();
+            let owner = self.peers.get(name.as_str()).copied().unwrap_or_default();
             assigned.peers.insert(name.clone(), slot_of(&owner)?);
         }
         Ok(assigned)
@@ -215,14 +221,20 @@ fn slot_of(owner: &Owner) -> Result<u32> {
 
 /// Gives each name a slot below `end` and marks it as used; returns the slots that changed their owner.
 fn give(
-    owners: &mut BTreeMap<String, Owner>,
+    owners: &mut Owners,
     names: &[&str],
     end: u32,
     generation: u64,
     counted: &dyn Fn(u32) -> Result<Counter>,
 ) -> Result<BTreeSet<u32>> {
+    // All at a time, which leaves no node half full.
+    let new = names.iter().filter(|name| !owners.contains_key(**name));
+    let mut new: Owners = new.map(|name| (Arc::from(*name), Owner::default())).collect();
+    owners.append(&mut new);
     for name in names {
-        owners.entry((*name).to_owned()).or_default().used = generation;
+        if let Some(owner) = owners.get_mut(*name) {
+            owner.used = generation;
+        }
     }
     let has_slot = |name: &&&str| owners.get(**name).is_some_and(|owner| owner.slot.is_some());
     let without: Vec<&str> = names.iter().filter(|name| !has_slot(name)).copied().collect();
@@ -243,7 +255,7 @@ fn give(
 /// Takes the slots of the owners that have been out of use longest. There is room for two whole rulesets, so these
 /// are neither of the ruleset in force nor of the one to come.
 fn take_from_oldest(
-    owners: &mut BTreeMap<String, Owner>,
+    owners: &mut Owners,
     count: usize,
     generation: u64,
     counted: &dyn Fn(u32) -> Result<Counter>,

@@ -1,7 +1,7 @@
 //! What viewers are told, how many there may be, and what they cost.
 
 use std::{
-    fs, thread,
+    thread,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
@@ -114,9 +114,7 @@ fn drops(names: impl Iterator<Item = String>) -> String {
 
 /// KiB of memory that the daemon holds.
 fn resident(site: &Site) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", site.foobar.pid()?))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
+    site.foobar.memory("VmRSS")
 }
 
 fn unix_ms() -> Result<f64> {

@@ -157,7 +157,7 @@ fn whatever_a_server_says_is_counted_and_harms_nobody() -> Result<()> {
     }
     foobar.write_rules(&rules)?;
     foobar.start()?;
-    let before = memory(&foobar)?;
+    let before = foobar.memory("VmRSS")?;
     // On a busy machine some are late at first, whatever they say.
     wait::until("all have failed twice, and as they should", 30 * EVERY, || {
         let all = all(&foobar)?;
@@ -174,7 +174,7 @@ fn whatever_a_server_says_is_counted_and_harms_nobody() -> Result<()> {
         Ok(expected.iter().all(is_done))
     })
     .with_context(|| format!("{:#?}", all(&foobar)))?;
-    let grown = memory(&foobar)?.saturating_sub(before);
+    let grown = foobar.memory("VmRSS")?.saturating_sub(before);
     for (service, name, reason, asked) in &expected {
         let all = all(&foobar)?;
         let compared = all.iter().find(|compared| compared.services == [service.as_str()]);
@@ -198,11 +198,4 @@ fn whatever_a_server_says_is_counted_and_harms_nobody() -> Result<()> {
     ensure!(foobar.is_running()?, "the daemon ended");
     ensure!(!foobar.log()?.contains("panicked"), "{}", foobar.log()?);
     Ok(())
-}
-
-/// Kilobytes that the daemon has in memory.
-fn memory(foobar: &Foobar) -> Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{}/status", foobar.pid()?))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-    Ok(line.trim().trim_end_matches(" kB").parse()?)
 }

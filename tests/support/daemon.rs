@@ -243,6 +243,14 @@ impl Foobar {
         Ok(self.child.as_ref().context("no foobar runs")?.id())
     }
 
+    /// KiB of memory of the daemon, as `/proc/PID/status` has it under a name (`proc_pid_status(5)`).
+    pub fn memory(&self, name: &str) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()?))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let line = line.with_context(|| format!("no {name}"))?;
+        Ok(line.trim().trim_end_matches(" kB").parse()?)
+    }
+
     /// Whether the daemon is running still.
     pub fn is_running(&mut self) -> Result<bool> {
         Ok(match &mut self.child {

@@ -50,7 +50,7 @@ pub fn ruleset(clauses: usize, seed: u64) -> Ruleset {
             rule.source = None;
             rule.destination = None;
         }
-        rule.id = format!("r{}", rules.len());
+        rule.id = format!("r{}", rules.len()).into();
         rule.action = generator.verdict();
         left -= self::clauses(&rule);
         rules.push(rule);

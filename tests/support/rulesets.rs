@@ -123,7 +123,7 @@ pub fn ruleset() -> impl Strategy<Value = Ruleset> {
                 rules[place] = Rule { action: rules[place].action, ..twin };
             }
             for (number, rule) in rules.iter_mut().enumerate() {
-                rule.id = format!("r{number}");
+                rule.id = format!("r{number}").into();
             }
             Ruleset { policy, failsafe, peers, sets: sets(), services, rules, guard: GuardTerms::default() }
         },

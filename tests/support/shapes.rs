@@ -142,7 +142,7 @@ fn only(prefix: IpNet) -> AddressCondition {
 fn numbered(mut rules: Vec<Rule>, seed: u64) -> Ruleset {
     Random::new(seed).shuffle(&mut rules);
     for (number, rule) in rules.iter_mut().enumerate() {
-        rule.id = format!("r{number}");
+        rule.id = format!("r{number}").into();
         rule.action = if number.is_multiple_of(2) { Verdict::Accept } else { Verdict::Drop };
     }
     let mut ruleset = Ruleset { rules, ..Ruleset::default() };

@@ -81,7 +81,7 @@ fn check(rules: &str, rows: Vec<Row>) {
         };
         let Judgement { verdict, reason, rule } = judgement;
         if let Some(rule) = rule {
-            one(counters.rules.get_mut(&rule).unwrap());
+            one(counters.rules.get_mut(rule.as_str()).unwrap());
         }
         one(counters.verdicts.entry((INTERFACE.to_owned(), Direction::In, verdict, reason)).or_default());
         one(counters.ports.entry((INTERFACE.to_owned(), Direction::In, port)).or_default());

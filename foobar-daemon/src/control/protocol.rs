@@ -33,6 +33,7 @@ use crate::{
     rules::{
         balancers::FewSources,
         bundle::{Bundle, SourceFile, hexadecimal},
+        rule_id::RuleId,
         sets::edit::EditReport,
     },
     state::Applied,
@@ -325,7 +326,7 @@ pub struct RulesInForce {
     /// The texts.
     pub bundle: Bundle,
     /// By rule id.
-    pub rules: BTreeMap<String, Counted>,
+    pub rules: BTreeMap<RuleId, Counted>,
     /// By reason and verdict, over all interfaces.
     pub reasons: Vec<ReasonCounted>,
     /// The sets that were changed at runtime: their entries are not those of the texts.
@@ -383,7 +384,7 @@ pub struct Traffic {
     /// What was dropped or rejected, by reason, over all interfaces.
     pub drops: Vec<ReasonCounted>,
     /// By rule id; those that decided something.
-    pub rules: BTreeMap<String, Counted>,
+    pub rules: BTreeMap<RuleId, Counted>,
     /// The services of which more is counted than packets and bytes.
     pub services: Vec<ServiceFacts>,
     /// The bans that have stopped most since somebody last looked, the most first; at most 50.

@@ -38,7 +38,7 @@ use crate::{
         filter::Filter,
         interfaces,
     },
-    rules::{bundle::hexadecimal, compile::CompiledRuleset},
+    rules::{bundle::hexadecimal, compile::CompiledRuleset, rule_id::RuleId},
 };
 
 /// How many can watch at a time.
@@ -79,8 +79,8 @@ struct State {
 /// Ids of rules by counter slot: of the ruleset in force and the one before it, whose events may still be in the ring.
 #[derive(Default)]
 struct Rules {
-    present: BTreeMap<u32, String>,
-    before: BTreeMap<u32, String>,
+    present: BTreeMap<u32, RuleId>,
+    before: BTreeMap<u32, RuleId>,
 }
 
 impl Rules {
@@ -94,7 +94,7 @@ impl Rules {
         self.before = mem::replace(&mut self.present, present);
     }
 
-    fn id(&self, slot: u32) -> Option<&String> {
+    fn id(&self, slot: u32) -> Option<&RuleId> {
         self.present.get(&slot).or_else(|| self.before.get(&slot))
     }
 }
@@ -356,7 +356,7 @@ impl State {
             direction: direction.label().to_owned(),
             verdict: verdict.label().to_owned(),
             reason: reason.label().to_owned(),
-            rule: self.rules.id(rule).cloned(),
+            rule: self.rules.id(rule).map(ToString::to_string),
             one_in,
             packets,
             length,

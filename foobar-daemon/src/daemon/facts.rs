@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, time::Instant};
 use anyhow::Result;
 use foobar_common::service::Losses;
 
-use super::{handle::Facts, writer::Writer};
+use super::{handle::Facts, kept_rules::KeptRules, writer::Writer};
 use crate::{
     control::{
         events::EventFacts,
@@ -21,7 +21,7 @@ use crate::{
         members::{Member, RefusedRules},
     },
     rates::Sample,
-    rules::{balancers::bans_by_source, model::Ruleset},
+    rules::model::Ruleset,
 };
 
 /// Gathers everything that can be found out.
@@ -119,7 +119,7 @@ pub(super) fn gather(writer: &Writer) -> Facts {
         ephemeral: settings.ephemeral,
     };
     let mut service_ports: Vec<_> =
-        rules.ruleset.services.iter().flat_map(|service| &service.ports).copied().collect();
+        rules.services.iter().flat_map(|service| &service.ports).copied().collect();
     service_ports.sort_unstable();
     service_ports.dedup();
     Facts { status, service_ports }
@@ -148,23 +148,23 @@ fn ruleset(writer: &Writer) -> RulesetFacts {
             Some(fleet) => fleet.place.to_string(),
             None => absolute(&settings.rules),
         },
-        rules: rules.ruleset.rules.len(),
-        services: rules.ruleset.services.len(),
-        sets: rules.ruleset.sets.len(),
+        rules: rules.actions.len(),
+        services: rules.services.len(),
+        sets: rules.sets.len(),
         edited_sets: overlays.keys().cloned().collect(),
     }
 }
 
 /// The rules in force, without the entries of sets, if some of them ban by source.
 pub(super) fn banning_rules(writer: &Writer) -> Option<Box<Ruleset>> {
-    let ruleset = &writer.rules.ruleset;
-    if !ruleset.rules.iter().any(bans_by_source) {
+    let KeptRules { banning, failsafe, services, .. } = &writer.rules;
+    if banning.is_empty() {
         return None;
     }
     Some(Box::new(Ruleset {
-        failsafe: ruleset.failsafe.clone(),
-        services: ruleset.services.clone(),
-        rules: ruleset.rules.iter().filter(|rule| bans_by_source(rule)).cloned().collect(),
+        failsafe: failsafe.clone(),
+        services: services.clone(),
+        rules: banning.clone(),
         ..Ruleset::default()
     }))
 }
@@ -196,7 +196,7 @@ pub(super) fn services(writer: &Writer) -> Result<Vec<ServiceFacts>> {
     let (counters, mut names) = (reader.services()?, reader.names()?);
     let decrypted = reader.decrypted()?;
     let mut facts = Vec::new();
-    for service in &writer.rules.ruleset.services {
+    for service in &writer.rules.services {
         for port in &service.ports {
             let Some(counted) = counters.get(port) else { continue };
             let mut names = names.remove(port).unwrap_or_default();

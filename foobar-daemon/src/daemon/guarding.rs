@@ -66,7 +66,7 @@ impl Writer {
             Ok(_) | Err(_) => self.report("apply", by, &result),
         }
         // What etcd has may be large and of no use.
-        memory::give_back();
+        memory::much_is_free();
         result
     }
 
@@ -175,7 +175,7 @@ impl Writer {
 
     /// What is to be compared with.
     fn guard(&self, new: &Ruleset, terms: &GuardTerms) -> Guard {
-        let watched = self.watched_ports(&self.rules.ruleset, terms);
+        let watched = self.watched_ports(terms);
         let is_left = |watched: &Watched| {
             new.services
                 .iter()
@@ -185,13 +185,13 @@ impl Writer {
         Guard { fall: terms.fall, watched: watched.into_iter().filter(is_left).collect() }
     }
 
-    /// The ports of services that get enough to judge by.
-    fn watched_ports(&self, ruleset: &Ruleset, terms: &GuardTerms) -> Vec<Watched> {
+    /// The ports of services in force that get enough to judge by.
+    fn watched_ports(&self, terms: &GuardTerms) -> Vec<Watched> {
         let counted = self.filter.counter_reader().services().unwrap_or_else(|error| {
             tracing::warn!("read the counters of services: {error:#}");
             BTreeMap::default()
         });
-        let services = ruleset.services.iter().filter(|service| terms.watches(&service.name));
+        let services = self.rules.services.iter().filter(|service| terms.watches(&service.name));
         let ports = services.flat_map(|service| service.ports.iter().map(|port| (&service.name, *port)));
         ports
             .filter_map(|(name, port)| {
@@ -204,7 +204,7 @@ impl Writer {
     /// Nothing can be compared with what is not known for some seconds.
     fn check_known(&self) -> Result<(), Refusal> {
         let known = self.started.elapsed().saturating_sub(self.known_since);
-        if self.rules.ruleset.services.is_empty() || self.state.guard().is_some() || known >= WARM_UP {
+        if self.rules.services.is_empty() || self.state.guard().is_some() || known >= WARM_UP {
             return Ok(());
         }
         Err(Refusal::conflict(format!(
@@ -220,8 +220,8 @@ impl Writer {
 
     /// Rules without a service that gets much are a mistake, or say so by `[guard]`.
     fn check_vanished(&self, new: &Ruleset) -> Result<(), Refusal> {
-        let missing = vanished(&self.rules.ruleset, new);
-        let known = self.watched_ports(&self.rules.ruleset, &new.guard);
+        let missing = vanished(&self.rules.services, new);
+        let known = self.watched_ports(&new.guard);
         let lost: Vec<String> = known
             .iter()
             .filter(|watched| missing.iter().any(|(_, port)| *port == watched.port))

@@ -10,6 +10,7 @@ use crate::{
     control::{bans::BanCounts, protocol::Traffic},
     dataplane::{attach::Attachment, counters::DECRYPTED, flows::FlowFacts},
     rates::RequestHistory,
+    rules::rule_id::RuleId,
 };
 
 /// What the writer knows; [`super::handle::Handle::live`] adds what has been counted.
@@ -35,7 +36,7 @@ pub struct RuleActions {
     /// How many times rules were put in force.
     pub generation: u64,
     /// Ids and actions in the order of the rules.
-    pub actions: Vec<(String, Verdict)>,
+    pub actions: Vec<(RuleId, Verdict)>,
 }
 
 /// Gathers it, with flows or without.
@@ -45,7 +46,7 @@ pub struct RuleActions {
 pub(super) fn gather(writer: &Writer, flows: bool) -> Result<LiveFacts> {
     let traffic = traffic::gather(writer)?;
     let mut each_second = BTreeMap::new();
-    for port in writer.rules.ruleset.services.iter().flat_map(|service| &service.ports) {
+    for port in writer.rules.services.iter().flat_map(|service| &service.ports) {
         let mut add = |is_inside, history: &RequestHistory| {
             each_second.insert((port.to_string(), is_inside), history.each_second(*port))
         };
@@ -66,11 +67,7 @@ pub(super) fn gather(writer: &Writer, flows: bool) -> Result<LiveFacts> {
 
 /// Gathers what rules do.
 pub(super) fn rule_actions(writer: &Writer) -> RuleActions {
-    let rules = &writer.rules.ruleset.rules;
-    RuleActions {
-        generation: writer.state.generation,
-        actions: rules.iter().map(|rule| (rule.id.clone(), rule.action)).collect(),
-    }
+    RuleActions { generation: writer.state.generation, actions: writer.rules.actions.clone() }
 }
 
 impl LiveFacts {

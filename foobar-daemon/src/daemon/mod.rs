@@ -8,6 +8,7 @@ pub mod bans;
 pub mod events;
 pub mod guarding;
 pub mod handle;
+pub mod kept_rules;
 pub mod live;
 pub mod sets;
 pub mod start;
@@ -48,6 +49,7 @@ use self::{
     events::Hub,
     guarding::GuardFacts,
     handle::{Beside, Handle, QUEUE, Request},
+    kept_rules::KeptRules,
     start::{Rules, Start},
     summary::Summary,
     writer::{End, Writer},
@@ -155,7 +157,7 @@ async fn serve_until_end(settings: Settings, summary: bool, env: &mut Env<'_>) -
     };
     let handle = Handle::new(requests, beside);
     watch_interfaces(handle.clone())?;
-    let summary = summary.then(|| Summary::new(&writer.rules.ruleset, env.color));
+    let summary = summary.then(|| Summary::new(&writer.rules.services, env.color));
     let mut ended = spawn_writer(writer, taken)?;
 
     let control = server::Server::new(control_listener, handle.clone())?;
@@ -313,7 +315,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
             tracing::error!("remember that nothing was changed: {error:#}");
         }
     })?;
-    memory::give_back();
+    memory::much_is_free();
     laid.forget_void(&store);
     bans.settle(Moment::now((env.now)())?);
     tell_attachments(&filter);
@@ -330,7 +332,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
     };
     let mut reconciler =
         Reconciler::new(runtime::Handle::current(), filter.counter_reader(), &settings.interfaces);
-    reconciler.follow(&rules.ruleset);
+    reconciler.follow(&rules.ruleset.services);
     let events = Hub::of(&mut filter, &compiled)?;
     let mut writer = Writer {
         settings,
@@ -340,7 +342,7 @@ fn put_in_force(settings: Settings, store: Store, start: Start, env: &Env<'_>) -
         filter,
         events,
         reconciler,
-        rules,
+        rules: KeptRules::of(rules, &compiled.slots),
         overlays: laid.overlays,
         bans,
         deadline,

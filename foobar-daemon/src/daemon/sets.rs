@@ -19,7 +19,7 @@ use crate::{
         model::{AddressSet, Ruleset},
         names::closest,
         sets::{
-            self, ENTRIES_MAX, SetTable,
+            ENTRIES_MAX, SetTable,
             edit::{EditReport, EditedSet},
             overlay::{self, Overlay},
         },
@@ -111,18 +111,16 @@ pub(super) fn edits(overlay: &Overlay) -> SetEdits {
 impl Writer {
     /// The sets in force, in the order of their names.
     pub(super) fn sets(&self) -> Vec<SetInForce> {
-        let rules = sets::rules_of_sets(&self.rules.ruleset);
-        self.rules.ruleset.sets.iter().map(|(name, set)| self.set_in_force(name, set, &rules)).collect()
+        self.rules.sets.iter().map(|(name, set)| self.set_in_force(name, set)).collect()
     }
 
     /// A set in force and its entries.
     pub(super) fn set(&self, name: &str) -> Result<(SetInForce, Vec<IpNet>), Refusal> {
         let set = self.find_set(name)?;
-        let rules = sets::rules_of_sets(&self.rules.ruleset);
-        Ok((self.set_in_force(name, set, &rules), set.entries.clone()))
+        Ok((self.set_in_force(name, set), set.entries.clone()))
     }
 
-    fn set_in_force(&self, name: &str, set: &AddressSet, rules: &BTreeMap<&str, Vec<&str>>) -> SetInForce {
+    fn set_in_force(&self, name: &str, set: &AddressSet) -> SetInForce {
         let AddressSet { file, entries, masked: _ } = set;
         let v4 = entries.iter().filter(|entry| matches!(entry, IpNet::V4(_))).count();
         let place = self.rules.set_places.get(name);
@@ -134,12 +132,19 @@ impl Writer {
             file: file.clone(),
             place: place.map(|Position { file, line, column }| format!("{file}:{line}:{column}")),
             edits: self.overlays.get(name).map(edits),
-            rules: rules.get(name).into_iter().flatten().map(ToString::to_string).collect(),
+            rules: self
+                .rules
+                .rules_of_sets
+                .get(name)
+                .into_iter()
+                .flatten()
+                .map(ToString::to_string)
+                .collect(),
         }
     }
 
     fn find_set(&self, name: &str) -> Result<&AddressSet, Refusal> {
-        let sets = &self.rules.ruleset.sets;
+        let sets = &self.rules.sets;
         sets.get(name).ok_or_else(|| {
             let names: Vec<&str> = sets.keys().map(String::as_str).collect();
             let help = match (closest(name, names.iter().copied()), names.len()) {
@@ -162,7 +167,7 @@ impl Writer {
         if (added, removed) == (0, 0) {
             return Ok(self.set_changed(&edited.report));
         }
-        let all: usize = self.rules.ruleset.sets.values().map(|set| set.entries.len()).sum();
+        let all: usize = self.rules.sets.values().map(|set| set.entries.len()).sum();
         let all = all - before.entries.len() + edited.entries.len();
         if all > ENTRIES_MAX && edited.entries.len() > before.entries.len() {
             return Err(Refusal::invalid(format!(
@@ -201,7 +206,7 @@ impl Writer {
 
     /// Puts the entries of a set in the place of those that it has.
     fn exchange_entries(&mut self, name: &str, entries: Vec<IpNet>) -> Vec<IpNet> {
-        let set = self.rules.ruleset.sets.get_mut(name);
+        let set = self.rules.sets.get_mut(name);
         set.map(|set| mem::replace(&mut set.entries, entries)).unwrap_or_default()
     }
 
@@ -213,18 +218,19 @@ impl Writer {
 
     /// Has the kernel see the present entries of a set.
     fn put_set_in_force(&mut self, name: &str) -> Result<()> {
-        let ruleset = &self.rules.ruleset;
-        if !sets::named_sets(ruleset).contains_key(name) {
+        let sets = self.rules.named_sets();
+        if !sets.contains_key(name) {
             return Ok(());
         }
         let in_force = self.filter.sets();
         // Ways to overlap that no address has any more take room, which a new table has again.
-        let table = SetTable::build_after(ruleset, &in_force)
-            .or_else(|_| SetTable::build(ruleset))
+        let table = SetTable::build_after(&sets, &in_force)
+            .or_else(|_| SetTable::build(&sets))
             .map_err(|error| InvalidInput(format!("{error:#}")))?;
         if self.filter.takes_sets(&table) {
             return self.filter.replace_sets(&table).context("put the entries in force");
         }
+        let ruleset = &self.rules.read(&self.store)?;
         let mut slots = self.slots.clone();
         let reader = self.filter.counter_reader();
         let assigned = slots.assign(ruleset, &self.settings.interfaces, &|slot| reader.rule_slot(slot))?;

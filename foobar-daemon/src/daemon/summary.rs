@@ -17,7 +17,10 @@ use crate::{
     dataplane::counters::{Counters, Port, ServiceCounters},
     env::Env,
     rates::per_second,
-    rules::model::{Ruleset, ServicePort},
+    rules::{
+        model::{Service, ServicePort},
+        rule_id::RuleId,
+    },
 };
 
 /// Longest line on a terminal: one that wraps would break the renewing.
@@ -34,9 +37,8 @@ pub struct Summary {
 
 impl Summary {
     /// Names services as this ruleset does.
-    pub fn new(ruleset: &Ruleset, terminal: bool) -> Self {
-        let names = ruleset
-            .services
+    pub fn new(services: &[Service], terminal: bool) -> Self {
+        let names = services
             .iter()
             .flat_map(|service| service.ports.iter().map(|port| (*port, service.name.clone())))
             .collect();
@@ -90,7 +92,7 @@ struct Passed {
     services: BTreeMap<ServicePort, f64>,
     /// Of services that have requests.
     requests: BTreeMap<ServicePort, (f64, &'static str)>,
-    rules: BTreeMap<String, f64>,
+    rules: BTreeMap<RuleId, f64>,
 }
 
 impl Passed {
@@ -151,7 +153,7 @@ impl Passed {
             let requests = self.request_words(*port);
             lines.push(format!("service  {name} {port}: {packets:.0} packets/s{requests}"));
         }
-        let mut rules: Vec<(&String, &f64)> = self.rules.iter().collect();
+        let mut rules: Vec<(&RuleId, &f64)> = self.rules.iter().collect();
         rules.sort_by(|one, other| other.1.total_cmp(one.1));
         for (id, packets) in rules.into_iter().take(5) {
             lines.push(format!("rule     {id}: {packets:.0} packets/s"));
@@ -219,7 +221,7 @@ mod tests {
             .verdicts
             .insert(("eth0".to_owned(), Direction::In, Verdict::Drop, Reason::Policy), Counter::default());
         counters.ports.insert(("eth0".to_owned(), Direction::In, Port::Service(WEB)), counter);
-        counters.rules.insert("web".to_owned(), counter);
+        counters.rules.insert("web".into(), counter);
         let http =
             HttpCounters { requests: [packets, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], ..HttpCounters::default() };
         let of_protocol = ProtocolCounters::Http1(http);

@@ -7,7 +7,7 @@ impl Writer {
     /// Looks at the kernel's settings after rules came into force; sets them, if that is wanted.
     pub(super) fn begin_syn_cookies(&mut self) {
         self.sysctls = None;
-        if !self.rules.ruleset.sends_cookies() {
+        if !self.rules.sends_cookies() {
             return;
         }
         if self.settings.set_sysctls {
@@ -21,7 +21,7 @@ impl Writer {
 
     /// Looks whether they have changed: answers that offer more than the kernel takes back make connections that hang.
     pub(super) fn tend_syn_cookies(&mut self) {
-        if !self.rules.ruleset.sends_cookies() {
+        if !self.rules.sends_cookies() {
             return;
         }
         let sysctls = Sysctls::read(&self.settings.interfaces);

@@ -18,6 +18,7 @@ use super::{
     events::Hub,
     guarding::GuardFacts,
     handle::{Asked, AskedEdit, Change, Facts, QUEUE, Request},
+    kept_rules::KeptRules,
     notify,
     sets::{Laid, edits},
     start::{Rules, compile_with, files_hash},
@@ -65,7 +66,7 @@ pub struct Writer {
     /// The comparisons with what servers count.
     pub reconciler: Reconciler,
     /// The rules in force.
-    pub rules: Rules,
+    pub rules: KeptRules,
     /// What of their sets was changed at runtime; the store has the same.
     pub overlays: BTreeMap<String, Overlay>,
     /// The bans; the store and the kernel have the same.
@@ -197,6 +198,7 @@ impl Writer {
             self.tend_ban_journal();
             self.tend();
             self.look_after_guard(false);
+            memory::give_back();
         }
         if is_due(self.sampled, SAMPLE_EVERY) {
             self.sampled = Some(now);
@@ -347,7 +349,7 @@ impl Writer {
     /// what there is to say of changes of sets that the rules make void, and of bans that they lift.
     pub(super) fn put_in_force(&mut self, next: State, mut rules: Rules) -> Result<String, Refusal> {
         let laid = Laid::over(&mut rules.ruleset, &self.overlays, |name, _, set| {
-            let present = self.rules.ruleset.sets.get(name).unwrap_or(set);
+            let present = self.rules.sets.get(name).unwrap_or(set);
             Ok(present.entries.clone())
         })
         .map_err(failed)?;
@@ -376,8 +378,8 @@ impl Writer {
         self.overlays = laid.overlays;
         self.slots = slots;
         self.state = next;
-        self.rules = rules;
-        self.reconciler.follow(&self.rules.ruleset);
+        self.rules = KeptRules::of(rules, &compiled.slots);
+        self.reconciler.follow(&self.rules.services);
         self.begin_syn_cookies();
         void += &self.spare();
         Ok(void)
@@ -398,7 +400,7 @@ impl Writer {
             before.runs += program.runs;
             before.run_time_ns += program.run_time_ns;
         }
-        memory::give_back();
+        memory::much_is_free();
         Ok(())
     }
 
@@ -407,8 +409,10 @@ impl Writer {
     fn remember_old(&mut self, mut slots: Slots) {
         let reader = self.filter.counter_reader();
         let counted = |slot| reader.rule_slot(slot);
-        let remembered = slots
-            .assign(&self.rules.ruleset, &self.settings.interfaces, &counted)
+        let remembered = self
+            .rules
+            .read(&self.store)
+            .and_then(|ruleset| slots.assign(&ruleset, &self.settings.interfaces, &counted))
             .and_then(|_| slots.save(&self.store.slots()))
             .and_then(|()| self.store.set_state(&self.state));
         if let Err(error) = remembered {
@@ -482,7 +486,7 @@ impl Writer {
         Ok(RulesInForce {
             hash: self.rules.hash.clone(),
             generation: self.state.generation,
-            bundle: self.rules.bundle.clone(),
+            bundle: self.store.ruleset(&self.rules.hash).map_err(failed)?,
             rules: counters.rules.into_iter().map(|(id, counter)| (id, counter.into())).collect(),
             reasons: reasons.collect(),
             edited_sets: self.overlays.iter().map(|(name, overlay)| (name.clone(), edits(overlay))).collect(),
@@ -540,7 +544,7 @@ impl Writer {
         let short = self.rules.hash.get(..12).unwrap_or(&self.rules.hash);
         format!(
             "the rules of ruleset {short} ({} in all, generation {})",
-            self.rules.ruleset.rules.len(),
+            self.rules.actions.len(),
             self.state.generation
         )
     }

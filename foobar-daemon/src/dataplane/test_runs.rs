@@ -24,7 +24,7 @@ use super::{
     programs::ProgramFacts,
     rejects::{self, RejectFacts},
 };
-use crate::rules::{compile::CompiledRuleset, model::ServicePort};
+use crate::rules::{compile::CompiledRuleset, model::ServicePort, rule_id::RuleId};
 
 /// A loaded ruleset that judges single frames (`BPF_PROG_TEST_RUN`).
 pub struct TestRuns {
@@ -35,7 +35,7 @@ pub struct TestRuns {
     /// Where events are read, if the rules draw samples.
     ring: Option<EventRing>,
     events: EventMaps,
-    rules: BTreeMap<u32, String>,
+    rules: BTreeMap<u32, RuleId>,
 }
 
 /// `XDP_TX`.
@@ -102,7 +102,7 @@ impl TestRuns {
         let judgement = Judgement {
             verdict: Verdict::from_number(verdict).context("a verdict without a name")?,
             reason: Reason::from_number(reason).context("a reason without a name")?,
-            rule: (rule != NO_RULE).then(|| self.rules.get(&rule).cloned()).flatten(),
+            rule: (rule != NO_RULE).then(|| self.rules.get(&rule).map(ToString::to_string)).flatten(),
         };
         // enum xdp_action (include/uapi/linux/bpf.h) and TC_ACT_ (include/uapi/linux/pkt_cls.h).
         let expected: &[u32] = match (direction, judgement.verdict) {

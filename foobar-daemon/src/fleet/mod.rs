@@ -30,7 +30,7 @@ use self::{access::Keys, client::Client, ruleset::EtcdRules, settings::FleetSett
 use crate::{
     daemon::handle::Handle,
     outcome::InvalidInput,
-    rules::model::Ruleset,
+    rules::model::{Ruleset, Service},
     state::{EtcdDecision, unix_ms},
 };
 
@@ -186,10 +186,10 @@ pub struct Offered {
     pub is_forced: bool,
 }
 
-/// Which services of the old rules the new ones do not name any more, though a guard watches them.
-pub fn vanished<'r>(old: &'r Ruleset, new: &Ruleset) -> Vec<(&'r str, String)> {
+/// Which services of old rules the new ones do not name any more, though a guard watches them.
+pub fn vanished<'r>(old: &'r [Service], new: &Ruleset) -> Vec<(&'r str, String)> {
     let ports: Vec<_> = new.services.iter().flat_map(|service| &service.ports).collect();
-    let watched = old.services.iter().filter(|service| new.guard.watches(&service.name));
+    let watched = old.iter().filter(|service| new.guard.watches(&service.name));
     watched
         .flat_map(|service| service.ports.iter().map(|port| (service.name.as_str(), port)))
         .filter(|(_, port)| !ports.contains(port))

@@ -411,6 +411,11 @@ impl Entry {
 }
 
 impl<const N: usize> Family<N> {
+    /// Makes room for so many series.
+    pub fn reserve(&mut self, series: usize) {
+        self.series.reserve_exact(series);
+    }
+
     /// Adds a series.
     pub fn add(&mut self, labels: [&str; N], value: f64) {
         let mut series = self.labelled(labels);

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     daemon::handle::Handle,
     http::{Endless, Limits, Places},
+    memory,
     page::{self, viewers::VIEWERS_MAX},
     web_config::{checks::Checks, live::Live},
 };
@@ -51,6 +52,9 @@ pub struct Server {
     listener: TcpListener,
     desk: Desk,
 }
+
+/// Bytes of an answer for which more memory was used than is to be kept for the next.
+const LONG_TEXT: usize = 256 << 10;
 
 /// What answering a connection takes.
 #[derive(Clone)]
@@ -186,7 +190,15 @@ async fn drain(mut stream: TcpStream) -> io::Result<()> {
 }
 
 async fn metrics(State(Shared { registry, .. }): State<Shared>) -> Response {
-    let encoded = spawn_blocking(move || TextEncoder::new().encode_to_string(&registry.gather())).await;
+    let encode = move || {
+        let text = TextEncoder::new().encode_to_string(&registry.gather())?;
+        // A scrape takes about five times as much for a moment.
+        if text.len() >= LONG_TEXT {
+            memory::much_is_free();
+        }
+        Ok(text)
+    };
+    let encoded: Result<Result<String, prometheus::Error>, _> = spawn_blocking(encode).await;
     match encoded {
         Ok(Ok(text)) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Ok(Err(error)) => failed(&error),

@@ -11,6 +11,7 @@ use crate::{
     daemon::live::{LiveFacts, RuleActions},
     dataplane::attach::{AttachedMode, Attachment},
     rates::view::{InterfaceRate, ReasonRate, RuleRate, ServiceRate, SynRate, View},
+    rules::rule_id::RuleId,
 };
 
 /// How many rules are told one by one.
@@ -171,7 +172,7 @@ impl Rules {
             .take(RULES_SHOWN)
             .map(|rate| Rule { place: None, action: None, rate })
             .collect();
-        let mut without: HashMap<String, usize> =
+        let mut without: HashMap<RuleId, usize> =
             shown.iter().enumerate().map(|(row, rule)| (rule.rate.rule.clone(), row)).collect();
         for (place, (id, action)) in (1..).zip(&rules.actions) {
             let row = without.remove(id);
@@ -186,8 +187,8 @@ impl Rules {
 }
 
 impl Rule {
-    fn not_hit(place: usize, id: &str, action: Verdict) -> Self {
-        let rate = RuleRate { rule: id.to_owned(), packets: 0, packets_per_second: 0.0 };
+    fn not_hit(place: usize, id: &RuleId, action: Verdict) -> Self {
+        let rate = RuleRate { rule: id.clone(), packets: 0, packets_per_second: 0.0 };
         Self { place: Some(place), action: Some(action.label()), rate }
     }
 }
@@ -205,7 +206,7 @@ mod tests {
     #[test]
     fn of_many_rules_the_busiest_are_told() {
         let mut counted = traffic(7_000, 300);
-        let rule = |number: usize| format!("rule {number}");
+        let rule = |number: usize| RuleId::from(format!("rule {number}"));
         // Every third of 300 has decided something, the later ones more.
         counted.rules = (0..300).step_by(3).map(|number| (rule(number), counted.rules["a"])).collect();
         let actions = |count| RuleActions {
@@ -218,7 +219,7 @@ mod tests {
         };
         let told = Rules::of(rates(100), &counted, &actions(300));
         assert_eq!((told.count, told.hit, told.shown.len()), (300, 100, 100));
-        assert_eq!((told.shown[0].place, &*told.shown[0].rate.rule), (Some(298), "rule 297"));
+        assert_eq!((told.shown[0].place, told.shown[0].rate.rule.as_str()), (Some(298), "rule 297"));
         assert!(told.shown.iter().all(|rule| rule.action == Some("drop") && rule.rate.packets == 7));
         // Of few, those that have not are told, too, in their order.
         counted.rules.retain(|id, _| id == "rule 3");

@@ -13,6 +13,7 @@ use crate::{
         SPANS, per_second,
         quantile::{quantile, since},
     },
+    rules::rule_id::RuleId,
 };
 
 /// How many rules are told.
@@ -129,7 +130,7 @@ pub struct ReasonRate {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct RuleRate {
     /// Its id.
-    pub rule: String,
+    pub rule: RuleId,
     /// All packets up to now.
     pub packets: u64,
     /// The same per second.
@@ -249,8 +250,8 @@ fn reason_rates(before: &[ReasonCounted], after: &[ReasonCounted], seconds: f64)
 }
 
 fn rule_rates(
-    before: &BTreeMap<String, Counted>,
-    after: &BTreeMap<String, Counted>,
+    before: &BTreeMap<RuleId, Counted>,
+    after: &BTreeMap<RuleId, Counted>,
     seconds: f64,
 ) -> Vec<RuleRate> {
     let mut rates: Vec<RuleRate> = after
@@ -365,8 +366,7 @@ pub(crate) mod tests {
                 decided("drop", "policy", packets),
                 decided("reject", "policy", 3),
             ],
-            rules: [("a".to_owned(), counted), ("b".to_owned(), Counted { packets: 2 * packets, bytes: 0 })]
-                .into(),
+            rules: [("a".into(), counted), ("b".into(), Counted { packets: 2 * packets, bytes: 0 })].into(),
             services: vec![ServiceFacts {
                 service: "www".to_owned(),
                 port: "tcp/80".to_owned(),

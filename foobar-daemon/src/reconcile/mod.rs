@@ -24,7 +24,7 @@ use tokio::{runtime::Handle, task::JoinHandle};
 
 use crate::{
     dataplane::counters::CounterReader,
-    rules::model::{CountingServer, PortProtocol, Ruleset, ServicePort},
+    rules::model::{CountingServer, PortProtocol, Service, ServicePort},
 };
 
 /// Within this time, what one side has counted the other has, too: the server has read what passed the interface, and
@@ -195,8 +195,8 @@ impl Reconciler {
     }
 
     /// Goes over to what a ruleset in force asks for. Comparisons of which nothing changes go on.
-    pub fn follow(&mut self, ruleset: &Ruleset) {
-        let mut wanted = compared(ruleset);
+    pub fn follow(&mut self, services: &[Service]) {
+        let mut wanted = compared(services);
         self.running.retain(|server, running| {
             let stays = wanted.get(server) == Some(&running.compared);
             if stays {
@@ -233,9 +233,9 @@ impl Drop for Running {
 
 /// What is compared with the count of each server. Services that name the same server are counted together: it has
 /// one count for all of them.
-fn compared(ruleset: &Ruleset) -> BTreeMap<CountingServer, Compared> {
+fn compared(services: &[Service]) -> BTreeMap<CountingServer, Compared> {
     let mut all: BTreeMap<CountingServer, Compared> = BTreeMap::new();
-    for service in &ruleset.services {
+    for service in services {
         let Some(reconcile) = &service.reconcile else { continue };
         let compared = all.entry(reconcile.server.clone()).or_insert_with(|| Compared {
             server: reconcile.server.clone(),
@@ -291,7 +291,7 @@ mod tests {
             service("db", 3306, "protocol = \"mysql\"\nreconcile = { mysql = \"/etc/foobar/mysql.cnf\" }"),
         );
         let all: Vec<Compared> =
-            compared(&Bundle::of_text("r.toml", &text).parse().unwrap()).into_values().collect();
+            compared(&Bundle::of_text("r.toml", &text).parse().unwrap().services).into_values().collect();
         let tcp = |port| ServicePort { protocol: PortProtocol::Tcp, port };
         let [web, database] = all.as_slice() else { panic!("{all:?}") };
         assert_eq!(web.services, ["www", "https"]);

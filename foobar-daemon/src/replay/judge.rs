@@ -22,6 +22,7 @@ use crate::{
         compile::compile,
         evaluate::{Known, evaluate},
         model::{Ruleset, ServicePort},
+        rule_id::RuleId,
     },
     slots::Slots,
 };
@@ -43,7 +44,7 @@ pub struct Judge<'r> {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Aside {
     /// Packets and bytes of rules.
-    rules: BTreeMap<String, Counter>,
+    rules: BTreeMap<RuleId, Counter>,
     /// Packets and bytes of services, both directions.
     services: BTreeMap<ServicePort, Counter>,
     /// Frames that are too short for a test run.
@@ -69,7 +70,7 @@ pub struct Judged {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
     /// By rule id; every rule is there.
-    pub rules: BTreeMap<String, Counter>,
+    pub rules: BTreeMap<RuleId, Counter>,
     /// By service port; those without a packet are left out.
     pub services: BTreeMap<ServicePort, Counter>,
     /// By port of a service of which more is counted.
@@ -155,7 +156,7 @@ impl<'r> Judge<'r> {
         let known = Known::likely(self.ruleset, packet);
         let evaluation = evaluate(self.ruleset, packet, direction, self.interface, known);
         if let Some(rule) = evaluation.rule {
-            add(self.aside.rules.entry(rule.to_owned()).or_default(), length);
+            add(self.aside.rules.entry(rule.into()).or_default(), length);
         }
         let local_service = match direction {
             Direction::In => destination_service,

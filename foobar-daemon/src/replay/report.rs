@@ -111,7 +111,7 @@ impl<'o> Report<'o> {
             reasons: Ordered(
                 self.reasons.iter().map(|(reason, frames)| (reason.label().to_owned(), *frames)).collect(),
             ),
-            rules: Ordered(rules.map(|(id, counter)| (id, counter.into())).collect()),
+            rules: Ordered(rules.map(|(id, counter)| (id.to_string(), counter.into())).collect()),
             services: Ordered(services.collect()),
         };
         match self.form {

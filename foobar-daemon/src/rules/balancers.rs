@@ -102,7 +102,7 @@ impl FewSources {
         (connections * 100 >= clients.len() * NEARLY_ALL).then(|| Self {
             service: ban.service.name.clone(),
             port: ban.port.to_string(),
-            rule: ban.rule.id.clone(),
+            rule: ban.rule.id.to_string(),
             sources: counts.into_iter().map(|(address, _)| address).collect(),
             connections,
             of: clients.len(),

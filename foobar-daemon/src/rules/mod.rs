@@ -13,4 +13,5 @@ pub mod model;
 pub mod names;
 pub mod packet;
 mod prefix;
+pub mod rule_id;
 pub mod sets;

@@ -21,6 +21,7 @@ use ipnet::IpNet;
 use super::{
     limit::{Rate, RateLimit, RateSpan},
     log::OneIn,
+    rule_id::RuleId,
 };
 
 /// Everything that a rule file or a folder of them says.
@@ -152,7 +153,7 @@ impl Ruleset {
 
     /// Whether SYNs to some service may be answered with cookies.
     pub fn sends_cookies(&self) -> bool {
-        self.services.iter().any(|service| service.ports.iter().any(|port| service.syn_cookies.reach(*port)))
+        self.services.iter().any(Service::sends_cookies)
     }
 
     /// What is spoken on each port of a service.
@@ -392,6 +393,11 @@ pub struct TlsRequirements {
 }
 
 impl Service {
+    /// Whether SYNs to it may be answered with cookies.
+    pub fn sends_cookies(&self) -> bool {
+        self.ports.iter().any(|port| self.syn_cookies.reach(*port))
+    }
+
     /// One of which nothing is read.
     pub fn raw(name: &str, ports: Vec<ServicePort>) -> Self {
         Self {
@@ -461,7 +467,7 @@ impl fmt::Display for ServicePort {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
     /// Its stable name.
-    pub id: String,
+    pub id: RuleId,
     /// What becomes of a packet that matches.
     pub action: Verdict,
     /// Which way the packet goes.
@@ -502,7 +508,7 @@ impl Rule {
     /// A rule without conditions, which every incoming packet matches.
     pub fn new(id: &str, action: Verdict) -> Self {
         Self {
-            id: id.to_owned(),
+            id: id.into(),
             action,
             direction: Direction::In,
             source: None,

@@ -121,7 +121,7 @@ pub fn run(args: &Args, env: &mut Env<'_>) -> anyhow::Result<Outcome> {
         writeln!(env.out, "log      {log}: `foobar watch` shows such packets, each with this chance")?;
     }
     if !passed.is_empty() {
-        let width = passed.iter().map(|one| one.rule.id.len()).max().unwrap_or(0);
+        let width = passed.iter().map(|one| one.rule.id.as_str().len()).max().unwrap_or(0);
         writeln!(env.out, "rules before that it does not meet:")?;
         for Passed { rule, condition, why } in &passed {
             writeln!(env.out, "  {:width$}  {}: {why}", rule.id, condition.key())?;

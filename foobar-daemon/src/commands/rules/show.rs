@@ -129,7 +129,7 @@ fn shown(in_force: &RulesInForce, ruleset: &Ruleset, counters: bool) -> Shown {
         .rules
         .iter()
         .map(|rule| ShownRule {
-            id: rule.id.clone(),
+            id: rule.id.to_string(),
             action: rule.action.label(),
             conditions: words::conditions(rule),
             limit: rule.limit.map(|limit| limit.to_string()),
@@ -225,7 +225,7 @@ mod tests {
             hash: "abc".to_owned(),
             generation: 2,
             bundle,
-            rules: BTreeMap::from([("web".to_owned(), counted)]),
+            rules: BTreeMap::from([("web".into(), counted)]),
             edited_sets: BTreeMap::new(),
             reasons: vec![reason("policy", "drop"), reason("rule", "accept"), reason("ip_length", "drop")],
         }

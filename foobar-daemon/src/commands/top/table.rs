@@ -150,7 +150,7 @@ fn sections(view: &View) -> Vec<Section> {
         ),
         Section::new(format!("{:<36}{:>12}{:>14}", "busiest rules", "packets/s", "in all"), rules, |rule| {
             let RuleRate { rule, packets, packets_per_second } = rule;
-            format!("{:<36}{packets_per_second:>12.0}{packets:>14}", name(&[rule]))
+            format!("{:<36}{packets_per_second:>12.0}{packets:>14}", name(&[rule.as_str()]))
         }),
     ]
 }
@@ -202,8 +202,9 @@ mod tests {
     fn a_table_fits_any_terminal() {
         let mut view = view();
         let rule = view.rules[0].clone();
-        view.rules =
-            (0..50).map(|number| RuleRate { rule: format!("rule {number}"), ..rule.clone() }).collect();
+        view.rules = (0..50)
+            .map(|number| RuleRate { rule: format!("rule {number}").into(), ..rule.clone() })
+            .collect();
         view.not_ready = vec!["eth0: a name with \x1b[31m in it".to_owned()];
         for rows in 0..80 {
             for columns in [0, 1, 10, 80, 300] {

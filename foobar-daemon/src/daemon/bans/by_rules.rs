@@ -16,7 +16,7 @@ use crate::{
         journal::{Group, What},
     },
     dataplane::bans::{BanMaps, Lengths},
-    rules::compile::CompiledRuleset,
+    rules::{compile::CompiledRuleset, rule_id::RuleId},
 };
 
 impl Bans {
@@ -75,7 +75,7 @@ impl Bans {
 
     /// Who made a ban that has the counter slot of a rule.
     pub(super) fn made_by_rule(&self, slot: u32, now: Moment) -> Made {
-        let by = self.rules.get(&slot).cloned().unwrap_or_else(|| "a rule that is no more".to_owned());
+        let by = self.rules.get(&slot).map_or("a rule that is no more", RuleId::as_str).to_owned();
         Made { unix_ms: now.unix_ms, origin: Origin::Kernel, by, reason: None }
     }
 }

@@ -52,7 +52,7 @@ impl Writer {
         let AskedBans { wanted, partial, reason } = asked;
         let now = self.now_for_bans()?;
         let mut problems = wanted.problems;
-        let failsafe = &self.rules.ruleset.failsafe;
+        let failsafe = &self.rules.failsafe;
         let (mut allowed, mut spared) = (Vec::new(), 0);
         for (prefix, time) in wanted.list {
             if let Some(reach) = Reach::of(&prefix, failsafe) {
@@ -187,7 +187,7 @@ impl Writer {
     /// already.) Gives what there is to say of it, for the end of a sentence.
     pub(in crate::daemon) fn spare(&mut self) -> String {
         const TOLD_MAX: usize = 5;
-        let Spared { lifted, words } = Spared::of(&self.bans.book, &self.rules.ruleset.failsafe);
+        let Spared { lifted, words } = Spared::of(&self.bans.book, &self.rules.failsafe);
         for words in &words {
             tracing::warn!("{words}");
         }

@@ -24,7 +24,7 @@ use crate::{
     },
     control::bans::BanCounts,
     dataplane::bans::{BanMaps, KernelBan, Lengths, now_ns},
-    rules::{model::Failsafe, names::prefix_words},
+    rules::{model::Failsafe, names::prefix_words, rule_id::RuleId},
     state::{bans::BanJournal, store::Store},
 };
 
@@ -42,7 +42,7 @@ pub struct Bans {
     /// Those that limits of the rules in force may ban.
     lengths_of_rules: Lengths,
     /// Ids of rules by counter slot: those of the rules in force, and of earlier ones that had other slots.
-    rules: BTreeMap<u32, String>,
+    rules: BTreeMap<u32, RuleId>,
     /// What programs had done with bans when the kernel's were last listed.
     seen: BanCounters,
     /// Whether the journal told all that an earlier daemon knew.

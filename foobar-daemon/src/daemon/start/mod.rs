@@ -243,7 +243,7 @@ fn sets_for(ruleset: &Ruleset, in_force: Option<Arc<SetFacts>>) -> Result<Sets> 
     let is_same = |facts: &Arc<SetFacts>| facts.digest == sets::digest(&sets::named_sets(ruleset));
     match in_force.filter(is_same) {
         Some(facts) => Ok(Sets::Kept(facts)),
-        None => Ok(Sets::New(Arc::new(SetTable::build(ruleset)?))),
+        None => Ok(Sets::New(Arc::new(SetTable::build(&sets::named_sets(ruleset))?))),
     }
 }
 

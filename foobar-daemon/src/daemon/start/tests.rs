@@ -57,7 +57,7 @@ const B: &str = "schema = 1\n[[rule]]\nid = \"b\"\naction = \"accept\"\n";
 const BROKEN: &str = "schema = 1\n[[rule]]\nid = \"c\"\n";
 
 fn rule(start: &Start) -> &str {
-    &start.rules.ruleset.rules[0].id
+    start.rules.ruleset.rules[0].id.as_str()
 }
 
 #[test]

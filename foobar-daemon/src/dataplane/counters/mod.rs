@@ -39,6 +39,7 @@ use crate::{
     rules::{
         compile::CompiledRuleset,
         model::{ServicePort, Spoken},
+        rule_id::RuleId,
     },
     slots::Assigned,
 };
@@ -56,9 +57,9 @@ pub type Verdicts = BTreeMap<(String, Direction, Verdict, Reason), Counter>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// By id of a rule that is in force; these are there even if zero.
-    pub rules: BTreeMap<String, Counter>,
+    pub rules: BTreeMap<RuleId, Counter>,
     /// What was over the limit, by id of a rule that has one; these are there even if zero.
-    pub over: BTreeMap<String, Counter>,
+    pub over: BTreeMap<RuleId, Counter>,
     /// By interface, direction, verdict and reason. The interface [`OTHER`] stands for those without a slot.
     pub verdicts: Verdicts,
     /// By interface, direction and port.

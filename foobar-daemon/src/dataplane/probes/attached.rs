@@ -99,7 +99,7 @@ impl Probes {
         let strangers = HashMap::try_from(take(&mut object, maps::STRANGERS)?)?;
         // It holds the kernel's types.
         drop(loader);
-        memory::give_back();
+        memory::much_is_free();
         let (libraries, library_of) = (BTreeMap::new(), BTreeMap::new());
         Ok(Self { object, processes, strangers, libraries, library_of, entered: 0 })
     }

@@ -278,12 +278,13 @@ fn counter_families(counters: &Counters, facts: Option<&Facts>, families: &mut V
     families.extend([packets.into_proto(), bytes.into_proto()]);
 
     let mut hits = catalogue::RULE_HITS.family();
+    hits.reserve(counters.rules.len());
     for (id, counter) in &counters.rules {
-        hits.add_integer([id], counter.packets);
+        hits.add_integer([id.as_str()], counter.packets);
     }
     let mut over = catalogue::RULE_OVER.family();
     for (id, counter) in &counters.over {
-        over.add_integer([id], counter.packets);
+        over.add_integer([id.as_str()], counter.packets);
     }
     families.extend([hits.into_proto(), over.into_proto()]);
     services::families(&counters.services, &counters.decrypted, families);

@@ -15,7 +15,7 @@ pub(super) fn check(ruleset: &Ruleset, findings: &mut Vec<Finding>) {
             findings.push(Finding {
                 severity: Severity::Warning,
                 kind: Kind::Balancer,
-                subject: Subject::Rule(ban.rule.id.clone()),
+                subject: Subject::Rule(ban.rule.id.to_string()),
                 message: format!(
                     "the sources at service {} ({}) are proxies: whoever goes over the limit has the proxy banned, and with it all \
                      clients behind it",
@@ -35,7 +35,7 @@ pub(super) fn check(ruleset: &Ruleset, findings: &mut Vec<Finding>) {
         findings.push(Finding {
             severity: Severity::Note,
             kind: Kind::Balancer,
-            subject: Subject::Rule(rule.id.clone()),
+            subject: Subject::Rule(rule.id.to_string()),
             message: format!("it bans by source, and can ban the group {name} of peers"),
             help: format!("if those are balancers or check whether this server is there, write never_ban = [\"peers.{name}\"] below [failsafe]"),
         });

@@ -17,7 +17,7 @@ pub(super) fn check(ruleset: &Ruleset, findings: &mut Vec<Finding>) {
             findings.push(Finding {
                 severity: Severity::Note,
                 kind: Kind::Believed,
-                subject: Subject::Rule(rule.id.clone()),
+                subject: Subject::Rule(rule.id.to_string()),
                 message: "whoever it lets in is believed for whom he speaks, and can have the limit of others used up"
                     .to_owned(),
                 help: "write source = [\"…\"] with the addresses of those that send PROXY headers".to_owned(),

@@ -181,7 +181,7 @@ fn judge<'r>(
 }
 
 fn decided_by(rule: &Rule) -> Evaluation<'_> {
-    Evaluation { verdict: rule.action, reason: Reason::Rule, rule: Some(&rule.id) }
+    Evaluation { verdict: rule.action, reason: Reason::Rule, rule: Some(rule.id.as_str()) }
 }
 
 /// A packet of the session. Without the server's address it is the unspecified one, which hardly a list has.

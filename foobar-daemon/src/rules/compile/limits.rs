@@ -15,6 +15,7 @@ use crate::{
     rules::{
         limit::{Per, RateLimit},
         model::Rule,
+        rule_id::RuleId,
     },
     slots::{Assigned, RuleSlot},
 };
@@ -36,7 +37,7 @@ pub(super) fn compile(rules: &[Rule], slots: &Assigned) -> Result<Vec<(u32, Limi
     Ok(limits)
 }
 
-fn slot(slots: &BTreeMap<String, RuleSlot>, id: &str) -> Result<u32> {
+fn slot(slots: &BTreeMap<RuleId, RuleSlot>, id: &str) -> Result<u32> {
     slots.get(id).map(|owned| owned.slot).with_context(|| format!("rule '{id}' has no counter slot"))
 }
 

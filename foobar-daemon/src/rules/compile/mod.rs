@@ -44,7 +44,7 @@ use super::{
     limit::Rate,
     log::OneIn,
     model::{DecryptFrom, FragmentPolicy, Policy, Ruleset, Service, ServicePort, Spoken},
-    sets::{SetFacts, SetTable},
+    sets::{SetFacts, SetTable, named_sets},
 };
 use crate::slots::Assigned;
 
@@ -158,7 +158,7 @@ impl ClassClauses {
 /// # Errors
 /// Says which limit the ruleset exceeds, and by how much.
 pub fn compile(ruleset: &Ruleset, slots: &Assigned) -> Result<CompiledRuleset> {
-    compile_with_sets(ruleset, slots, Sets::New(Arc::new(SetTable::build(ruleset)?)))
+    compile_with_sets(ruleset, slots, Sets::New(Arc::new(SetTable::build(&named_sets(ruleset))?)))
 }
 
 /// Compiles a ruleset whose sets have this table already.

@@ -93,7 +93,7 @@ pub fn evaluate_with_bans<'r>(
     }
     for rule in &ruleset.rules {
         if unmet(ruleset, rule, flow, direction, interface, known).is_none() {
-            return Evaluation { verdict: rule.action, reason: Reason::Rule, rule: Some(&rule.id) };
+            return Evaluation { verdict: rule.action, reason: Reason::Rule, rule: Some(rule.id.as_str()) };
         }
     }
     decided(otherwise, Reason::Policy)

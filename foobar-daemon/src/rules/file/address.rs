@@ -191,6 +191,9 @@ pub(super) fn condition(
             }
         }
     }
+    let AddressCondition { include, exclude } = &mut condition;
+    include.shrink_to_fit();
+    exclude.shrink_to_fit();
     complete.then_some(condition)
 }
 

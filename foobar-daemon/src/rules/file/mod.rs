@@ -100,6 +100,8 @@ pub fn read(bundle: &Bundle) -> Result<(Ruleset, Positions), FileErrors> {
         rule::read(section, &mut reading, &mut errors);
     }
     errors.finish()?;
+    // A daemon keeps them for as long as they are in force.
+    reading.ruleset.rules.shrink_to_fit();
     Ok((reading.ruleset, reading.places.positions(&bundle.files)))
 }
 
@@ -180,7 +182,6 @@ impl<'t> Document<'t> {
         let (table, problems) = problems;
         for problem in problems {
             let span = problem.span().unwrap_or(0..0);
-            // What an unquoted address or word gives.
             // What an unquoted word or address gives is a broken number, date or boolean.
             let help = if problem.message().contains("invalid") || problem.message().contains("quoted") {
                 "words, addresses and ranges are texts: put them in quotes"

@@ -24,6 +24,7 @@ pub use combinations::Combinations;
 use super::{
     model::{AddressMatch, AddressSet, Rule, Ruleset},
     prefix::Prefix,
+    rule_id::RuleId,
 };
 
 /// How many entries all sets that rules name can have together.
@@ -60,9 +61,8 @@ impl SetTable {
     ///
     /// # Errors
     /// Says how many entries are too many.
-    pub fn build(ruleset: &Ruleset) -> Result<Self> {
-        let sets = named_sets(ruleset);
-        Self::of(&sets, Combinations::of(sets.keys().map(ToString::to_string).collect()), digest(&sets))
+    pub fn build(sets: &NamedSets<'_>) -> Result<Self> {
+        Self::of(sets, Combinations::of(sets.keys().map(ToString::to_string).collect()), digest(sets))
     }
 
     /// Makes the table of the same sets with other entries. Where [`SetTable::fits`] the one before, the rules that
@@ -70,14 +70,13 @@ impl SetTable {
     ///
     /// # Errors
     /// As [`SetTable::build`].
-    pub fn build_after(ruleset: &Ruleset, before: &SetFacts) -> Result<Self> {
-        let sets = named_sets(ruleset);
+    pub fn build_after(sets: &NamedSets<'_>, before: &SetFacts) -> Result<Self> {
         let combinations = if before.combinations.are_of(&sets.keys().copied().collect::<Vec<_>>()) {
             before.combinations.clone()
         } else {
             Combinations::of(sets.keys().map(ToString::to_string).collect())
         };
-        Self::of(&sets, combinations, digest(&sets))
+        Self::of(sets, combinations, digest(sets))
     }
 
     /// Whether each class stands for the same combination as in another table, and there is no new one.
@@ -126,8 +125,11 @@ impl Lines for SetTable {
     }
 }
 
+/// The sets that some rule names, by their names.
+pub type NamedSets<'r> = BTreeMap<&'r str, &'r AddressSet>;
+
 /// The sets that some rule names; what else there is costs nothing.
-pub fn named_sets(ruleset: &Ruleset) -> BTreeMap<&str, &AddressSet> {
+pub fn named_sets(ruleset: &Ruleset) -> NamedSets<'_> {
     let names: BTreeSet<&str> = ruleset.rules.iter().flat_map(names).collect();
     ruleset
         .sets
@@ -150,7 +152,7 @@ pub fn masked_words(ruleset: &Ruleset) -> Vec<String> {
 }
 
 /// SHA-256 over names and entries.
-pub fn digest(sets: &BTreeMap<&str, &AddressSet>) -> [u8; 32] {
+pub fn digest(sets: &NamedSets<'_>) -> [u8; 32] {
     let mut hasher = Sha256::new();
     let mut bytes = Vec::new();
     for (name, set) in sets {
@@ -173,14 +175,14 @@ fn write_entries(entries: &[IpNet], bytes: &mut Vec<u8>) {
     }
 }
 
-/// The rules that name each set, by their ids.
-pub fn rules_of_sets(ruleset: &Ruleset) -> BTreeMap<&str, Vec<&str>> {
-    let mut rules: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+/// The rules that name each set; sets that none names are left out.
+pub fn rules_of_sets(ruleset: &Ruleset) -> BTreeMap<String, Vec<RuleId>> {
+    let mut rules: BTreeMap<String, Vec<RuleId>> = BTreeMap::new();
     for rule in &ruleset.rules {
         for name in names(rule) {
-            let ids = rules.entry(name).or_default();
-            if ids.last() != Some(&rule.id.as_str()) {
-                ids.push(&rule.id);
+            let ids = rules.entry(name.to_owned()).or_default();
+            if ids.last() != Some(&rule.id) {
+                ids.push(rule.id.clone());
             }
         }
     }

@@ -12,6 +12,7 @@ use super::super::words::{self, Setting};
 use crate::rules::{
     model::{Rule, Ruleset},
     names,
+    rule_id::RuleId,
     sets::edit::{Difference as Entries, sorted},
 };
 
@@ -193,11 +194,11 @@ fn named(before: &BTreeMap<&str, String>, after: &BTreeMap<&str, String>) -> Vec
 }
 
 fn rules(old: &[Rule], new: &[Rule]) -> RuleChanges {
-    let place = |rules: &[Rule]| -> BTreeMap<String, usize> {
+    let place = |rules: &[Rule]| -> BTreeMap<RuleId, usize> {
         rules.iter().enumerate().map(|(index, rule)| (rule.id.clone(), index)).collect()
     };
     let (old_places, new_places) = (place(old), place(new));
-    let only_in = |rules: &[Rule], others: &BTreeMap<String, usize>| -> Vec<PlacedRule> {
+    let only_in = |rules: &[Rule], others: &BTreeMap<RuleId, usize>| -> Vec<PlacedRule> {
         let lonely = rules.iter().enumerate().filter(|(_, rule)| !others.contains_key(&rule.id));
         lonely.map(|(index, rule)| placed(index, rule)).collect()
     };
@@ -209,10 +210,10 @@ fn rules(old: &[Rule], new: &[Rule]) -> RuleChanges {
         else {
             continue;
         };
-        common.push((from, to, &rule.id));
+        common.push((from, to, rule.id.as_str()));
         let differing = settings(&words::settings_of_rule(before), &words::settings_of_rule(rule));
         if !differing.is_empty() {
-            changed.push(ChangedRule { id: rule.id.clone(), changes: differing });
+            changed.push(ChangedRule { id: rule.id.to_string(), changes: differing });
         }
     }
     let stayed = longest_rising(&common.iter().map(|(from, _, _)| *from).collect::<Vec<_>>());
@@ -226,7 +227,7 @@ fn rules(old: &[Rule], new: &[Rule]) -> RuleChanges {
 
 fn placed(index: usize, rule: &Rule) -> PlacedRule {
     PlacedRule {
-        id: rule.id.clone(),
+        id: rule.id.to_string(),
         position: index + 1,
         action: rule.action.label(),
         conditions: words::conditions(rule),

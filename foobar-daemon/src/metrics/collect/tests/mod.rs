@@ -70,9 +70,9 @@ impl Source for Fixed {
         }
         let counter = Counter { packets: 3, bytes: 180 };
         let mut counters = Counters::default();
-        counters.rules.insert("web".to_owned(), counter);
-        counters.rules.insert("never".to_owned(), Counter::default());
-        counters.over.insert("web".to_owned(), Counter { packets: 2, bytes: 120 });
+        counters.rules.insert("web".into(), counter);
+        counters.rules.insert("never".into(), Counter::default());
+        counters.over.insert("web".into(), Counter { packets: 2, bytes: 120 });
         counters.verdicts.insert(("eth0".to_owned(), Direction::In, Verdict::Accept, Reason::Rule), counter);
         counters
             .verdicts

@@ -52,19 +52,19 @@ fn expected(ruleset: &Ruleset, packets: &[Packet]) -> BTreeSet<String> {
         (found.verdict, found.reason, found.rule.map(str::to_owned))
     };
     let decided: Vec<_> = packets.iter().map(|packet| decide(ruleset, packet)).collect();
-    let reached: BTreeSet<&String> = decided.iter().filter_map(|(_, _, rule)| rule.as_ref()).collect();
+    let reached: BTreeSet<&str> = decided.iter().filter_map(|(_, _, rule)| rule.as_deref()).collect();
     let mut useful = ruleset.clone();
-    useful.rules.retain(|rule| reached.contains(&rule.id));
+    useful.rules.retain(|rule| reached.contains(rule.id.as_str()));
     let kind = |rule: &Rule| {
         let without = |ruleset: &Ruleset| {
             let mut ruleset = ruleset.clone();
             ruleset.rules.retain(|other| other.id != rule.id);
             ruleset
         };
-        if reached.contains(&rule.id) {
+        if reached.contains(rule.id.as_str()) {
             let others = [without(ruleset), without(&useful)];
             let changes = packets.iter().zip(&decided).any(|(packet, (verdict, _, by))| {
-                by.as_ref() == Some(&rule.id)
+                by.as_deref() == Some(rule.id.as_str())
                     && others.iter().any(|ruleset| decide(ruleset, packet).0 != *verdict)
             });
             return (!changes).then_some(Kind::Redundant);
