@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    mem,
+    mem, thread,
     time::{Duration, Instant},
 };
 
@@ -40,6 +40,8 @@ struct Watched {
 
 /// How much more memory a daemon may have than at its beginning, in KiB: what its allocator keeps.
 const MORE_MEMORY: u64 = 4 * 1024;
+/// For how long it may have more than that: putting rules in force takes tens of megabytes, which are given back at the end.
+const SWAP_TIME: Duration = Duration::from_secs(3);
 
 /// Breaks and heals, with a load in between, until the time is over.
 ///
@@ -112,6 +114,11 @@ impl Watched {
         let Some(process) = lab.running(Service::Firewall(self.host)) else {
             bail!("foobar on {name} has ended");
         };
+        let has_little = || process.memory().unwrap_or_default() <= self.first_memory + MORE_MEMORY;
+        let begun = Instant::now();
+        while !has_little() && begun.elapsed() < SWAP_TIME {
+            thread::sleep(Duration::from_millis(100));
+        }
         let memory = process.memory().unwrap_or_default();
         // One that this program has killed and started again needs no more than the one before, which had been through a load.
         ensure!(

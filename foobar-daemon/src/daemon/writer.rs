@@ -176,6 +176,7 @@ impl Writer {
                     if let Some(reply) = reply {
                         drop(reply.send(result));
                     }
+                    memory::give_back();
                 }
                 None => {}
             }
@@ -189,6 +190,7 @@ impl Writer {
                 Some(_) => self.end_guard(),
                 None => self.take_back_unconfirmed(),
             }
+            memory::give_back();
         }
         let is_due = |last: Option<Instant>, every| last.is_none_or(|last| now.duration_since(last) >= every);
         self.tend_bans();
@@ -198,6 +200,7 @@ impl Writer {
             self.tend_ban_journal();
             self.tend();
             self.look_after_guard(false);
+            // What a scrape has used need not be given back after each.
             memory::give_back();
         }
         if is_due(self.sampled, SAMPLE_EVERY) {
