@@ -1,7 +1,7 @@
 //! What the daemon keeps of the rules in force.
 //!
 //! The store has their texts, which are read again where rules have to be compiled again or somebody wants to see them: ten thousand
-//! rules would take eight megabytes for as long as they are in force, for what is hardly ever asked.
+//! rules with their texts would take some five megabytes for as long as they are in force, for what is hardly ever asked.
 
 use std::collections::BTreeMap;
 
