@@ -97,7 +97,8 @@ fn who_may_only_read_follows_and_says_that_the_others_are_not_told() -> Result<(
             && fleet["untold"].as_str().is_some_and(|why| why.contains("permission denied"))
     })?;
     let log = server.foobar.log()?;
-    ensure!(log.matches("the others are not told").count() == 1, "{log}");
+    // Once, and once more if they were told in the moment when everybody could write.
+    ensure!((1..=2).contains(&log.matches("the others are not told").count()), "{log}");
     ensure!(!log.contains("secret") && !server.foobar.succeed(&["status", "--json"])?.contains("secret"));
 
     write("foobar:wrong-secret\n")?;
